@@ -1,0 +1,1 @@
+"""The maker of the tiny Stable Diffusion 3 that the quickstart fine-tunes."""

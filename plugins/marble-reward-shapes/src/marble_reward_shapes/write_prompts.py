@@ -1,0 +1,105 @@
+"""Write the prompt files of the quickstart: ``python -m marble_reward_shapes.write_prompts DIR``.
+
+Few training prompts, so that a short run sees each of them many times, chosen to cover the
+grammar; the held-out ones are drawn from the rest of it. The same files on every run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from marble_reward_shapes.scenes import ALL_SCENES, BACKGROUNDS, COLOURS, SHAPES, Scene
+
+_SEED = 2026
+_TRAIN_EACH = 4
+_HELD_OUT_EACH = 24
+
+Split = tuple[list[Scene], list[Scene]]
+"""Training and held-out scenes."""
+
+
+def choose_scenes() -> Mapping[str, Sequence[Scene]]:
+    """The scenes of each file, by its name without ``.jsonl``."""
+    rng = np.random.default_rng(_SEED)
+    count, position, text = (
+        _split(rng, kind, covers)
+        for kind, covers in (
+            ("count", _covers_counts),
+            ("position", _covers_positions),
+            ("text", _covers_texts),
+        )
+    )
+    return {
+        "composition-train": count[0] + position[0],
+        "composition-held-out": count[1] + position[1],
+        "letters-train": text[0],
+        "letters-held-out": text[1],
+    }
+
+
+def write_prompts(folder: Path) -> None:
+    """Write one ``.jsonl`` file for each entry of :func:`choose_scenes`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, scenes in choose_scenes().items():
+        lines = [json.dumps(scene.metadata()) + "\n" for scene in scenes]
+        (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+
+
+def _split(rng: np.random.Generator, kind: str, covers: Callable[[Sequence[Scene]], bool]) -> Split:
+    """Shuffle until the first few scenes cover the grammar; the next ones are held out."""
+    scenes = ALL_SCENES[kind]
+    while True:
+        order = rng.permutation(len(scenes))[: _TRAIN_EACH + _HELD_OUT_EACH]
+        drawn = [scenes[index] for index in order]
+        if covers(drawn[:_TRAIN_EACH]):
+            return drawn[:_TRAIN_EACH], drawn[_TRAIN_EACH:]
+
+
+def _covers_counts(scenes: Sequence[Scene]) -> bool:
+    groups = [group for scene in scenes for group in scene.groups]
+    return (
+        {group.count for group in groups} == {1, 2, 3}
+        and {group.shape for group in groups} == set(SHAPES)
+        and {group.colour for group in groups} == set(COLOURS)
+        and _covers_backgrounds(scenes)
+    )
+
+
+def _covers_positions(scenes: Sequence[Scene]) -> bool:
+    return (
+        len({scene.relation for scene in scenes}) == _TRAIN_EACH
+        and {scene.groups[0].colour for scene in scenes} == set(COLOURS)
+        and {scene.groups[1].colour for scene in scenes} == set(COLOURS)
+        and {group.shape for scene in scenes for group in scene.groups} == set(SHAPES)
+        and _covers_backgrounds(scenes)
+    )
+
+
+def _covers_texts(scenes: Sequence[Scene]) -> bool:
+    letters = set(itertools.chain.from_iterable(scene.text for scene in scenes))
+    return (
+        len(letters) == 2 * _TRAIN_EACH
+        and {scene.ink for scene in scenes} == set(COLOURS)
+        and _covers_backgrounds(scenes)
+    )
+
+
+def _covers_backgrounds(scenes: Sequence[Scene]) -> bool:
+    return {scene.background for scene in scenes} == set(BACKGROUNDS)
+
+
+def main() -> None:
+    """Write the files to the folder named on the command line."""
+    parser = argparse.ArgumentParser(description="Write the quickstart's prompt files.")
+    parser.add_argument("folder", type=Path)
+    write_prompts(parser.parse_args().folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""What ``marble eval`` does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from marblecli.cli.render import log, out
+from marblecli.cli.setup import Plan, build_suite, load_plan, quiet_libraries
+from marblecli.cli.summary import changes_table
+from marblecli.errors import BadInputError
+from marblecli.runs.prompts import load_prompts
+from marblecli.runs.store import RunStore
+from marblecli.types import Json, Prompt, RewardChange
+
+
+def run_evaluation(
+    target: Path, prompt_file: Path | None, images_per_prompt: int | None, as_json: bool
+) -> None:
+    """Compare a run's newest checkpoint with its base model, on each split of its prompts."""
+    quiet_libraries()
+    store = RunStore.open(target)
+    checkpoint = store.latest_checkpoint()
+    overrides = [] if images_per_prompt is None else _image_counts(images_per_prompt)
+    plan = load_plan(target / "recipe.toml", overrides)
+    splits = _splits(plan, prompt_file)
+    with log.status("sampling"):
+        changes = _evaluate(plan, store, checkpoint, splits)
+    if as_json:
+        sizes = {split: len(prompts) for split, prompts in splits.items()}
+        out.print_json(json.dumps(_document(target, checkpoint, sizes, changes), allow_nan=False))
+        return
+    for split, found in changes.items():
+        out.print(changes_table(split, found))
+    out.print(f"checkpoint: {checkpoint}", highlight=False, soft_wrap=True)
+
+
+def _image_counts(count: int) -> list[str]:
+    # An interval within prompts needs two images of each.
+    return [
+        f"eval.images_per_prompt={count}",
+        f"eval.images_per_train_prompt={max(count, 2)}",
+    ]
+
+
+def _splits(plan: Plan, prompt_file: Path | None) -> dict[str, tuple[Prompt, ...]]:
+    from marblecli.train.session import evaluation_prompts
+
+    if prompt_file is not None:
+        return {prompt_file.name: load_prompts(prompt_file, prompt_file.stem)}
+    settings = plan.recipe.eval
+    chosen = {
+        "train": evaluation_prompts(plan.train_prompts, settings.train_prompts),
+        "held-out": evaluation_prompts(plan.held_out_prompts, settings.held_out_prompts),
+    }
+    found = {split: prompts for split, prompts in chosen.items() if prompts}
+    if not found:
+        raise BadInputError("the run has no evaluation prompts; name a file with --prompts")
+    return found
+
+
+def _evaluate(
+    plan: Plan, store: RunStore, checkpoint: Path, splits: Mapping[str, tuple[Prompt, ...]]
+) -> dict[str, tuple[RewardChange, ...]]:
+    from marblecli.train.evaluate import changes, evaluate
+    from marblecli.train.session import PromptSets, open_session, restore
+
+    session = open_session(
+        plan.recipe,
+        PromptSets(plan.train_prompts, splits),
+        partial(build_suite, plan),
+        store.directory,
+    )
+    with session.suite:
+        restore(session, store.load_checkpoint(checkpoint))
+        return {
+            split: changes(
+                evaluate(session, "base", split),
+                evaluate(session, "trained", split),
+                plan.recipe.run.seed,
+            )
+            for split in splits
+        }
+
+
+def _document(
+    target: Path,
+    checkpoint: Path,
+    sizes: Mapping[str, int],
+    changes: Mapping[str, tuple[RewardChange, ...]],
+) -> dict[str, Json]:
+    """The last split (held-out, where there is one) is the document's own; all are in ``splits``."""
+    described = {
+        split: {
+            "prompts": sizes[split],
+            "rewards": {c.reward: _reward(c) for c in found},
+            "compare": {"base": {c.reward: _comparison(c) for c in found}},
+        }
+        for split, found in changes.items()
+    }
+    main = list(described)[-1]
+    return {
+        "target": str(target),
+        "checkpoint": checkpoint.name,
+        "split": main,
+        **described[main],
+        "splits": described,
+    }
+
+
+def _reward(change: RewardChange) -> dict[str, Json]:
+    return {
+        "mean": change.end,
+        "low": change.end_low,
+        "high": change.end_high,
+        "n": change.images,
+    }
+
+
+def _comparison(change: RewardChange) -> dict[str, Json]:
+    """The other's mean, and the paired change from it with its interval."""
+    return {
+        "mean": change.start,
+        "change": change.end - change.start,
+        "low": change.low,
+        "high": change.high,
+    }

@@ -1,0 +1,58 @@
+"""The ``marble`` command. Only typer is imported here: each command imports what it needs."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from marblecli.cli.evaluate import evaluate
+from marblecli.cli.inspect_conflicts import inspect_conflicts
+from marblecli.cli.rewards import rewards_app
+from marblecli.cli.solve import solve
+from marblecli.cli.train import train
+from marblecli.errors import MarbleError
+
+app = typer.Typer(
+    name="marble",
+    help="Fine-tune Stable Diffusion 3.5 on several rewards at once.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("train")(train)
+app.command("eval")(evaluate)
+app.command("solve")(solve)
+app.command("inspect-conflicts")(inspect_conflicts)
+app.add_typer(rewards_app, name="rewards")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"marble {version('marblecli')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _marble(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Options of the command itself."""
+
+
+def main() -> None:
+    """Run the command line; an error for the user is one line on stderr and its exit code."""
+    try:
+        app()
+    except MarbleError as error:
+        for line in str(error).splitlines():
+            sys.stderr.write(f"marble: {line}\n")
+        raise SystemExit(error.exit_code) from None

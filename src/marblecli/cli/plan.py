@@ -1,0 +1,36 @@
+"""The plan of a run, for ``--dry-run``."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from marblecli.cli.render import out
+from marblecli.cli.setup import Plan
+
+
+def show_plan(plan: Plan) -> None:
+    """Print the batch geometry, the prompts and which reward applies to how many of them."""
+    recipe = plan.recipe
+    sampling, training = recipe.sampling, recipe.training
+    images = sampling.prompts_per_step * sampling.group_size
+    rows = images * training.noise_levels
+    size = min(training.micro_batch_size, images)
+    micro_steps = -(-images // size) * training.noise_levels
+    table = Table(title=f"plan of {recipe.run.name}", show_header=False)
+    for key, value in (
+        ("model", f"{recipe.model.pretrained}, {recipe.model.mode}, {recipe.model.dtype}"),
+        ("images a step", f"{images} ({sampling.prompts_per_step} prompts x {sampling.group_size})"),
+        ("sampling", f"{sampling.steps} solver steps at {sampling.resolution} px"),
+        ("training", f"{training.steps} steps of {rows} rows ({training.noise_levels} levels)"),
+        ("micro-batches a step", f"{micro_steps} of at most {size} images"),
+        ("balance", f"{recipe.balance.method}, refreshed every {recipe.balance.refresh_every}"),
+    ):
+        table.add_row(key, value)
+    for source, prompts in zip(recipe.prompts, plan.train_prompts, strict=True):
+        table.add_row(f"prompts.{source}", f"{len(prompts)} for training")
+    for name, entry in recipe.rewards.items():
+        spec = plan.catalog.get(name).spec
+        needs = ", ".join(spec.metadata) or "nothing"
+        table.add_row(f"rewards.{name}", f"sources {entry.sources or 'all'}; needs {needs}")
+    out.print(table)
+    out.print("the recipe is valid; nothing was loaded")

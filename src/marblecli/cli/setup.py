@@ -1,0 +1,109 @@
+"""From a recipe file to everything that can be known without loading a weight."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from marblecli.errors import BadInputError, Problem, RecipeError
+from marblecli.rewards.host import RewardCatalog, discover
+from marblecli.runs.prompts import load_prompts
+from marblecli.runs.recipe import load_recipe
+from marblecli.settings import Recipe
+from marblecli.types import Prompt
+
+if TYPE_CHECKING:
+    from marblecli.rewards.score import RewardSuite
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked recipe with its prompts and rewards."""
+
+    recipe: Recipe
+    catalog: RewardCatalog
+    train_prompts: tuple[tuple[Prompt, ...], ...]
+    """By source, in the recipe's order."""
+    held_out_prompts: tuple[tuple[Prompt, ...], ...]
+    """By source; sources without an ``eval`` file are left out."""
+
+
+def load_plan(path: Path, overrides: Sequence[str]) -> Plan:
+    """Check the recipe whole: keys, rewards, files, and that every reward applies somewhere.
+
+    Raises:
+        RecipeError: all faults at once.
+        BadInputError: the file itself can't be read.
+    """
+    catalog = discover()
+    recipe = load_recipe(path, overrides, catalog.check_options)
+    train = _load(path, recipe, "train")
+    held_out = _load(path, recipe, "eval")
+    everywhere = [prompt for source in train for prompt in source]
+    idle = [
+        Problem(
+            f"rewards.{name}",
+            "applies to no training prompt; it needs the metadata "
+            + (", ".join(catalog.get(name).spec.metadata) or "(none)")
+            + (f" in sources {', '.join(entry.sources)}" if entry.sources else ""),
+        )
+        for name, entry in recipe.rewards.items()
+        if not any(
+            _applies(prompt, catalog.get(name).spec.metadata, entry.sources)
+            for prompt in everywhere
+        )
+    ]
+    if idle:
+        raise RecipeError(str(path), idle)
+    return Plan(recipe, catalog, train, held_out)
+
+
+def _applies(prompt: Prompt, fields: tuple[str, ...], sources: tuple[str, ...] | None) -> bool:
+    return (sources is None or prompt.source in sources) and all(
+        field in prompt.metadata for field in fields
+    )
+
+
+def _load(recipe_path: Path, recipe: Recipe, split: str) -> tuple[tuple[Prompt, ...], ...]:
+    loaded, problems = [], []
+    for source, settings in recipe.prompts.items():
+        file = settings.train if split == "train" else settings.eval
+        if file is None:
+            continue
+        try:
+            loaded.append(load_prompts(file, source))
+        except BadInputError as error:
+            problems.append(Problem(f"prompts.{source}.{split}", str(error)))
+    if problems:
+        raise RecipeError(str(recipe_path), problems)
+    return tuple(loaded)
+
+
+def build_suite(plan: Plan, device: str) -> RewardSuite:
+    """Load the recipe's rewards."""
+    from marblecli.rewards.score import ActiveReward, RewardSuite
+
+    return RewardSuite(
+        [
+            ActiveReward(
+                spec=plan.catalog.get(name).spec,
+                scorer=plan.catalog.build(name, entry.options, device),
+                sources=entry.sources,
+            )
+            for name, entry in plan.recipe.rewards.items()
+        ]
+    )
+
+
+def quiet_libraries() -> None:
+    """Keep the model libraries' own progress and notices off the screen; call before they load."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()

@@ -1,0 +1,40 @@
+"""What every reward did between two evaluations, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from marblecli.types import RewardChange
+
+_CAPTIONS = {
+    "train": "fresh noise on training prompts; interval over noise",
+    "held-out": "prompts never trained on; interval over prompts",
+}
+
+
+def changes_table(split: str, changes: Sequence[RewardChange]) -> Table:
+    """One row a reward: start, end, and the paired change with its 95 % bootstrap interval."""
+    table = Table(title=f"{split} prompts", caption=_CAPTIONS.get(split))
+    table.add_column("reward")
+    for column in ("start", "end", "change", "95 % interval", "images"):
+        table.add_column(column, justify="right")
+    for change in changes:
+        table.add_row(
+            change.reward,
+            f"{change.start:.3f}",
+            f"{change.end:.3f}",
+            _coloured(change),
+            f"{change.low:+.3f} … {change.high:+.3f}",
+            str(change.images),
+        )
+    return table
+
+
+def _coloured(change: RewardChange) -> str:
+    """Green or red only where the interval excludes zero."""
+    text = f"{change.end - change.start:+.3f}"
+    if change.low > 0:
+        return f"[green]{text}[/green]"
+    return f"[red]{text}[/red]" if change.high < 0 else text

@@ -1,0 +1,1 @@
+"""Pure mathematics: no model, file, clock, logger, device choice or global random state."""

@@ -1,0 +1,96 @@
+"""The whole contract between marble and a reward plugin, on one page.
+
+A plugin is a package with the entry point ::
+
+    [project.entry-points.marble]
+    my-rewards = "my_package.plugin"
+
+and, in that module, ::
+
+    from marblecli.rewards import RewardSpec, hookimpl
+
+    @hookimpl
+    def marble_register_rewards(register):
+        register(RewardSpec(name="brightness", summary="Mean of all pixels.", build=build))
+
+``build(options, device)`` is called only when a run needs the reward: load weights there, not on
+import. It returns the scorer, a callable from :class:`RewardBatch` to one number an image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import pluggy
+from numpy.typing import ArrayLike
+from pydantic import BaseModel, ConfigDict
+
+ENTRY_POINT_GROUP = "marble"
+
+hookspec = pluggy.HookspecMarker("marble")
+hookimpl = pluggy.HookimplMarker("marble")
+
+ImageLayout = Literal["uint8", "float", "pil"]
+"""How a reward wants its images: ``uint8`` is a NumPy array [B, H, W, 3]; ``float`` a torch
+float32 tensor [B, 3, H, W] in [0, 1]; ``pil`` a list of B RGB images."""
+
+
+class NoOptions(BaseModel):
+    """The options of a reward that has none; the base class of those that have."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class RewardBatch:
+    """B images to score, and what was asked for."""
+
+    images: Any
+    """B images in the layout that the reward declared."""
+    prompts: Sequence[str]
+    metadata: Sequence[Mapping[str, Any]]
+    """B mappings; each holds at least the fields that the reward declared."""
+
+
+class Scorer(Protocol):
+    """A reward ready to score; called from a worker thread, one call at a time."""
+
+    def __call__(self, batch: RewardBatch) -> ArrayLike:
+        """B finite numbers, higher is better, the same for the same image whatever its batch."""
+
+
+class Build(Protocol):
+    """Makes the scorer; the place to load weights. ``options`` is the declared model, validated."""
+
+    def __call__(self, options: Any, device: str, /) -> Scorer: ...
+
+
+@dataclass(frozen=True)
+class RewardSpec:
+    """A reward as a plugin declares it: enough to list, check and plan without loading it."""
+
+    name: str
+    """What users type in ``[rewards.NAME]``; letters, digits and dashes."""
+    summary: str
+    """One line for ``marble rewards list``."""
+    build: Build
+    options: type[BaseModel] = NoOptions
+    """The schema of the recipe's table; forbid extra keys, so that typing errors are found."""
+    images: ImageLayout = "uint8"
+    metadata: tuple[str, ...] = ()
+    """Fields that a prompt must carry for the reward to apply to it."""
+    range: tuple[float, float] = (0.0, 1.0)
+    """Lowest and highest value that it can give."""
+
+
+Register = Callable[[RewardSpec], None]
+
+
+class RewardHooks:
+    """The hooks that a plugin may implement."""
+
+    @hookspec
+    def marble_register_rewards(self, register: Register) -> None:
+        """Call ``register`` once for each reward. Must be quick and load no weights."""

@@ -1,0 +1,200 @@
+"""The recipe's tables as typed, frozen models: what may be set, and between which bounds.
+
+This is a ground file, like ``types`` and ``errors``: every room reads its settings from here,
+and only :mod:`marblecli.runs.recipe` makes them, from TOML.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+LORA_TARGETS = (
+    "attn.to_q",
+    "attn.to_k",
+    "attn.to_v",
+    "attn.to_out.0",
+    "attn.add_q_proj",
+    "attn.add_k_proj",
+    "attn.add_v_proj",
+    "attn.to_add_out",
+)
+"""The eight attention projections that the published recipe adapts."""
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class RunSettings(_Table):
+    """``[run]``"""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "run"
+    seed: NonNegativeInt = 0
+
+
+class LoraSettings(_Table):
+    """``[model.lora]``: the adapters of LoRA mode; initialised as published (Gaussian A, zero B)."""
+
+    rank: PositiveInt = 32
+    alpha: PositiveFloat = 64
+    targets: tuple[str, ...] = LORA_TARGETS
+
+
+class ModelSettings(_Table):
+    """``[model]``"""
+
+    pretrained: str
+    """A hub id, or a folder in diffusers' layout, relative to the recipe."""
+    revision: str | None = None
+    """The hub revision to load."""
+    mode: Literal["lora", "full"] = "lora"
+    dtype: Literal["fp32", "bf16"] = "bf16"
+    """Precision of the frozen weights and of autocast; trained weights stay in float32."""
+    max_sequence_length: Annotated[int, Field(ge=1, le=512)] = 128
+    """Tokens of the T5 encoder."""
+    lora: LoraSettings = LoraSettings()
+
+
+class PromptSettings(_Table):
+    """``[prompts.SOURCE]``: .txt (a prompt a line) or .jsonl (``prompt`` and metadata)."""
+
+    train: Path
+    eval: Path | None = None
+
+
+class RewardSettings(_Table):
+    """``[rewards.NAME]``: ``sources`` and ``weight`` are ours, every other key is the plugin's."""
+
+    sources: tuple[str, ...] | None = None
+    """Prompt sources that the reward applies to; all that carry its metadata where absent."""
+    weight: NonNegativeFloat = 1.0
+    """Its weight in the method ``weighted-sum``."""
+    options: Mapping[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_options(cls, table: Any) -> Any:
+        if not isinstance(table, Mapping):
+            return table
+        ours = {key: value for key, value in table.items() if key in ("sources", "weight")}
+        rest = {key: value for key, value in table.items() if key not in ours}
+        return {**ours, "options": rest}
+
+
+class SamplingSettings(_Table):
+    """``[sampling]``: the rollout of the old policy."""
+
+    resolution: Annotated[int, Field(ge=16, multiple_of=8)] = 512
+    steps: Annotated[int, Field(ge=2)] = 25
+    """Evaluations of the network by the second-order ODE solver."""
+    group_size: Annotated[int, Field(ge=2)] = 24
+    """Images of one prompt: advantages are relative to their mean."""
+    prompts_per_step: PositiveInt = 48
+    batch_size: PositiveInt = 24
+    """Images sampled and decoded at a time."""
+
+
+class OldPolicySettings(_Table):
+    """``[training.old_policy]``: theta_old <- eta theta_old + (1 - eta) theta after every step."""
+
+    slope: NonNegativeFloat = 0.001
+    cap: Share = 0.95
+    wait: NonNegativeInt = 0
+    """Steps before eta = min(slope * (step - wait), cap) starts to rise from zero."""
+
+
+class TrainingSettings(_Table):
+    """``[training]``"""
+
+    steps: PositiveInt
+    learning_rate: PositiveFloat = 3e-4
+    weight_decay: NonNegativeFloat = 1e-4
+    max_grad_norm: PositiveFloat = 1.0
+    micro_batch_size: PositiveInt = 9
+    """Images that go through the trained network at a time; it doesn't change the result."""
+    noise_levels: PositiveInt = 24
+    """Levels of the sampler's grid, drawn without replacement, that each image is trained at."""
+    mix: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
+    """beta of DiffusionNFT: how far v+ and v- stand from the old policy."""
+    kl_weight: NonNegativeFloat = 1e-4
+    advantage_clip: PositiveFloat = 5.0
+    advantage_scale: Literal["batch", "group"] = "batch"
+    """Over what the standard deviation of a reward is taken."""
+    ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
+    old_policy: OldPolicySettings = OldPolicySettings()
+    max_faults: NonNegativeInt = 10
+    """Times that a reward or its gradient may fail (raise, NaN) in a run before it stops."""
+
+
+class BalanceSettings(_Table):
+    """``[balance]``"""
+
+    method: Literal["marble", "weighted-sum", "equal"] = "marble"
+    solver: Literal["wolfe", "cvxpy"] = "wolfe"
+    refresh_every: PositiveInt = 1
+    """Steps for which the coefficients of a measured batch are used."""
+
+
+class EvalSettings(_Table):
+    """``[eval]``: the trained weights' moving average, on training and held-out prompts."""
+
+    every: NonNegativeInt = 50
+    """Steps between evaluations; 0 evaluates only at the start and the end."""
+    steps: Annotated[int, Field(ge=2)] = 40
+    train_prompts: NonNegativeInt = 32
+    """Training prompts evaluated, spread evenly over the sources' files; 0 for none."""
+    held_out_prompts: NonNegativeInt = 64
+    images_per_prompt: Annotated[int, Field(ge=1)] = 4
+    """Images of each held-out prompt."""
+    images_per_train_prompt: Annotated[int, Field(ge=2)] = 8
+
+
+class CheckpointSettings(_Table):
+    """``[checkpoint]``: one is always saved at the end."""
+
+    every: NonNegativeInt = 50
+    keep_last: PositiveInt = 3
+
+
+class TrackingSettings(_Table):
+    """``[tracking]``: accelerate's trackers."""
+
+    log_with: tuple[Literal["tensorboard"], ...] = ()
+
+
+class Recipe(_Table):
+    """A whole recipe."""
+
+    run: RunSettings = RunSettings()
+    model: ModelSettings
+    prompts: Annotated[Mapping[str, PromptSettings], Field(min_length=1)]
+    rewards: Annotated[Mapping[str, RewardSettings], Field(min_length=1)]
+    sampling: SamplingSettings = SamplingSettings()
+    training: TrainingSettings
+    balance: BalanceSettings = BalanceSettings()
+    eval: EvalSettings = EvalSettings()
+    checkpoint: CheckpointSettings = CheckpointSettings()
+    tracking: TrackingSettings = TrackingSettings()
+
+    @field_validator("rewards", mode="after")
+    @classmethod
+    def _some_weight(cls, rewards: Mapping[str, RewardSettings]) -> Mapping[str, RewardSettings]:
+        if not any(reward.weight for reward in rewards.values()):
+            raise ValueError("at least one reward needs a weight above 0")
+        return rewards

@@ -1,0 +1,1 @@
+"""Training with torch: the only room that imports diffusers, peft and accelerate."""

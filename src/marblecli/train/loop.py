@@ -1,0 +1,373 @@
+"""The story of a run, top to bottom.
+
+draw prompts -> sample (old policy) -> score -> advantages -> K gradients -> balance -> step.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from marblecli.errors import InterruptedRunError, MarbleError
+from marblecli.maths.advantages import advantages, optimality_probability
+from marblecli.maths.balance import balance
+from marblecli.maths.conflicts import direction_cosines
+from marblecli.maths.gram import gradient_stats, inner_products
+from marblecli.maths.nft import old_policy_decay, reward_shares
+from marblecli.train.evaluate import Evaluation, changes, evaluate, mean_over_valid
+from marblecli.train.gradients import (
+    LossSettings,
+    RewardGradients,
+    TrainingBatch,
+    amortised_backward,
+    reward_gradients,
+)
+from marblecli.train.rollout import draw_prompts, sample_and_score
+from marblecli.train.seeding import stream, torch_stream
+from marblecli.train.session import Session, restore, snapshot
+from marblecli.types import (
+    Balance,
+    ConflictRecord,
+    FloatArray,
+    GradientStats,
+    Json,
+    Recorder,
+    RewardChange,
+    RewardTable,
+    Rollout,
+    Snapshot,
+)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the loop carries from step to step, besides the session."""
+
+    step: int = 0
+    balance: Balance | None = None
+    """Of the last measured batch."""
+    faults: int = 0
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """One optimizer step, for the screen."""
+
+    step: int
+    seconds: float
+    rewards: Mapping[str, float]
+    """Means over the step's rollout; rewards that applied to no image are left out."""
+    cosines: Mapping[str, float]
+    """With the direction stepped, of a measured batch; empty otherwise."""
+    faults: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished run did to every reward, by split."""
+
+    changes: Mapping[str, tuple[RewardChange, ...]]
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """Whom the loop tells, and who may stop it."""
+
+    recorder: Recorder
+    on_step: Callable[[StepReport], None]
+    on_evaluation: Callable[[int, Mapping[str, tuple[RewardChange, ...]]], None]
+    should_stop: Callable[[], bool]
+
+
+def train(session: Session, hooks: Hooks, saved: Snapshot | None = None) -> Outcome:
+    """Run the recipe from the start, or from ``saved``, to its last step.
+
+    Raises:
+        InterruptedRunError: ``should_stop`` said so; the checkpoint is saved.
+        MarbleError: a reward or gradient failed too often, or an update isn't finite.
+    """
+    progress = Progress() if saved is None else _resume(session, saved)
+    base = {split: evaluate(session, "base", split) for split in session.prompts.evaluation}
+    if saved is None:
+        _record_evaluations(hooks, 0, base)
+    steps = session.recipe.training.steps
+    while progress.step < steps:
+        progress, report = train_step(session, hooks.recorder, progress)
+        hooks.on_step(report)
+        interrupted = hooks.should_stop() and progress.step < steps
+        if interrupted or _due(progress.step, session.recipe.checkpoint.every, steps):
+            hooks.recorder.checkpoint(snapshot(session, progress.step, _state(progress)))
+        if interrupted:
+            raise InterruptedRunError(f"interrupted; step {progress.step} is saved")
+        if _due(progress.step, session.recipe.eval.every, 0) and progress.step < steps:
+            _compare(session, hooks, progress.step, base)
+    return Outcome(_compare(session, hooks, steps, base))
+
+
+def _due(step: int, every: int, last: int) -> bool:
+    return step == last or (every > 0 and step % every == 0)
+
+
+def train_step(
+    session: Session, recorder: Recorder, progress: Progress
+) -> tuple[Progress, StepReport]:
+    """One optimizer step."""
+    started = time.perf_counter()
+    step = progress.step + 1
+    rollout, table = _collect(session, step)
+    batch = _training_batch(session, rollout, table, step)
+    settings = _loss_settings(session)
+    faults = [f"{fault.reward}: {fault.message}" for fault in table.faults]
+    cosines: dict[str, float] = {}
+    if progress.balance is None or (step - 1) % session.recipe.balance.refresh_every == 0:
+        gradients = reward_gradients(session.policies, batch, settings)
+        stats = gradient_stats(table.names, gradients.blocks, table.valid.sum(0).tolist())
+        faults += _gradient_faults(stats, gradients, table)
+        balanced = _balance(session, stats)
+        direction = gradients.combine(torch.from_numpy(balanced.coefficients))
+        _set_gradients(session, direction)
+        before = _parameters(session)
+        norm = _apply(session, step)
+        record = _conflict_record(session, step, table, stats, balanced)
+        record = _with_cosines(record, stats, gradients, direction, before, _parameters(session))
+        recorder.conflict(record)
+        cosines = _named(record.rewards, record.cosines["applied"])
+    else:
+        balanced = progress.balance
+        amortised_backward(
+            session.policies, batch, settings, torch.from_numpy(balanced.coefficients)
+        )
+        norm = _apply(session, step)
+    total = progress.faults + len(faults)
+    if total > session.recipe.training.max_faults:
+        limit = session.recipe.training.max_faults
+        raise MarbleError(f"step {step}: more than {limit} faults (training.max_faults): {faults[-1]}")
+    means = _named(table.names, tuple(mean_over_valid(table)))
+    report = StepReport(step, time.perf_counter() - started, means, cosines, tuple(faults))
+    metrics = _metrics(table, report, balanced, norm)
+    recorder.step(metrics)
+    session.accelerator.log({f"reward/{k}": v for k, v in means.items()}, step=step)
+    return Progress(step, balanced, total), report
+
+
+def _collect(session: Session, step: int) -> tuple[Rollout, RewardTable]:
+    recipe = session.recipe
+    prompts = draw_prompts(
+        session.prompts.train, recipe.sampling.prompts_per_step, step, recipe.run.seed
+    )
+    generators = [
+        torch_stream(recipe.run.seed, "rollout", step, index) for index in range(len(prompts))
+    ]
+    sampler = session.sampler("old", recipe.sampling.steps)
+    return sample_and_score(
+        sampler, session.suite, prompts, recipe.sampling.group_size, generators
+    )
+
+
+def _training_batch(
+    session: Session, rollout: Rollout, table: RewardTable, step: int
+) -> TrainingBatch:
+    recipe = session.recipe
+    device = session.accelerator.device
+    scaled = advantages(
+        table.values, table.valid, rollout.groups, recipe.training.advantage_scale
+    )
+    optimality = optimality_probability(scaled, recipe.training.advantage_clip)
+    valid = torch.from_numpy(table.valid).float()
+    return TrainingBatch(
+        latents=rollout.latents.float(),
+        conditioning=session.backbone.conditioning([p.text for p in rollout.prompts]),
+        noise_levels=_noise_levels(session, len(rollout.prompts), step).to(device),
+        optimality=torch.from_numpy(optimality).float().to(device),
+        shares=reward_shares(valid, valid.sum(0)).to(device),
+        noise_seed=(recipe.run.seed, step),
+    )
+
+
+def _noise_levels(session: Session, images: int, step: int) -> Tensor:
+    """[images, noise_levels], drawn for each image without replacement from the sampler's grid."""
+    recipe = session.recipe
+    grid = session.backbone.sampler(recipe.sampling.steps).sigmas[:-1]
+    rng = stream(recipe.run.seed, "noise-levels", step)
+    count = recipe.training.noise_levels
+    chosen = rng.permuted(np.tile(np.arange(len(grid)), (images, 1)), axis=1)[:, :count]
+    return grid[torch.from_numpy(chosen)].float()
+
+
+def _loss_settings(session: Session) -> LossSettings:
+    training = session.recipe.training
+    return LossSettings(
+        mix=training.mix,
+        advantage_clip=training.advantage_clip,
+        kl_weight=training.kl_weight,
+        micro_batch_size=training.micro_batch_size,
+    )
+
+
+def _loss_weights(session: Session) -> FloatArray:
+    return np.array([reward.weight for reward in session.recipe.rewards.values()])
+
+
+def _balance(session: Session, stats: GradientStats) -> Balance:
+    settings = session.recipe.balance
+    return balance(stats, settings.method, _loss_weights(session), settings.solver)
+
+
+def _gradient_faults(
+    stats: GradientStats, gradients: RewardGradients, table: RewardTable
+) -> list[str]:
+    """Rewards whose gradient isn't finite; a zero gradient is no fault, only nothing to follow."""
+    finite = torch.stack([block.flatten(1).isfinite().all(1) for block in gradients.blocks]).all(0)
+    return [
+        f"{name}: its gradient is not finite"
+        for name, good, count in zip(stats.names, finite.tolist(), table.valid.sum(0), strict=True)
+        if count and not good
+    ]
+
+
+def _parameters(session: Session) -> list[Tensor]:
+    return [p.detach().clone() for p in session.policies.trained_parameters().values()]
+
+
+def _set_gradients(session: Session, direction: list[Tensor]) -> None:
+    for parameter, gradient in zip(
+        session.policies.trained_parameters().values(), direction, strict=True
+    ):
+        # Clipping scales in place; the direction is still needed for the record.
+        parameter.grad = gradient.clone()
+
+
+def _apply(session: Session, step: int) -> float:
+    """Clip, AdamW, moving average, old policy. Returns the gradient's norm before clipping."""
+    training = session.recipe.training
+    parameters = list(session.policies.trained_parameters().values())
+    norm = float(session.accelerator.clip_grad_norm_(parameters, training.max_grad_norm))
+    if not np.isfinite(norm):
+        raise MarbleError(
+            f"step {step}: the gradient is not finite ({norm}); lower training.learning_rate and "
+            "go on from the last checkpoint with --resume"
+        )
+    session.optimizer.step()
+    session.optimizer.zero_grad(set_to_none=True)
+    session.ema.step(parameters)
+    old = training.old_policy
+    session.policies.blend_old(old_policy_decay(step, old.slope, old.cap, old.wait))
+    return norm
+
+
+def _conflict_record(
+    session: Session, step: int, table: RewardTable, stats: GradientStats, balanced: Balance
+) -> ConflictRecord:
+    weighted = direction_cosines(stats.gram, np.where(stats.usable, _loss_weights(session), 0.0))
+    return ConflictRecord(
+        step=step,
+        rewards=table.names,
+        valid=tuple(int(count) for count in table.valid.sum(0)),
+        norms=tuple(stats.norms.tolist()),
+        gram=tuple(tuple(row) for row in stats.gram.tolist()),
+        simplex_weights=tuple(balanced.simplex_weights.tolist()),
+        coefficients=tuple(balanced.coefficients.tolist()),
+        cosines={"weighted-sum": _finite(weighted)},
+    )
+
+
+def _with_cosines(
+    record: ConflictRecord,
+    stats: GradientStats,
+    gradients: RewardGradients,
+    direction: list[Tensor],
+    before: list[Tensor],
+    after: list[Tensor],
+) -> ConflictRecord:
+    """Add the cosines with the gradient that was stepped and with the change -(after - before)."""
+    change = [old - new for old, new in zip(before, after, strict=True)]
+    cosines = {
+        "applied": _cosines_with(direction, stats, gradients),
+        "update": _cosines_with(change, stats, gradients),
+    }
+    return replace(record, cosines={**cosines, **record.cosines})
+
+
+def _cosines_with(
+    direction: list[Tensor], stats: GradientStats, gradients: RewardGradients
+) -> tuple[float | None, ...]:
+    products = inner_products(gradients.blocks, direction)
+    length = float(torch.stack([part.double().square().sum() for part in direction]).sum().sqrt())
+    scale = np.where(stats.usable, stats.norms * length, np.nan)
+    return _finite(np.divide(products, scale, out=np.full_like(scale, np.nan), where=scale > 0))
+
+
+def _finite(values: FloatArray) -> tuple[float | None, ...]:
+    return tuple(float(value) if np.isfinite(value) else None for value in values)
+
+
+def _named(names: tuple[str, ...], values: tuple[float | None, ...]) -> dict[str, float]:
+    return {
+        name: float(value)
+        for name, value in zip(names, values, strict=True)
+        if value is not None and np.isfinite(value)
+    }
+
+
+def _metrics(
+    table: RewardTable, report: StepReport, balanced: Balance, norm: float
+) -> dict[str, Json]:
+    return {
+        "step": report.step,
+        "seconds": round(report.seconds, 4),
+        "rewards": dict(report.rewards),
+        "valid": dict(zip(table.names, table.valid.sum(0).tolist(), strict=True)),
+        "coefficients": dict(zip(table.names, balanced.coefficients.tolist(), strict=True)),
+        "gradient_norm": norm,
+        "worst_cosine": min(report.cosines.values(), default=None),
+        "faults": list(report.faults),
+    }
+
+
+def _compare(
+    session: Session, hooks: Hooks, step: int, base: Mapping[str, Evaluation]
+) -> dict[str, tuple[RewardChange, ...]]:
+    trained = {split: evaluate(session, "trained", split) for split in base}
+    found = {
+        split: changes(base[split], trained[split], session.recipe.run.seed) for split in base
+    }
+    _record_evaluations(hooks, step, trained)
+    hooks.on_evaluation(step, found)
+    return found
+
+
+def _record_evaluations(hooks: Hooks, step: int, results: Mapping[str, Evaluation]) -> None:
+    means = {split: result.means() for split, result in results.items()}
+    hooks.recorder.evaluation(step, means)
+    for split, result in results.items():
+        hooks.recorder.samples(step, split, result.rollout.prompts, result.rollout.images)
+
+
+def _state(progress: Progress) -> dict[str, Json]:
+    balanced = progress.balance
+    return {
+        "faults": progress.faults,
+        "balance": None
+        if balanced is None
+        else {
+            "simplex_weights": balanced.simplex_weights.tolist(),
+            "coefficients": balanced.coefficients.tolist(),
+            "kkt_residual": balanced.kkt_residual,
+        },
+    }
+
+
+def _resume(session: Session, saved: Snapshot) -> Progress:
+    restore(session, saved)
+    stored = saved.state["balance"]
+    balanced = stored and Balance(
+        simplex_weights=np.array(stored["simplex_weights"]),
+        coefficients=np.array(stored["coefficients"]),
+        kkt_residual=stored["kkt_residual"],
+    )
+    return Progress(saved.step, balanced, saved.state["faults"])

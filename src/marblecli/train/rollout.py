@@ -1,0 +1,108 @@
+"""Prompts -> images, by a deterministic ODE solver; scoring overlaps with sampling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from marblecli.rewards.score import RewardSuite, merge
+from marblecli.train.backbone import Backbone
+from marblecli.train.policy import Policies, PolicyName
+from marblecli.train.seeding import stream
+from marblecli.types import Prompt, RewardTable, Rollout
+
+OnImages = Callable[[Tensor, Sequence[Prompt]], None]
+"""Called with each decoded batch, float32 [B, 3, H, W] in [0, 1], and its prompts."""
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Who samples, and how."""
+
+    backbone: Backbone
+    policies: Policies
+    policy: PolicyName
+    resolution: int
+    steps: int
+    batch_size: int
+
+
+def draw_prompts(
+    sources: Sequence[Sequence[Prompt]], per_step: int, step: int, seed: int
+) -> tuple[Prompt, ...]:
+    """The prompts of optimizer step ``step`` (from 1): equally from every source.
+
+    Each source is walked through in a new random order every time it has been used up. The draw
+    depends on nothing but its arguments, so a resumed run goes on with the same prompts.
+    """
+    chosen = []
+    for slot in range((step - 1) * per_step, step * per_step):
+        index, turn = slot % len(sources), slot // len(sources)
+        prompts = sources[index]
+        epoch, place = divmod(turn, len(prompts))
+        order = stream(seed, "prompts", index, epoch).permutation(len(prompts))
+        chosen.append(prompts[order[place]])
+    return tuple(chosen)
+
+
+def sample(
+    sampler: Sampler,
+    prompts: Sequence[Prompt],
+    images_per_prompt: int,
+    generators: Sequence[torch.Generator],
+    on_images: OnImages,
+) -> Rollout:
+    """Sample ``images_per_prompt`` images of each prompt, all images of a prompt together.
+
+    ``generators`` (one a prompt) give the initial noise, so that it depends neither on the batch
+    size nor on the other prompts. ``on_images`` is called as soon as a batch is decoded.
+    """
+    shape = (images_per_prompt, *sampler.backbone.latent_shape(sampler.resolution))
+    noise = torch.cat([torch.randn(shape, generator=generator) for generator in generators])
+    each = tuple(prompt for prompt in prompts for _ in range(images_per_prompt))
+    latents, images = [], []
+    for start in range(0, len(each), sampler.batch_size):
+        rows = slice(start, start + sampler.batch_size)
+        clean = integrate(sampler, noise[rows], [prompt.text for prompt in each[rows]])
+        decoded = sampler.backbone.decode(clean).cpu()
+        on_images(decoded, each[rows])
+        latents.append(clean)
+        images.append(decoded)
+    groups = np.repeat(np.arange(len(prompts)), images_per_prompt)
+    return Rollout(each, groups, torch.cat(latents), torch.cat(images))
+
+
+def sample_and_score(
+    sampler: Sampler,
+    suite: RewardSuite,
+    prompts: Sequence[Prompt],
+    images_per_prompt: int,
+    generators: Sequence[torch.Generator],
+) -> tuple[Rollout, RewardTable]:
+    """Sample, and score each decoded batch while the next one is sampled."""
+    pending: list[Future[RewardTable]] = []
+
+    def hand_over(images: Tensor, batch: Sequence[Prompt]) -> None:
+        pending.append(suite.submit(images, batch))
+
+    rollout = sample(sampler, prompts, images_per_prompt, generators, hand_over)
+    return rollout, merge([future.result() for future in pending])
+
+
+@torch.no_grad()
+def integrate(sampler: Sampler, noise: Tensor, texts: Sequence[str]) -> Tensor:
+    """Noise [B, C, h, w] -> clean latents of the same shape, without guidance."""
+    device = sampler.backbone.device
+    conditioning = sampler.backbone.conditioning(texts)
+    scheduler = sampler.backbone.sampler(sampler.steps)
+    latents = noise.to(device)
+    for timestep, level in zip(scheduler.timesteps, scheduler.sigmas, strict=False):
+        noise_level = level.to(device).expand(len(latents))
+        velocity = sampler.policies.velocity(sampler.policy, latents, noise_level, conditioning)
+        latents = scheduler.step(velocity, timestep, latents, return_dict=False)[0]
+    return latents

@@ -1,0 +1,160 @@
+"""What crosses rooms: frozen dataclasses, every array with its shape and meaning.
+
+Letters in shapes: N images of one optimizer batch, K rewards, B images of one batch,
+H and W pixels, C, h, w latent channels and sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.int64]
+
+Json = Any
+"""What json.dumps takes: dict, list, str, int, float, bool, None."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One line of a prompt source."""
+
+    text: str
+    source: str
+    metadata: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Images sampled by the old policy, in order: all images of a prompt stand together."""
+
+    prompts: tuple[Prompt, ...]
+    """The prompt of each image, N."""
+    groups: IntArray
+    """[N], the index of the group (images of one prompt) each image belongs to."""
+    latents: Tensor
+    """[N, C, h, w], the clean latents x0, scaled as the transformer sees them."""
+    images: Tensor
+    """float32 [N, 3, H, W] in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class RewardFault:
+    """A reward that failed where it applies: an exception, or values that aren't finite."""
+
+    reward: str
+    message: str
+    images: int
+    """How many images were masked because of it."""
+
+
+@dataclass(frozen=True)
+class RewardTable:
+    """Raw rewards; what doesn't apply is masked, never zero."""
+
+    names: tuple[str, ...]
+    values: FloatArray
+    """[N, K], R_ik; zero where ``valid`` is false, never to be read there."""
+    valid: BoolArray
+    """[N, K], m_ik: the reward applies to the image's prompt and gave a finite value."""
+    faults: tuple[RewardFault, ...] = ()
+
+
+@dataclass(frozen=True)
+class GradientStats:
+    """Inner products of the K reward gradients of one batch, float64."""
+
+    names: tuple[str, ...]
+    gram: FloatArray
+    """[K, K], <g_k, g_l> of the raw gradients; rows of unusable rewards are zero."""
+    usable: BoolArray
+    """[K], false where the gradient is zero, not finite, or the reward had no valid image."""
+
+    @property
+    def norms(self) -> FloatArray:
+        """[K], the gradients' norms."""
+        return np.sqrt(np.diag(self.gram))
+
+
+@dataclass(frozen=True)
+class Balance:
+    """How the K gradients are combined: d = sum_k coefficients_k g_k."""
+
+    simplex_weights: FloatArray
+    """[K], the weights of the unit gradients, on the simplex; zero for unusable rewards."""
+    coefficients: FloatArray
+    """[K], what multiplies the raw losses: s * simplex_weights / norms."""
+    kkt_residual: float
+    """How far the simplex weights are from optimal for the method's own problem; 0 if it has none."""
+
+
+@dataclass(frozen=True)
+class ConflictRecord:
+    """One measured batch: everything needed to judge any balancer on it afterwards."""
+
+    step: int
+    rewards: tuple[str, ...]
+    valid: tuple[int, ...]
+    """K, how many images each reward applied to."""
+    norms: tuple[float, ...]
+    gram: tuple[tuple[float, ...], ...]
+    """K x K, of the raw gradients."""
+    simplex_weights: tuple[float, ...]
+    coefficients: tuple[float, ...]
+    cosines: Mapping[str, tuple[float | None, ...]]
+    """By direction (``applied``, ``update``, ``weighted-sum``): K cosines with the reward gradients;
+    None for a reward without a usable gradient."""
+
+
+@dataclass(frozen=True)
+class RewardChange:
+    """What one reward did between two evaluations on the same prompts and noise."""
+
+    reward: str
+    start: float
+    end: float
+    low: float
+    high: float
+    """Bounds of the 95 % bootstrap interval of end - start, paired image by image."""
+    end_low: float
+    end_high: float
+    """Bounds of the interval of end itself."""
+    images: int
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A whole training state: tensors by file, and what JSON can hold."""
+
+    step: int
+    tensors: Mapping[str, Mapping[str, Tensor]]
+    """File stem (``trained``, ``old``, ``ema``, ``optimizer``) -> tensor name -> tensor."""
+    state: Mapping[str, Json]
+
+
+class Recorder(Protocol):
+    """What the training loop tells of itself; implemented by the run directory."""
+
+    def step(self, metrics: Mapping[str, Json]) -> None:
+        """Append one optimizer step to ``metrics.jsonl``."""
+
+    def conflict(self, record: ConflictRecord) -> None:
+        """Append one measured batch to ``conflicts.jsonl``."""
+
+    def evaluation(self, step: int, results: Mapping[str, Json]) -> None:
+        """Append one evaluation to ``evaluations.jsonl``."""
+
+    def samples(self, step: int, split: str, prompts: Sequence[Prompt], images: Tensor) -> None:
+        """Write a grid of images, float32 [B, 3, H, W] in [0, 1], to ``samples/``."""
+
+    def checkpoint(self, snapshot: Snapshot) -> None:
+        """Save the snapshot so that it is complete or absent."""

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import dataclasses
+from typing import get_args
+
+import pytest
+from pydantic import ValidationError
+
+from marblecli import rewards
+from marblecli.rewards.spec import ImageLayout, NoOptions, RewardSpec, hookimpl
+
+
+def test_a_spec_needs_three_things_only() -> None:
+    spec = RewardSpec("plain", "Nothing.", lambda options, device: len)  # type: ignore[arg-type,return-value]
+    assert (spec.images, spec.metadata, spec.range) == ("uint8", (), (0.0, 1.0))
+    assert spec.options is NoOptions
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        spec.name = "other"  # type: ignore[misc]
+
+
+def test_a_reward_without_options_takes_none() -> None:
+    with pytest.raises(ValidationError):
+        NoOptions.model_validate({"size": 1})
+
+
+def test_layouts_are_three() -> None:
+    assert get_args(ImageLayout) == ("uint8", "float", "pil")
+
+
+def test_plugin_authors_import_from_the_room() -> None:
+    assert rewards.RewardSpec is RewardSpec
+    assert rewards.hookimpl is hookimpl
