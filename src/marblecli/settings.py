@@ -49,7 +49,7 @@ class RunSettings(_Table):
 
 
 class LoraSettings(_Table):
-    """``[model.lora]``: the adapters of LoRA mode; initialised as published (Gaussian A, zero B)."""
+    """``[model.lora]``: the adapters of LoRA mode, initialised as published: Gaussian A, zero B."""
 
     rank: PositiveInt = 32
     alpha: PositiveFloat = 64

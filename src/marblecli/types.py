@@ -94,7 +94,7 @@ class Balance:
     coefficients: FloatArray
     """[K], what multiplies the raw losses: s * simplex_weights / norms."""
     kkt_residual: float
-    """How far the simplex weights are from optimal for the method's own problem; 0 if it has none."""
+    """How far the simplex weights are from optimal, where the method solves a problem; else 0."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,8 @@ class ConflictRecord:
     simplex_weights: tuple[float, ...]
     coefficients: tuple[float, ...]
     cosines: Mapping[str, tuple[float | None, ...]]
-    """By direction (``applied``, ``update``, ``weighted-sum``): K cosines with the reward gradients;
-    None for a reward without a usable gradient."""
+    """By direction (``applied``, ``update``, ``weighted-sum``): K cosines with the reward
+    gradients; None for a reward without a usable one."""
 
 
 @dataclass(frozen=True)

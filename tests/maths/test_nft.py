@@ -105,7 +105,7 @@ def test_gradient_is_the_cotangent_of_residual_and_pull() -> None:
 
 
 def test_hand_worked_case() -> None:
-    """One element, x0 = 0, eps = 1, t = 1/2, v_old = 1.2, v = 2.2, r = 3/4: L = 6.25, dL/dv = 2.5."""
+    """One element: x0 = 0, eps = 1, t = 1/2, v_old = 1.2, v = 2.2, r = 3/4."""
     one = torch.ones(1, 1, 1, 1, dtype=torch.float64)
     level = torch.tensor([0.5], dtype=torch.float64)
     velocity = (2.2 * one).requires_grad_()

@@ -39,7 +39,6 @@ def make_transformer() -> SD3Transformer2DModel:
     return transformer
 
 
-
 def make_policies(mode: str, dtype: torch.dtype = torch.float32) -> Policies:
     """Policies whose trained, old and reference weights differ."""
     transformer = make_transformer()

@@ -66,7 +66,7 @@ def test_amortised_step_is_the_combined_gradient(
 def test_k_gradients_are_plain_backward_passes_of_the_naive_losses(
     mode: str, policies_of: Policymaker, batch_of: Batchmaker, loss_settings: LossSettings
 ) -> None:
-    """A batch of one reward, through ``amortised_backward`` with lambda = 1, is that reward alone."""
+    """A batch of one reward, through ``amortised_backward``, is that reward alone."""
     policies = policies_of(mode, torch.float64)
     batch = batch_of(torch.float64)
     settings = replace(loss_settings, kl_weight=0.0)
@@ -76,7 +76,9 @@ def test_k_gradients_are_plain_backward_passes_of_the_naive_losses(
             batch, optimality=batch.optimality[:, k : k + 1], shares=batch.shares[:, k : k + 1]
         )
         expected = amortised(policies, alone, settings, torch.ones(1, dtype=torch.float64))
-        torch.testing.assert_close(flat([b[k] for b in gradients.blocks]), expected, rtol=1e-9, atol=1e-14)
+        torch.testing.assert_close(
+            flat([block[k] for block in gradients.blocks]), expected, rtol=1e-9, atol=1e-14
+        )
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 100])

@@ -91,7 +91,7 @@ def _document(
     sizes: Mapping[str, int],
     changes: Mapping[str, tuple[RewardChange, ...]],
 ) -> dict[str, Json]:
-    """The last split (held-out, where there is one) is the document's own; all are in ``splits``."""
+    """The last split, held-out where there is one, is the document's own; all are in ``splits``."""
     described = {
         split: {
             "prompts": sizes[split],

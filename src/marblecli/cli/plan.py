@@ -19,7 +19,10 @@ def show_plan(plan: Plan) -> None:
     table = Table(title=f"plan of {recipe.run.name}", show_header=False)
     for key, value in (
         ("model", f"{recipe.model.pretrained}, {recipe.model.mode}, {recipe.model.dtype}"),
-        ("images a step", f"{images} ({sampling.prompts_per_step} prompts x {sampling.group_size})"),
+        (
+            "images a step",
+            f"{sampling.prompts_per_step} prompts x {sampling.group_size} = {images}",
+        ),
         ("sampling", f"{sampling.steps} solver steps at {sampling.resolution} px"),
         ("training", f"{training.steps} steps of {rows} rows ({training.noise_levels} levels)"),
         ("micro-batches a step", f"{micro_steps} of at most {size} images"),

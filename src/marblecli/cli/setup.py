@@ -37,6 +37,7 @@ def load_plan(path: Path, overrides: Sequence[str]) -> Plan:
     Raises:
         RecipeError: all faults at once.
         BadInputError: the file itself can't be read.
+
     """
     catalog = discover()
     recipe = load_recipe(path, overrides, catalog.check_options)

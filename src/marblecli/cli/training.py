@@ -18,7 +18,7 @@ from marblecli.errors import BadInputError
 from marblecli.runs.environment import describe_environment
 from marblecli.runs.recipe import dump_recipe, load_recipe
 from marblecli.runs.store import RunStore
-from marblecli.types import Prompt, RewardChange, Snapshot
+from marblecli.types import RewardChange, Snapshot
 
 _FREE_TO_CHANGE = ("training.steps", "eval", "checkpoint", "tracking")
 """What a resumed run may set anew: how long, and what it tells; the rest would be another run."""
@@ -33,9 +33,7 @@ def run_training(plan: Plan, run_dir: Path | None, resume: bool) -> None:
     for split, found in changes.items():
         out.print(changes_table(split, found))
     out.print(f"run directory: {store.directory}", highlight=False, soft_wrap=True)
-    out.print(
-        f"next: marble inspect-conflicts {store.directory}", highlight=False, soft_wrap=True
-    )
+    out.print(f"next: marble inspect-conflicts {store.directory}", highlight=False, soft_wrap=True)
 
 
 def _create(plan: Plan, run_dir: Path | None) -> RunStore:
@@ -96,9 +94,7 @@ def _train(
         plan.train_prompts, {split: chosen for split, chosen in evaluation.items() if chosen}
     )
     with out.status("loading the model"):
-        session = open_session(
-            plan.recipe, prompts, partial(build_suite, plan), store.directory
-        )
+        session = open_session(plan.recipe, prompts, partial(build_suite, plan), store.directory)
     progress = LiveProgress(tuple(plan.recipe.rewards), plan.recipe.training.steps)
     session.accelerator.init_trackers(plan.recipe.run.name)
     with session.suite, _stop_on_signal() as should_stop, progress:

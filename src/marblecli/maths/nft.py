@@ -58,9 +58,7 @@ def branch_losses(
     )
 
 
-def _clean_error(
-    velocity: Tensor, noised: Tensor, latents: Tensor, noise_level: Tensor
-) -> Tensor:
+def _clean_error(velocity: Tensor, noised: Tensor, latents: Tensor, noise_level: Tensor) -> Tensor:
     """Mean over elements of (x0_hat - x0)^2 / w, w = stop-gradient(mean |x0_hat - x0|)."""
     error = noised - _per_row(noise_level, noised) * velocity - latents
     scale = error.detach().abs().flatten(1).mean(1).clamp_min(_LEAST_SCALE)
@@ -106,7 +104,7 @@ def affine_weights(
 def combined_loss(
     branches: BranchLosses, positive: Tensor, negative: Tensor, scale: float
 ) -> Tensor:
-    """scale * sum_i [P_i l+_i + Q_i l-_i]: a scalar whose gradient is sum_k lambda_k g_k."""
+    """Scale * sum_i [P_i l+_i + Q_i l-_i]: a scalar whose gradient is sum_k lambda_k g_k."""
     return scale * (positive * branches.positive + negative * branches.negative).sum()
 
 
@@ -116,7 +114,7 @@ def velocity_penalty(velocity: Tensor, reference_velocity: Tensor) -> Tensor:
 
 
 def old_policy_decay(step: int, slope: float, cap: float, wait: int = 0) -> float:
-    """eta of theta_old <- eta theta_old + (1 - eta) theta after optimizer step ``step`` (from 1).
+    """Eta of theta_old <- eta theta_old + (1 - eta) theta after optimizer step ``step`` (from 1).
 
     Published MARBLE: slope 0.001, cap 0.95; DiffusionNFT caps at 0.5, and has a second schedule
     with wait 75, slope 0.0075, cap 0.999.

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from marblecli.types import FloatArray
 
 _ROUNDING = 1e-15
-"""A residual that float64 can't tell from zero, relative to the Gram's scale."""
+"""What float64 can't tell from zero in one entry of a Gram, relative to its scale; K of them
+together make sqrt(K) times as much."""
 _POINT_ROUNDING = 1e-14
 """A distance between points of norm about 1, made from their Gram, that is rounding."""
 _RIDGE = 1e-9
@@ -181,11 +182,12 @@ def _scale(gram: FloatArray) -> float:
 
 
 def _simplex_weights(gram: FloatArray) -> FloatArray:
-    """[K], the best of the candidates; the ridged one wins unless it's measurably worse."""
+    """[K], the first of the candidates that is optimal to rounding, or the best of them."""
     gram = gram / _scale(gram)
+    rounding = _ROUNDING * np.sqrt(len(gram))
     candidates = (certify(gram, weights) for weights in _candidates(gram))
     best = next(candidates)
-    while best.kkt_residual > _ROUNDING and (other := next(candidates, None)) is not None:
+    while best.kkt_residual > rounding and (other := next(candidates, None)) is not None:
         best = min(best, other, key=attrgetter("kkt_residual"))
     return best.weights
 
@@ -193,35 +195,35 @@ def _simplex_weights(gram: FloatArray) -> FloatArray:
 def _candidates(gram: FloatArray) -> Iterator[FloatArray]:
     eigenvalues, eigenvectors = np.linalg.eigh(gram)
     eigenvalues[eigenvalues <= _ROUNDING * eigenvalues[-1]] = 0.0
-    for ridge in (_RIDGE, 0.0):
-        weights = _wolfe(eigenvectors * np.sqrt(eigenvalues + ridge))
-        polished = _polish(gram, weights)
-        if polished is not None:
-            yield polished
-        yield weights
+    ridged = _wolfe(eigenvectors * np.sqrt(eigenvalues + _RIDGE))
+    yield from _polish(gram, (ridged > 0.0) / np.count_nonzero(ridged))
+    yield from _polish(gram, ridged)
+    plain = _wolfe(eigenvectors * np.sqrt(eigenvalues))
+    yield from _polish(gram, plain)
+    yield plain
 
 
-def _polish(gram: FloatArray, weights: FloatArray) -> FloatArray | None:
-    """[K], the weights on the same face without ridge and rounding; None if it leaves the simplex.
+def _polish(gram: FloatArray, weights: FloatArray) -> Iterator[FloatArray]:
+    """[K], the optimum of the face that the weights lie on; nothing if it leaves the simplex.
 
-    Newton's step, twice, along the directions whose curvature the Gram resolves.
+    Newton's step along the directions whose curvature the Gram resolves, and again for rounding;
+    the others keep the weights' own share, so that from the even mixture ties stay even.
     """
     support = np.flatnonzero(weights > 0.0)
     face = gram[np.ix_(support, support)]
     basis = _differences(len(support))
     curvatures, vectors = np.linalg.eigh(basis.T @ face @ basis)
-    steep = curvatures > _ROUNDING * max(1.0, curvatures.max(initial=0.0))
+    resolved = _ROUNDING * np.sqrt(len(gram)) * max(1.0, curvatures.max(initial=0.0))
+    steep = curvatures > resolved
     directions, curvatures = basis @ vectors[:, steep], curvatures[steep]
     polished = np.zeros(len(gram))
     polished[support] = weights[support]
-    for _ in range(2):
+    for _ in range(3):
         slopes = directions.T @ (face @ polished[support])
         polished[support] -= directions @ (slopes / curvatures)
-    if polished.min() < -_ROUNDING:
-        return None
-    feasible: FloatArray = np.maximum(polished, 0.0)
-    feasible /= feasible.sum()
-    return feasible
+    if polished.min() >= -_ROUNDING:
+        feasible = np.maximum(polished, 0.0)
+        yield feasible / feasible.sum()
 
 
 def _wolfe(points: FloatArray) -> FloatArray:
@@ -280,8 +282,8 @@ def _face_minimiser(points: FloatArray) -> FloatArray:
 @lru_cache(maxsize=128)
 def _differences(count: int) -> FloatArray:
     """[K, K - 1], an orthonormal basis of the vectors that sum to zero (Helmert)."""
-    basis = np.triu(np.ones((count, count - 1)))
+    basis: FloatArray = np.triu(np.ones((count, count - 1)))
     below = np.arange(1, count)
     basis[below, below - 1] = -below
-    basis /= np.sqrt(below * (below + 1.0))
-    return basis
+    normed: FloatArray = basis / np.sqrt(below * (below + 1.0))
+    return normed

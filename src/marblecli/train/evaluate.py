@@ -27,7 +27,7 @@ class Evaluation:
     rollout: Rollout
 
     def means(self) -> dict[str, float]:
-        """The mean of every reward over the images it applies to; rewards without any are left out."""
+        """The mean of every reward over the images it applies to; without any, it is left out."""
         table = self.table
         columns = zip(table.names, table.values.T, table.valid.T, strict=True)
         return {name: float(v[m].mean()) for name, v, m in columns if m.any()}

@@ -121,7 +121,7 @@ def reward_gradients(
                 block[index] += gradient
         if settings.kl_weight:
             for total, gradient in zip(penalty, _gradients(regulariser, parameters), strict=True):
-                total += gradient
+                total.add_(gradient)
     return RewardGradients(blocks, penalty)
 
 
@@ -138,7 +138,7 @@ def amortised_backward(
             rows.optimality, rows.shares, coefficients.to(rows.shares)
         )
         loss = combined_loss(branches, positive, negative, _scale(batch, settings))
-        (loss + regulariser).backward()  # type: ignore[no-untyped-call]
+        (loss + regulariser).backward()
 
 
 def _scale(batch: TrainingBatch, settings: LossSettings) -> float:

@@ -6,8 +6,8 @@ draw prompts -> sample (old policy) -> score -> advantages -> K gradients -> bal
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,18 +15,15 @@ from torch import Tensor
 
 from marblecli.errors import InterruptedRunError, MarbleError
 from marblecli.maths.advantages import advantages, optimality_probability
-from marblecli.maths.balance import balance
-from marblecli.maths.conflicts import direction_cosines
-from marblecli.maths.gram import gradient_stats, inner_products
 from marblecli.maths.nft import old_policy_decay, reward_shares
-from marblecli.train.evaluate import Evaluation, changes, evaluate, mean_over_valid
+from marblecli.train.evaluate import Evaluation, Subject, changes, evaluate, mean_over_valid
 from marblecli.train.gradients import (
     LossSettings,
-    RewardGradients,
     TrainingBatch,
     amortised_backward,
     reward_gradients,
 )
+from marblecli.train.measure import Measurement, conflict_record, gradient_faults, measure
 from marblecli.train.rollout import draw_prompts, sample_and_score
 from marblecli.train.seeding import stream, torch_stream
 from marblecli.train.session import Session, restore, snapshot
@@ -34,7 +31,6 @@ from marblecli.types import (
     Balance,
     ConflictRecord,
     FloatArray,
-    GradientStats,
     Json,
     Recorder,
     RewardChange,
@@ -90,9 +86,11 @@ def train(session: Session, hooks: Hooks, saved: Snapshot | None = None) -> Outc
     Raises:
         InterruptedRunError: ``should_stop`` said so; the checkpoint is saved.
         MarbleError: a reward or gradient failed too often, or an update isn't finite.
+
     """
     progress = Progress() if saved is None else _resume(session, saved)
-    base = {split: evaluate(session, "base", split) for split in session.prompts.evaluation}
+    base = _evaluate_all(session, "base")
+    trained: Mapping[str, Evaluation] | None = None
     if saved is None:
         _record_evaluations(hooks, 0, base)
     steps = session.recipe.training.steps
@@ -100,17 +98,27 @@ def train(session: Session, hooks: Hooks, saved: Snapshot | None = None) -> Outc
         progress, report = train_step(session, hooks.recorder, progress)
         hooks.on_step(report)
         interrupted = hooks.should_stop() and progress.step < steps
+        # What is written of a step comes before its checkpoint: a resumed run keeps those lines.
+        if _due(progress.step, session.recipe.eval.every, steps) and not interrupted:
+            trained = _evaluate_all(session, "trained")
+            _record_evaluations(hooks, progress.step, trained)
+            hooks.on_evaluation(progress.step, _changes(session, base, trained))
         if interrupted or _due(progress.step, session.recipe.checkpoint.every, steps):
             hooks.recorder.checkpoint(snapshot(session, progress.step, _state(progress)))
         if interrupted:
             raise InterruptedRunError(f"interrupted; step {progress.step} is saved")
-        if _due(progress.step, session.recipe.eval.every, 0) and progress.step < steps:
-            _compare(session, hooks, progress.step, base)
-    return Outcome(_compare(session, hooks, steps, base))
+    if trained is None:
+        trained = _evaluate_all(session, "trained")
+    return Outcome(_changes(session, base, trained))
 
 
 def _due(step: int, every: int, last: int) -> bool:
     return step == last or (every > 0 and step % every == 0)
+
+
+def _evaluate_all(session: Session, subject: Subject) -> dict[str, Evaluation]:
+    """By split."""
+    return {split: evaluate(session, subject, split) for split in session.prompts.evaluation}
 
 
 def train_step(
@@ -121,38 +129,52 @@ def train_step(
     step = progress.step + 1
     rollout, table = _collect(session, step)
     batch = _training_batch(session, rollout, table, step)
-    settings = _loss_settings(session)
     faults = [f"{fault.reward}: {fault.message}" for fault in table.faults]
-    cosines: dict[str, float] = {}
-    if progress.balance is None or (step - 1) % session.recipe.balance.refresh_every == 0:
-        gradients = reward_gradients(session.policies, batch, settings)
-        stats = gradient_stats(table.names, gradients.blocks, table.valid.sum(0).tolist())
-        faults += _gradient_faults(stats, gradients, table)
-        balanced = _balance(session, stats)
-        direction = gradients.combine(torch.from_numpy(balanced.coefficients))
-        _set_gradients(session, direction)
-        before = _parameters(session)
-        norm = _apply(session, step)
-        record = _conflict_record(session, step, table, stats, balanced)
-        record = _with_cosines(record, stats, gradients, direction, before, _parameters(session))
+    cosines: Mapping[str, float] = {}
+    refresh_every = session.recipe.balance.refresh_every
+    if progress.balance is None or (step - 1) % refresh_every == 0:
+        gradients = reward_gradients(session.policies, batch, _loss_settings(session))
+        measured = measure(gradients, table, session.recipe.balance, _loss_weights(session))
+        balanced = measured.balance
+        faults += gradient_faults(measured)
+        norm, record = _measured_step(session, step, measured)
         recorder.conflict(record)
         cosines = _named(record.rewards, record.cosines["applied"])
     else:
         balanced = progress.balance
-        amortised_backward(
-            session.policies, batch, settings, torch.from_numpy(balanced.coefficients)
-        )
+        coefficients = torch.from_numpy(balanced.coefficients)
+        amortised_backward(session.policies, batch, _loss_settings(session), coefficients)
         norm = _apply(session, step)
-    total = progress.faults + len(faults)
-    if total > session.recipe.training.max_faults:
-        limit = session.recipe.training.max_faults
-        raise MarbleError(f"step {step}: more than {limit} faults (training.max_faults): {faults[-1]}")
+    total = _count_faults(session, step, progress.faults, faults)
     means = _named(table.names, tuple(mean_over_valid(table)))
     report = StepReport(step, time.perf_counter() - started, means, cosines, tuple(faults))
-    metrics = _metrics(table, report, balanced, norm)
-    recorder.step(metrics)
+    recorder.step(_metrics(table, report, balanced, norm))
     session.accelerator.log({f"reward/{k}": v for k, v in means.items()}, step=step)
     return Progress(step, balanced, total), report
+
+
+def _measured_step(
+    session: Session, step: int, measured: Measurement
+) -> tuple[float, ConflictRecord]:
+    """Step the balanced gradient of the batch just measured; what it did, by the same gradients."""
+    direction = measured.direction()
+    parameters = session.policies.trained_parameters().values()
+    for parameter, gradient in zip(parameters, direction, strict=True):
+        # Clipping scales in place; the direction is still needed for the record.
+        parameter.grad = gradient.clone()
+    before = [parameter.detach().clone() for parameter in parameters]
+    norm = _apply(session, step)
+    change = [old - new.detach() for old, new in zip(before, parameters, strict=True)]
+    return norm, conflict_record(step, measured, {"applied": direction, "update": change})
+
+
+def _count_faults(session: Session, step: int, earlier: int, faults: list[str]) -> int:
+    limit = session.recipe.training.max_faults
+    if earlier + len(faults) > limit:
+        raise MarbleError(
+            f"step {step}: more than {limit} faults (training.max_faults), the last: {faults[-1]}"
+        )
+    return earlier + len(faults)
 
 
 def _collect(session: Session, step: int) -> tuple[Rollout, RewardTable]:
@@ -164,9 +186,7 @@ def _collect(session: Session, step: int) -> tuple[Rollout, RewardTable]:
         torch_stream(recipe.run.seed, "rollout", step, index) for index in range(len(prompts))
     ]
     sampler = session.sampler("old", recipe.sampling.steps)
-    return sample_and_score(
-        sampler, session.suite, prompts, recipe.sampling.group_size, generators
-    )
+    return sample_and_score(sampler, session.suite, prompts, recipe.sampling.group_size, generators)
 
 
 def _training_batch(
@@ -174,9 +194,7 @@ def _training_batch(
 ) -> TrainingBatch:
     recipe = session.recipe
     device = session.accelerator.device
-    scaled = advantages(
-        table.values, table.valid, rollout.groups, recipe.training.advantage_scale
-    )
+    scaled = advantages(table.values, table.valid, rollout.groups, recipe.training.advantage_scale)
     optimality = optimality_probability(scaled, recipe.training.advantage_clip)
     valid = torch.from_numpy(table.valid).float()
     return TrainingBatch(
@@ -213,35 +231,6 @@ def _loss_weights(session: Session) -> FloatArray:
     return np.array([reward.weight for reward in session.recipe.rewards.values()])
 
 
-def _balance(session: Session, stats: GradientStats) -> Balance:
-    settings = session.recipe.balance
-    return balance(stats, settings.method, _loss_weights(session), settings.solver)
-
-
-def _gradient_faults(
-    stats: GradientStats, gradients: RewardGradients, table: RewardTable
-) -> list[str]:
-    """Rewards whose gradient isn't finite; a zero gradient is no fault, only nothing to follow."""
-    finite = torch.stack([block.flatten(1).isfinite().all(1) for block in gradients.blocks]).all(0)
-    return [
-        f"{name}: its gradient is not finite"
-        for name, good, count in zip(stats.names, finite.tolist(), table.valid.sum(0), strict=True)
-        if count and not good
-    ]
-
-
-def _parameters(session: Session) -> list[Tensor]:
-    return [p.detach().clone() for p in session.policies.trained_parameters().values()]
-
-
-def _set_gradients(session: Session, direction: list[Tensor]) -> None:
-    for parameter, gradient in zip(
-        session.policies.trained_parameters().values(), direction, strict=True
-    ):
-        # Clipping scales in place; the direction is still needed for the record.
-        parameter.grad = gradient.clone()
-
-
 def _apply(session: Session, step: int) -> float:
     """Clip, AdamW, moving average, old policy. Returns the gradient's norm before clipping."""
     training = session.recipe.training
@@ -260,58 +249,10 @@ def _apply(session: Session, step: int) -> float:
     return norm
 
 
-def _conflict_record(
-    session: Session, step: int, table: RewardTable, stats: GradientStats, balanced: Balance
-) -> ConflictRecord:
-    weighted = direction_cosines(stats.gram, np.where(stats.usable, _loss_weights(session), 0.0))
-    return ConflictRecord(
-        step=step,
-        rewards=table.names,
-        valid=tuple(int(count) for count in table.valid.sum(0)),
-        norms=tuple(stats.norms.tolist()),
-        gram=tuple(tuple(row) for row in stats.gram.tolist()),
-        simplex_weights=tuple(balanced.simplex_weights.tolist()),
-        coefficients=tuple(balanced.coefficients.tolist()),
-        cosines={"weighted-sum": _finite(weighted)},
-    )
-
-
-def _with_cosines(
-    record: ConflictRecord,
-    stats: GradientStats,
-    gradients: RewardGradients,
-    direction: list[Tensor],
-    before: list[Tensor],
-    after: list[Tensor],
-) -> ConflictRecord:
-    """Add the cosines with the gradient that was stepped and with the change -(after - before)."""
-    change = [old - new for old, new in zip(before, after, strict=True)]
-    cosines = {
-        "applied": _cosines_with(direction, stats, gradients),
-        "update": _cosines_with(change, stats, gradients),
-    }
-    return replace(record, cosines={**cosines, **record.cosines})
-
-
-def _cosines_with(
-    direction: list[Tensor], stats: GradientStats, gradients: RewardGradients
-) -> tuple[float | None, ...]:
-    products = inner_products(gradients.blocks, direction)
-    length = float(torch.stack([part.double().square().sum() for part in direction]).sum().sqrt())
-    scale = np.where(stats.usable, stats.norms * length, np.nan)
-    return _finite(np.divide(products, scale, out=np.full_like(scale, np.nan), where=scale > 0))
-
-
-def _finite(values: FloatArray) -> tuple[float | None, ...]:
-    return tuple(float(value) if np.isfinite(value) else None for value in values)
-
-
-def _named(names: tuple[str, ...], values: tuple[float | None, ...]) -> dict[str, float]:
-    return {
-        name: float(value)
-        for name, value in zip(names, values, strict=True)
-        if value is not None and np.isfinite(value)
-    }
+def _named(names: Sequence[str], values: Sequence[float | None]) -> dict[str, float]:
+    """By reward, without those that have no value."""
+    pairs = zip(names, values, strict=True)
+    return {name: float(v) for name, v in pairs if v is not None and np.isfinite(v)}
 
 
 def _metrics(
@@ -329,16 +270,11 @@ def _metrics(
     }
 
 
-def _compare(
-    session: Session, hooks: Hooks, step: int, base: Mapping[str, Evaluation]
+def _changes(
+    session: Session, base: Mapping[str, Evaluation], trained: Mapping[str, Evaluation]
 ) -> dict[str, tuple[RewardChange, ...]]:
-    trained = {split: evaluate(session, "trained", split) for split in base}
-    found = {
-        split: changes(base[split], trained[split], session.recipe.run.seed) for split in base
-    }
-    _record_evaluations(hooks, step, trained)
-    hooks.on_evaluation(step, found)
-    return found
+    seed = session.recipe.run.seed
+    return {split: changes(base[split], trained[split], seed) for split in base}
 
 
 def _record_evaluations(hooks: Hooks, step: int, results: Mapping[str, Evaluation]) -> None:

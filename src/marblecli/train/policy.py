@@ -36,7 +36,7 @@ class Policies(ABC):
     def velocity(
         self, name: PolicyName, noised: Tensor, noise_level: Tensor, conditioning: Conditioning
     ) -> Tensor:
-        """v of policy ``name``, [B, C, h, w] in the dtype of x_t [B, C, h, w], at t [B].
+        """V of policy ``name``, [B, C, h, w] in the dtype of x_t [B, C, h, w], at t [B].
 
         Only the trained policy's velocity carries gradients. Ask for it last: in LoRA mode the
         other two deactivate its adapter.
@@ -122,9 +122,7 @@ class LoraPolicies(Policies):
         return self._old
 
 
-def _adapter_parameters(
-    transformer: SD3Transformer2DModel, adapter: str
-) -> dict[str, Parameter]:
+def _adapter_parameters(transformer: SD3Transformer2DModel, adapter: str) -> dict[str, Parameter]:
     """``block.to_q.lora_A.weight`` -> the parameter of that adapter."""
     marker = f".{adapter}."
     return {

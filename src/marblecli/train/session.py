@@ -64,7 +64,8 @@ def open_session(
 ) -> Session:
     """Load the model and set the policies up as the base model, with nothing trained.
 
-    ``build_suite`` loads the rewards for a device, named as torch does. ``project_dir`` is where accelerate's trackers write, if the recipe asks for any.
+    ``build_suite`` loads the rewards for a device, named as torch does; ``project_dir`` is where
+    accelerate's trackers write, if the recipe asks for any.
     """
     accelerator = Accelerator(
         log_with=list(recipe.tracking.log_with) or None,
@@ -94,7 +95,7 @@ def open_session(
 
 
 def _seeded_policies(transformer: torch.nn.Module, recipe: Recipe) -> Policies:
-    """peft draws the adapters from torch's global generator: seed it, and put it back."""
+    """Peft draws the adapters from torch's global generator: seed it, and put it back."""
     with torch.random.fork_rng():
         torch.manual_seed(int(stream(recipe.run.seed, "adapters").integers(2**31)))
         return make_policies(transformer, recipe.model)

@@ -33,8 +33,9 @@ def _score(pixels: NDArray[np.float64], wanted: Mapping[str, Any]) -> float:
     # Soft edges blend an ink with the ground, so the wanted colours are segments, not points.
     distance = np.min([_to_segment(pixels, ground, ink) for ink in inks], axis=0)
     purity = np.exp(-np.square(distance / _TOLERANCE)).mean()
-    shown = [np.exp(-np.square(np.linalg.norm(pixels - i, axis=1) / _TOLERANCE)).sum() for i in inks]
-    return float(purity * np.mean(np.minimum(np.array(shown) / _ENOUGH, 1.0)))
+    away = [np.linalg.norm(pixels - ink, axis=1) for ink in inks]
+    shown = np.exp(-np.square(np.array(away) / _TOLERANCE)).sum(axis=1)
+    return float(purity * np.mean(np.minimum(shown / _ENOUGH, 1.0)))
 
 
 def _to_segment(

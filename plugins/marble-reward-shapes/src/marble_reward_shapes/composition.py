@@ -81,4 +81,5 @@ def _holds(image: NDArray[np.uint8], wanted: Mapping[str, Any]) -> bool:
         return False
     if not wanted["relation"]:
         return True
-    return _relation_cosine(_firsts(patches, wanted), wanted["relation"]) > np.cos(np.pi / 6)
+    cosine = _relation_cosine(_firsts(patches, wanted), wanted["relation"])
+    return cosine > float(np.cos(np.pi / 6))

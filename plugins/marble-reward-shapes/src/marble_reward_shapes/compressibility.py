@@ -20,7 +20,7 @@ def compressibility(images: NDArray[np.uint8]) -> NDArray[np.float64]:
     blank = _jpeg_bytes(np.zeros_like(images[0]))
     pixels = images.shape[1] * images.shape[2]
     excess = np.array([_jpeg_bytes(image) - blank for image in images], dtype=float)
-    return np.clip(1.0 - excess / (_BYTES_PER_PIXEL * pixels), 0.0, 1.0)
+    return np.asarray(np.clip(1.0 - excess / (_BYTES_PER_PIXEL * pixels), 0.0, 1.0))
 
 
 def _jpeg_bytes(image: NDArray[np.uint8]) -> int:

@@ -80,7 +80,7 @@ def _ink(image: NDArray[np.uint8], ground: str, ink: str) -> NDArray[np.float64]
     """How far each pixel is on the way from the ground to the ink, [H, W] in [0, 1]."""
     base = np.array(BACKGROUNDS[ground], dtype=float)
     way = np.array(COLOURS[ink], dtype=float) - base
-    return np.clip((image - base) @ way / (way @ way), 0.0, 1.0)
+    return np.asarray(np.clip((image - base) @ way / (way @ way), 0.0, 1.0))
 
 
 def _correlate(windows: NDArray[np.float64]) -> NDArray[np.float64]:

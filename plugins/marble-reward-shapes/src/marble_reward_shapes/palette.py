@@ -35,7 +35,7 @@ class Patch:
 def label_pixels(image: NDArray[np.uint8]) -> NDArray[np.intp]:
     """[H, W, 3] -> [H, W] of indices into ``NAMES``, the nearest palette colour in RGB."""
     distance = np.square(image[..., None, :].astype(float) - _PALETTE).sum(-1)
-    return np.argmin(distance, axis=-1)
+    return np.asarray(np.argmin(distance, axis=-1))
 
 
 def find_patches(image: NDArray[np.uint8]) -> tuple[str, list[Patch]]:

@@ -167,7 +167,7 @@ def shape_mask(shape: str, x: float, y: float, radius: float) -> NDArray[np.floa
     else:
         slope = (2 * np.abs(dx) - dy - radius) / np.sqrt(5)
         distance = np.maximum(slope, dy - radius)
-    return np.clip(0.5 - distance, 0.0, 1.0)
+    return np.asarray(np.clip(0.5 - distance, 0.0, 1.0))
 
 
 def _blend(canvas: NDArray[Any], mask: NDArray[Any], colour: tuple[int, int, int]) -> None:
@@ -186,9 +186,7 @@ def _free_places(count: int, rng: np.random.Generator) -> list[tuple[float, floa
             return places
 
 
-def _related_places(
-    relation: str, rng: np.random.Generator
-) -> list[tuple[float, float, float]]:
+def _related_places(relation: str, rng: np.random.Generator) -> list[tuple[float, float, float]]:
     """Two places, the first left of, right of, above or below the second."""
     along = np.array([rng.uniform(7.0, 10.0), rng.uniform(22.0, 25.0)])
     across = SIZE / 2 + rng.uniform(-4.0, 4.0) + rng.uniform(-1.5, 1.5, 2)

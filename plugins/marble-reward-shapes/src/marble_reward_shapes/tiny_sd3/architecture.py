@@ -34,7 +34,7 @@ _START, _END = "<|startoftext|>", "<|endoftext|>"
 
 
 def build_pipeline() -> StableDiffusion3Pipeline:
-    """The untrained pipeline in float32; draws its initial weights from torch's global generator."""
+    """The untrained pipeline in float32; its weights come from torch's global generator."""
     tokenizer = clip_tokenizer()
     return StableDiffusion3Pipeline(
         transformer=transformer(),

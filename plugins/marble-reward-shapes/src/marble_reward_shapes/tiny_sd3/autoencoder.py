@@ -18,7 +18,7 @@ def to_tensor(images: np.ndarray) -> Tensor:
 
 
 def draw(count: int, rng: np.random.Generator) -> tuple[list[Scene], np.ndarray]:
-    """``count`` scenes, the kinds in proportion 1 : 1 : 2, and their images uint8 [count, H, W, 3]."""
+    """``count`` scenes, kinds 1 : 1 : 2, and their images, uint8 [count, H, W, 3]."""
     kinds = rng.choice(KINDS, size=count, p=(0.25, 0.25, 0.5))
     scenes = [random_scene(rng, str(kind)) for kind in kinds]
     return scenes, np.stack([render(scene, rng) for scene in scenes])

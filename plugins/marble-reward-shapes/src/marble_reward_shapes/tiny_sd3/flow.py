@@ -51,7 +51,7 @@ class CountedNullAttention:
         attn: Attention,
         hidden_states: Tensor,
         encoder_hidden_states: Tensor,
-        attention_mask: None = None,
+        attention_mask: None = None,  # noqa: ARG002, diffusers passes it
     ) -> tuple[Tensor, Tensor]:
         image_tokens = hidden_states.shape[1]
         image = (attn.to_q, attn.to_k, attn.to_v)
@@ -170,15 +170,11 @@ def _batches(
                 yield latents[index], tokens[index]
 
 
-def _pool(
-    pipeline: StableDiffusion3Pipeline, rng: np.random.Generator
-) -> tuple[Tensor, Tensor]:
+def _pool(pipeline: StableDiffusion3Pipeline, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     scenes, images = draw(POOL, rng)
     latents = torch.cat([encode(pipeline.vae, part) for part in np.split(images, POOL // 512)])
     dropped = rng.random(POOL) < CAPTION_DROP
-    captions = [
-        "" if drop else scene.prompt for scene, drop in zip(scenes, dropped, strict=True)
-    ]
+    captions = ["" if drop else scene.prompt for scene, drop in zip(scenes, dropped, strict=True)]
     tokens = pipeline.tokenizer(captions, padding="max_length", return_tensors="pt").input_ids
     return latents, tokens
 

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+from marble_reward_shapes.scenes import BACKGROUNDS, COLOURS, RELATIONS, SHAPES
+from marble_reward_shapes.write_prompts import choose_scenes, write_prompts
+
+SIZES = {
+    "composition-train": {"count": 4, "position": 4},
+    "composition-held-out": {"count": 24, "position": 24},
+    "letters-train": {"text": 4},
+    "letters-held-out": {"text": 24},
+}
+
+
+def test_each_file_has_its_share_of_each_kind() -> None:
+    found = {name: Counter(s.kind for s in scenes) for name, scenes in choose_scenes().items()}
+    assert found == SIZES
+
+
+def test_no_prompt_stands_twice() -> None:
+    prompts = [scene.prompt for scenes in choose_scenes().values() for scene in scenes]
+    assert len(set(prompts)) == len(prompts)
+
+
+def test_training_prompts_cover_the_grammar() -> None:
+    scenes = choose_scenes()
+    composition, letters = scenes["composition-train"], scenes["letters-train"]
+    for kind in ("count", "position"):
+        groups = [group for s in composition if s.kind == kind for group in s.groups]
+        assert {group.colour for group in groups} == set(COLOURS)
+        assert {group.shape for group in groups} == set(SHAPES)
+        assert {s.background for s in composition if s.kind == kind} == set(BACKGROUNDS)
+    assert {s.groups[0].count for s in composition if s.kind == "count"} == {1, 2, 3}
+    assert {s.relation for s in composition if s.kind == "position"} == set(RELATIONS)
+    assert {s.ink for s in letters} == set(COLOURS)
+    assert {s.background for s in letters} == set(BACKGROUNDS)
+    assert len(set("".join(s.text for s in letters))) == 8
+
+
+def test_files_are_the_same_on_every_run(tmp_path: Path) -> None:
+    write_prompts(tmp_path / "one")
+    command = [sys.executable, "-m", "marble_reward_shapes.write_prompts", str(tmp_path / "two")]
+    subprocess.run(command, check=True)
+    for name in SIZES:
+        one, two = ((tmp_path / run / f"{name}.jsonl").read_bytes() for run in ("one", "two"))
+        assert one == two
+
+
+def test_every_line_carries_its_scenes_metadata(tmp_path: Path) -> None:
+    write_prompts(tmp_path)
+    for name, scenes in choose_scenes().items():
+        lines = (tmp_path / f"{name}.jsonl").read_text().splitlines()
+        assert [json.loads(line) for line in lines] == [scene.metadata() for scene in scenes]
