@@ -1,17 +1,31 @@
-"""A real SD3 transformer, small enough for float64 backward passes in milliseconds."""
+"""A real SD3 transformer, small enough for float64 backward passes in milliseconds; and, below,
+whole sessions on a tiny random pipeline, with what they recorded."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from diffusers import SD3Transformer2DModel
+from marble_reward_shapes.tiny_sd3.architecture import build_pipeline
+from torch import Tensor
 
-from marblecli.settings import LoraSettings
+from marblecli.rewards import NoOptions, RewardSpec
+from marblecli.rewards.score import ActiveReward, RewardSuite
+from marblecli.rewards.spec import RewardBatch
+from marblecli.settings import LoraSettings, Recipe
 from marblecli.train.backbone import Conditioning
 from marblecli.train.gradients import LossSettings, TrainingBatch
+from marblecli.train.loop import Hooks, Outcome, StepReport, train
 from marblecli.train.policy import FullPolicies, LoraPolicies, Policies
+from marblecli.train.session import PromptSets, Session, open_session
+from marblecli.types import ConflictRecord, Prompt, RewardChange, Snapshot
 
 IMAGES, LEVELS, REWARDS = 6, 2, 5
 
@@ -105,3 +119,201 @@ def batch_of() -> Callable[..., TrainingBatch]:
 @pytest.fixture
 def transformer() -> SD3Transformer2DModel:
     return make_transformer()
+
+
+PROMPTS = PromptSets(
+    train=(
+        (Prompt("a red square on black", "scenes"), Prompt("a blue circle on white", "scenes")),
+        (Prompt('the text "EH" in blue on black', "letters", {"text": "EH"}),),
+    ),
+    evaluation={
+        "train": (
+            Prompt('the text "EH" in blue on black', "letters", {"text": "EH"}),
+            Prompt("a red square on black", "scenes"),
+        ),
+        "held-out": (
+            Prompt("a green square on black", "scenes"),
+            Prompt("a red circle on black", "scenes"),
+        ),
+    },
+)
+REWARD_NAMES = ("bright", "red", "contrast")
+"""``contrast`` applies to prompts with text only."""
+
+
+def _bright(batch: RewardBatch) -> np.ndarray:
+    return batch.images.mean((1, 2, 3)).numpy()
+
+
+def _red(batch: RewardBatch) -> np.ndarray:
+    return (batch.images[:, 0] - batch.images[:, 2]).mean((1, 2)).numpy()
+
+
+def _contrast(batch: RewardBatch) -> np.ndarray:
+    return batch.images.std((1, 2, 3)).numpy()
+
+
+SCORERS = {"bright": _bright, "red": _red, "contrast": _contrast}
+Scorer = Callable[[RewardBatch], Any]
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny pipeline with random weights, as a folder."""
+    folder = tmp_path_factory.mktemp("tiny") / "model"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        pipeline = build_pipeline()
+    pipeline.vae.register_to_config(shift_factor=0.0, scaling_factor=1.0)
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+def tiny_recipe(folder: Path, overrides: Mapping[str, Any]) -> Recipe:
+    """A recipe of 4 steps; ``overrides`` are by dotted key."""
+    table: dict[str, Any] = {
+        "run": {"seed": 0},
+        "model": {
+            "pretrained": str(folder),
+            "dtype": "fp32",
+            "max_sequence_length": 1,
+            "lora": {"rank": 2, "alpha": 4},
+        },
+        "prompts": {"scenes": {"train": "scenes.txt"}, "letters": {"train": "letters.jsonl"}},
+        "rewards": {name: {} for name in REWARD_NAMES},
+        "sampling": {
+            "resolution": 16,
+            "steps": 3,
+            "group_size": 3,
+            "prompts_per_step": 2,
+            "batch_size": 4,
+        },
+        "training": {
+            "steps": 4,
+            "learning_rate": 1e-2,
+            "micro_batch_size": 4,
+            "noise_levels": 2,
+            "kl_weight": 0.0,
+            "old_policy": {"slope": 0.1, "cap": 0.5},
+        },
+        "eval": {
+            "every": 0,
+            "steps": 2,
+            "images_per_prompt": 1,
+            "images_per_train_prompt": 2,
+        },
+        "checkpoint": {"every": 0},
+    }
+    for key, value in overrides.items():
+        *tables, last = key.split(".")
+        place = table
+        for name in tables:
+            place = place.setdefault(name, {})
+        place[last] = value
+    return Recipe.model_validate(table)
+
+
+def make_suite(faulty: Mapping[str, Scorer]) -> RewardSuite:
+    """The three rewards; ``faulty`` ones score as given."""
+    return RewardSuite(
+        [
+            ActiveReward(
+                RewardSpec(
+                    name,
+                    "",
+                    lambda _options, _device: scorer,
+                    options=NoOptions,
+                    images="float",
+                    metadata=("text",) if name == "contrast" else (),
+                ),
+                scorer,
+            )
+            for name, scorer in {**SCORERS, **faulty}.items()
+        ]
+    )
+
+
+@pytest.fixture
+def open_tiny(tiny_folder: Path, tmp_path: Path) -> Iterator[Callable[..., Session]]:
+    """(overrides by dotted key, faulty rewards) -> a session on the tiny model."""
+    opened: list[Session] = []
+
+    def open_it(
+        overrides: Mapping[str, Any] | None = None, faulty: Mapping[str, Scorer] | None = None
+    ) -> Session:
+        recipe = tiny_recipe(tiny_folder, overrides or {})
+        session = open_session(recipe, PROMPTS, lambda _device: make_suite(faulty or {}), tmp_path)
+        opened.append(session)
+        return session
+
+    yield open_it
+    for session in opened:
+        session.suite.close()
+
+
+def copied(snapshot: Snapshot) -> Snapshot:
+    """What a checkpoint would keep of it: tensors of its own, and JSON."""
+    tensors = {
+        stem: {name: tensor.detach().clone() for name, tensor in part.items()}
+        for stem, part in snapshot.tensors.items()
+    }
+    return replace(snapshot, tensors=tensors, state=json.loads(json.dumps(snapshot.state)))
+
+
+@dataclass
+class Recorded:
+    """A recorder that keeps everything; the other two hooks too."""
+
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    conflicts: list[ConflictRecord] = field(default_factory=list)
+    evaluations: dict[int, Mapping[str, Any]] = field(default_factory=dict)
+    grids: dict[tuple[int, str], Tensor] = field(default_factory=dict)
+    checkpoints: list[Snapshot] = field(default_factory=list)
+    reports: list[StepReport] = field(default_factory=list)
+    shown: dict[int, Mapping[str, tuple[RewardChange, ...]]] = field(default_factory=dict)
+
+    def step(self, metrics: Mapping[str, Any]) -> None:
+        self.metrics.append(json.loads(json.dumps(metrics, allow_nan=False)))
+
+    def conflict(self, record: ConflictRecord) -> None:
+        self.conflicts.append(record)
+
+    def evaluation(self, step: int, results: Mapping[str, Any]) -> None:
+        self.evaluations[step] = results
+
+    def samples(self, step: int, split: str, prompts: Sequence[Prompt], images: Tensor) -> None:
+        assert len(prompts) == len(images)
+        self.grids[step, split] = images
+
+    def checkpoint(self, snapshot: Snapshot) -> None:
+        self.checkpoints.append(copied(snapshot))
+
+    def hooks(self, stop_after: int | None = None) -> Hooks:
+        """Hooks that ask the loop to stop once it has done ``stop_after`` steps."""
+        return Hooks(
+            self,
+            self.reports.append,
+            self.shown.__setitem__,
+            lambda: stop_after is not None and len(self.metrics) >= stop_after,
+        )
+
+
+@pytest.fixture
+def recorded() -> Recorded:
+    return Recorded()
+
+
+@pytest.fixture
+def run_tiny(open_tiny: Callable[..., Session]) -> Callable[..., tuple[Recorded, Outcome]]:
+    """Like ``open_tiny``, and train to the end."""
+
+    def run(*arguments: Any, saved: Snapshot | None = None) -> tuple[Recorded, Outcome]:
+        record = Recorded()
+        return record, train(open_tiny(*arguments), record.hooks(), saved)
+
+    return run
+
+
+@pytest.fixture
+def new_record() -> Callable[[], Recorded]:
+    return Recorded

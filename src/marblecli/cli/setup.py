@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,14 +96,3 @@ def build_suite(plan: Plan, device: str) -> RewardSuite:
             for name, entry in plan.recipe.rewards.items()
         ]
     )
-
-
-def quiet_libraries() -> None:
-    """Keep the model libraries' own progress and notices off the screen; call before they load."""
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    diffusers_logging.disable_progress_bar()
-    transformers_logging.disable_progress_bar()

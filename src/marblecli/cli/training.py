@@ -12,12 +12,13 @@ from types import FrameType
 
 from marblecli.cli.live import LiveProgress
 from marblecli.cli.render import out
-from marblecli.cli.setup import Plan, build_suite, quiet_libraries
+from marblecli.cli.setup import Plan, build_suite
 from marblecli.cli.summary import changes_table
 from marblecli.errors import BadInputError
 from marblecli.runs.environment import describe_environment
 from marblecli.runs.recipe import dump_recipe, load_recipe
 from marblecli.runs.store import RunStore
+from marblecli.train.quiet import quiet_libraries
 from marblecli.types import RewardChange, Snapshot
 
 _FREE_TO_CHANGE = ("training.steps", "eval", "checkpoint", "tracking")

@@ -51,7 +51,9 @@ def _accumulate(pairs: Iterable[tuple[Tensor, Tensor]]) -> FloatArray:
     total: Tensor | None = None
     for left, right in pairs:
         flat_left, flat_right = left.detach().flatten(1), right.detach().flatten(1)
-        chunks = zip(torch.split(flat_left, _CHUNK, 1), torch.split(flat_right, _CHUNK, 1))
+        chunks = zip(
+            torch.split(flat_left, _CHUNK, 1), torch.split(flat_right, _CHUNK, 1), strict=True
+        )
         for a, b in chunks:
             part = a.to(torch.float64) @ b.to(torch.float64).T
             total = part if total is None else total + part

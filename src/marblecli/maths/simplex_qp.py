@@ -276,7 +276,8 @@ def _face_minimiser(points: FloatArray) -> FloatArray:
     mean = points.mean(axis=0)
     left, singular, right = np.linalg.svd(points.T @ basis, full_matrices=False)
     kept = singular > _POINT_ROUNDING
-    return 1.0 / count - basis @ (right[kept].T @ ((left[:, kept].T @ mean) / singular[kept]))
+    step: FloatArray = right[kept].T @ ((left[:, kept].T @ mean) / singular[kept])
+    return np.full(count, 1.0 / count) - basis @ step
 
 
 @lru_cache(maxsize=128)

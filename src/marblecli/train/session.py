@@ -135,11 +135,13 @@ def restore(session: Session, saved: Snapshot) -> None:
     session.policies.load(saved.tensors["trained"], saved.tensors["old"])
     names = session.policies.trained_parameters()
     device = session.accelerator.device
-    session.ema.shadow_params = [saved.tensors["ema"][name].to(device) for name in names]
+    # Copies: training goes on in place, and the saved state must stay what it was.
+    averages = saved.tensors["ema"]
+    session.ema.shadow_params = [averages[name].to(device, copy=True) for name in names]
     session.ema.optimization_step = saved.state["ema_steps"]
     entries: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in saved.tensors["optimizer"].items():
         index, name = key.split(".", 1)
-        entries.setdefault(int(index), {})[name] = value
+        entries.setdefault(int(index), {})[name] = value.clone()
     groups = session.optimizer.state_dict()["param_groups"]
     session.optimizer.load_state_dict({"state": entries, "param_groups": groups})

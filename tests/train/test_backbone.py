@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler, StableDiffusion3Pipeline
+from torch import Tensor
+
+from marblecli.settings import ModelSettings
+from marblecli.train.backbone import Backbone, load_pipeline
+
+TEXTS = ("a red square on black", "a blue circle on white", 'the text "EH" in blue on black')
+
+
+@pytest.fixture
+def settings(tiny_folder: Path) -> ModelSettings:
+    return ModelSettings(pretrained=str(tiny_folder), dtype="fp32", max_sequence_length=1)
+
+
+@pytest.fixture
+def pipeline(settings: ModelSettings) -> StableDiffusion3Pipeline:
+    return load_pipeline(settings)
+
+
+def test_conditioning_is_what_the_pipeline_encodes(
+    pipeline: StableDiffusion3Pipeline, settings: ModelSettings
+) -> None:
+    backbone = Backbone(pipeline, settings)
+    backbone.embed(TEXTS)
+    asked = [TEXTS[2], TEXTS[0], TEXTS[2]]
+    found = backbone.conditioning(asked)
+    for row, text in enumerate(asked):
+        context, _, pooled, _ = pipeline.encode_prompt(
+            text, None, None, do_classifier_free_guidance=False, max_sequence_length=1
+        )
+        torch.testing.assert_close(found.context[row], context[0])
+        torch.testing.assert_close(found.pooled[row], pooled[0])
+    assert not torch.equal(found.context[0], found.context[1])
+    assert not found.context.requires_grad
+
+
+def test_rows_of_a_conditioning_stay_together(
+    pipeline: StableDiffusion3Pipeline, settings: ModelSettings
+) -> None:
+    backbone = Backbone(pipeline, settings)
+    backbone.embed(TEXTS)
+    part = backbone.conditioning(TEXTS)[torch.tensor([2, 1])]
+    expected = backbone.conditioning([TEXTS[2], TEXTS[1]])
+    assert torch.equal(part.context, expected.context)
+    assert torch.equal(part.pooled, expected.pooled)
+
+
+class FakePipeline:
+    """Encodes a text as its length; its encoder and itself log what is asked of them."""
+
+    def __init__(self) -> None:
+        self.log: list[object] = []
+        self.text_encoder = SimpleNamespace(to=lambda device: self.log.append(str(device)))
+        self.text_encoder_2 = self.text_encoder_3 = None
+        self.vae = SimpleNamespace(device=torch.device("meta"))
+
+    def encode_prompt(self, prompt: Sequence[str], **_: object) -> tuple[Tensor, ...]:
+        self.log.append(list(prompt))
+        lengths = torch.tensor([float(len(text)) for text in prompt])
+        return lengths.view(-1, 1, 1), torch.empty(0), lengths.view(-1, 1), torch.empty(0)
+
+
+def test_a_text_is_encoded_once_and_the_encoders_leave_the_device() -> None:
+    pipeline = FakePipeline()
+    backbone = Backbone(pipeline, ModelSettings(pretrained="x"))
+    backbone.embed(["bb", "a", "bb", "a"])
+    backbone.embed(["a", "ccc"])
+    backbone.embed(["bb", "ccc"])
+    assert pipeline.log == ["meta", ["a", "bb"], "cpu", "meta", ["ccc"], "cpu"]
+    assert backbone.conditioning(["ccc", "a"]).pooled.flatten().tolist() == [3.0, 1.0]
+
+
+def test_many_texts_are_encoded_in_batches() -> None:
+    pipeline = FakePipeline()
+    texts = ["x" * length for length in range(1, 71)]
+    Backbone(pipeline, ModelSettings(pretrained="x")).embed(texts)
+    assert [len(entry) for entry in pipeline.log if isinstance(entry, list)] == [32, 32, 6]
+    assert [text for entry in pipeline.log if isinstance(entry, list) for text in entry] == texts
+
+
+def test_a_text_never_embedded_is_an_error() -> None:
+    with pytest.raises(KeyError, match="unheard of"):
+        Backbone(FakePipeline(), ModelSettings(pretrained="x")).conditioning(["unheard of"])
+
+
+def test_latents_have_the_shape_that_decodes_to_the_resolution(
+    pipeline: StableDiffusion3Pipeline, settings: ModelSettings
+) -> None:
+    backbone = Backbone(pipeline, settings)
+    assert backbone.latent_shape(32) == (8, 8, 8)
+    assert backbone.latent_shape(16) == (8, 4, 4)
+    assert backbone.decode(torch.zeros(2, 8, 4, 4)).shape == (2, 3, 16, 16)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_decoded_images_are_float32_from_0_to_1(
+    pipeline: StableDiffusion3Pipeline, settings: ModelSettings, dtype: torch.dtype
+) -> None:
+    pipeline.vae.to(dtype)
+    latents = 100 * torch.randn(4, 8, 4, 4, generator=torch.Generator().manual_seed(0))
+    images = Backbone(pipeline, settings).decode(latents)
+    assert images.dtype == torch.float32
+    assert (images.min(), images.max()) == (0.0, 1.0)
+    assert not images.requires_grad
+
+
+def test_decoding_undoes_the_scale_and_shift_and_maps_minus_1_to_black() -> None:
+    def decode(latents: Tensor, return_dict: bool) -> tuple[Tensor]:
+        assert not return_dict
+        return (latents,)
+
+    config = SimpleNamespace(scaling_factor=2.0, shift_factor=0.5)
+    vae = SimpleNamespace(config=config, dtype=torch.float32, decode=decode)
+    backbone = Backbone(SimpleNamespace(vae=vae), ModelSettings(pretrained="x"))
+    latents = torch.tensor([-3.0, -1.0, 0.0, 1.0, 9.0]).view(1, 1, 1, 5)
+    # latents / 2 + 0.5 is -1, 0, 0.5, 1, 5.
+    assert backbone.decode(latents).flatten().tolist() == [0.0, 0.5, 0.75, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("shift", [1.0, 3.0])
+@pytest.mark.parametrize("steps", [2, 10, 40])
+def test_the_samplers_grid_is_the_shifted_flow_grid(shift: float, steps: int) -> None:
+    own = FlowMatchEulerDiscreteScheduler(shift=shift)
+    pipeline = SimpleNamespace(scheduler=own)
+    sampler = Backbone(pipeline, ModelSettings(pretrained="x")).sampler(steps)
+    # From just below pure noise, evenly down to the clean image, then shifted as SD3 shifts.
+    even = np.linspace(0.999, 0.999 / steps, steps)
+    shifted = shift * even / (1 + (shift - 1) * even)
+    np.testing.assert_allclose(sampler.sigmas, [*shifted, 0.0], rtol=1e-5)
+    np.testing.assert_allclose(sampler.timesteps, 1000 * sampler.sigmas[:-1], atol=1.0)
+    own.set_timesteps(sigmas=even)
+    np.testing.assert_allclose(sampler.sigmas, own.sigmas, rtol=1e-5)
