@@ -159,11 +159,15 @@ Scorer = Callable[[RewardBatch], Any]
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny pipeline with random weights, as a folder."""
+    """A tiny pipeline with random weights and half the usual blocks, as a folder."""
     folder = tmp_path_factory.mktemp("tiny") / "model"
     with torch.random.fork_rng():
         torch.manual_seed(0)
         pipeline = build_pipeline()
+        config = {**pipeline.transformer.config, "num_layers": 2, "attention_head_dim": 8}
+        pipeline.register_modules(
+            transformer=SD3Transformer2DModel.from_config({**config, "caption_projection_dim": 32})
+        )
     pipeline.vae.register_to_config(shift_factor=0.0, scaling_factor=1.0)
     pipeline.save_pretrained(folder)
     return folder
@@ -186,12 +190,12 @@ def tiny_recipe(folder: Path, overrides: Mapping[str, Any]) -> Recipe:
             "steps": 3,
             "group_size": 3,
             "prompts_per_step": 2,
-            "batch_size": 4,
+            "batch_size": 6,
         },
         "training": {
             "steps": 4,
             "learning_rate": 1e-2,
-            "micro_batch_size": 4,
+            "micro_batch_size": 6,
             "noise_levels": 2,
             "kl_weight": 0.0,
             "old_policy": {"slope": 0.1, "cap": 0.5},
@@ -233,16 +237,19 @@ def make_suite(faulty: Mapping[str, Scorer]) -> RewardSuite:
     )
 
 
-@pytest.fixture
-def open_tiny(tiny_folder: Path, tmp_path: Path) -> Iterator[Callable[..., Session]]:
+@pytest.fixture(scope="session")
+def open_tiny(
+    tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Session]]:
     """(overrides by dotted key, faulty rewards) -> a session on the tiny model."""
     opened: list[Session] = []
+    folder = tmp_path_factory.mktemp("trackers")
 
     def open_it(
         overrides: Mapping[str, Any] | None = None, faulty: Mapping[str, Scorer] | None = None
     ) -> Session:
         recipe = tiny_recipe(tiny_folder, overrides or {})
-        session = open_session(recipe, PROMPTS, lambda _device: make_suite(faulty or {}), tmp_path)
+        session = open_session(recipe, PROMPTS, lambda _device: make_suite(faulty or {}), folder)
         opened.append(session)
         return session
 
@@ -303,13 +310,25 @@ def recorded() -> Recorded:
     return Recorded()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run_tiny(open_tiny: Callable[..., Session]) -> Callable[..., tuple[Recorded, Outcome]]:
-    """Like ``open_tiny``, and train to the end."""
+    """Like ``open_tiny``, and train to the end; what was run before is not run again."""
+    done: dict[str, tuple[Recorded, Outcome]] = {}
 
-    def run(*arguments: Any, saved: Snapshot | None = None) -> tuple[Recorded, Outcome]:
+    def run(
+        overrides: Mapping[str, Any] | None = None,
+        faulty: Mapping[str, Scorer] | None = None,
+        saved: Snapshot | None = None,
+    ) -> tuple[Recorded, Outcome]:
+        key = json.dumps(overrides or {}, sort_keys=True)
+        fresh = bool(faulty) or saved is not None
+        if not fresh and key in done:
+            return done[key]
         record = Recorded()
-        return record, train(open_tiny(*arguments), record.hooks(), saved)
+        outcome = train(open_tiny(overrides, faulty), record.hooks(), saved)
+        if not fresh:
+            done[key] = record, outcome
+        return record, outcome
 
     return run
 

@@ -152,7 +152,7 @@ def nobody(images: Tensor, prompts: Sequence[Prompt]) -> None: ...
 @pytest.fixture
 def tiny(open_tiny: Callable[..., Session]) -> tuple[Sampler, tuple[Prompt, ...]]:
     """A sampler of the base model, and three prompts."""
-    session = open_tiny()
+    session = open_tiny({"sampling.batch_size": 4})
     prompts = tuple(prompt for source in session.prompts.train for prompt in source)
     return session.sampler("old", 3), prompts
 
@@ -212,7 +212,7 @@ def test_each_batch_is_handed_on_before_the_next_is_sampled(
 
 
 def test_scores_stand_in_the_order_of_the_images(open_tiny: Callable[..., Session]) -> None:
-    session = open_tiny()
+    session = open_tiny({"sampling.batch_size": 4})
     prompts = tuple(prompt for source in session.prompts.train for prompt in source)
     rollout, table = sample_and_score(
         session.sampler("old", 3), session.suite, prompts, 2, generators(3)

@@ -130,4 +130,4 @@ def test_training_on_does_not_reach_into_the_saved_state(
 def test_samplers_follow_the_recipe(open_tiny: Opener) -> None:
     sampler = open_tiny().sampler("reference", 5)
     assert (sampler.policy, sampler.steps) == ("reference", 5)
-    assert (sampler.resolution, sampler.batch_size) == (16, 4)
+    assert (sampler.resolution, sampler.batch_size) == (16, 6)

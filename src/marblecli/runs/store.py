@@ -104,15 +104,16 @@ class RunStore:
         ``images`` is float32 [B, 3, H, W] in [0, 1]; there is one prompt for each.
         """
         path = self._samples / f"step-{step:06d}-{split}.png"
+        columns = grid_columns([prompt.text for prompt in prompts])
         legend = {
             "step": step,
             "split": split,
-            "columns": grid_columns(len(prompts)),
+            "columns": columns,
             "prompts": [{"prompt": prompt.text, "source": prompt.source} for prompt in prompts],
         }
         with explaining_failure(path):
             with replacing(path) as draft:
-                save_grid(draft, images)
+                save_grid(draft, images, columns)
             write_text(path.with_suffix(".json"), to_json(legend, indent=1))
 
     def checkpoint(self, snapshot: Snapshot) -> None:

@@ -19,6 +19,7 @@ from marblecli.maths.nft import old_policy_decay, reward_shares
 from marblecli.train.evaluate import Evaluation, Subject, changes, evaluate, mean_over_valid
 from marblecli.train.gradients import (
     LossSettings,
+    RewardGradients,
     TrainingBatch,
     amortised_backward,
     reward_gradients,
@@ -134,7 +135,7 @@ def train_step(
     refresh_every = session.recipe.balance.refresh_every
     if progress.balance is None or (step - 1) % refresh_every == 0:
         gradients = reward_gradients(session.policies, batch, _loss_settings(session))
-        measured = measure(gradients, table, session.recipe.balance, _loss_weights(session))
+        measured = _measure(session, step, gradients, table)
         balanced = measured.balance
         faults += gradient_faults(measured)
         norm, record = _measured_step(session, step, measured)
@@ -151,6 +152,15 @@ def train_step(
     recorder.step(_metrics(table, report, balanced, norm))
     session.accelerator.log({f"reward/{k}": v for k, v in means.items()}, step=step)
     return Progress(step, balanced, total), report
+
+
+def _measure(
+    session: Session, step: int, gradients: RewardGradients, table: RewardTable
+) -> Measurement:
+    try:
+        return measure(gradients, table, session.recipe.balance, _loss_weights(session))
+    except MarbleError as error:
+        raise MarbleError(f"step {step}: {error}") from error
 
 
 def _measured_step(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from marblecli.errors import MarbleError
 from marblecli.maths.balance import balance
 from marblecli.maths.conflicts import direction_cosines
 from marblecli.maths.gram import gradient_stats, inner_products
@@ -43,21 +44,39 @@ def measure(
     settings: BalanceSettings,
     loss_weights: FloatArray,
 ) -> Measurement:
-    """Gram, then balance. Raises MarbleError if no reward has a usable gradient."""
+    """Gram, then balance. Raises MarbleError, which says why, if no gradient is usable."""
     valid = tuple(table.valid.sum(0).tolist())
     stats = gradient_stats(table.names, gradients.blocks, valid)
+    if not stats.usable.any():
+        reasons = "; ".join(_why_unusable(gradients, table))
+        raise MarbleError(f"no reward has a usable gradient: {reasons}")
     balanced = balance(stats, settings.method, loss_weights, settings.solver)
     return Measurement(gradients, stats, balanced, valid, loss_weights)
 
 
 def gradient_faults(measurement: Measurement) -> list[str]:
     """Rewards whose gradient isn't finite; a zero gradient is no fault, only nothing to follow."""
-    blocks = measurement.gradients.blocks
-    finite = torch.stack([block.flatten(1).isfinite().all(1) for block in blocks]).all(0)
-    columns = zip(measurement.stats.names, finite.tolist(), measurement.valid, strict=True)
+    finite = _finite_rewards(measurement.gradients)
+    columns = zip(measurement.stats.names, finite, measurement.valid, strict=True)
     return [
         f"{name}: its gradient is not finite" for name, good, count in columns if count and not good
     ]
+
+
+def _finite_rewards(gradients: RewardGradients) -> list[bool]:
+    """K, whether every element of the reward's gradient is finite."""
+    finite = [block.flatten(1).isfinite().all(1) for block in gradients.blocks]
+    return torch.stack(finite).all(0).tolist()
+
+
+def _why_unusable(gradients: RewardGradients, table: RewardTable) -> Iterator[str]:
+    faults = {fault.reward: fault.message for fault in table.faults}
+    columns = zip(table.names, _finite_rewards(gradients), table.valid.any(0), strict=True)
+    for name, finite, applied in columns:
+        if not applied:
+            yield f"{name}: {faults.get(name, 'applied to no image')}"
+        else:
+            yield f"{name}: its gradient is {'zero' if finite else 'not finite'}"
 
 
 def conflict_record(

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from marblecli.train.evaluate import Evaluation, changes, evaluate, mean_over_valid
+from marblecli.train.loop import Progress, train_step
+from marblecli.train.session import Session
+from marblecli.types import Prompt, RewardTable, Rollout
+
+Opener = Callable[..., Session]
+
+
+@pytest.mark.parametrize("split", ["train", "held-out"])
+def test_the_base_model_against_itself_changes_by_exactly_nothing(
+    split: str, open_tiny: Opener
+) -> None:
+    session = open_tiny()
+    base, again = (evaluate(session, "base", split) for _ in range(2))
+    assert torch.equal(base.rollout.images, again.rollout.images)
+    found = changes(base, again, seed=0)
+    assert {change.reward for change in found} >= {"bright", "red"}
+    for change in found:
+        assert (change.end - change.start, change.low, change.high) == (0.0, 0.0, 0.0)
+
+
+def test_untrained_adapters_change_nothing_either(open_tiny: Opener) -> None:
+    session = open_tiny()
+    for change in changes(
+        evaluate(session, "base", "train"), evaluate(session, "trained", "train"), seed=0
+    ):
+        assert (change.low, change.high) == (0.0, 0.0)
+
+
+def test_images_are_counted_and_inapplicable_rewards_left_out(open_tiny: Opener) -> None:
+    session = open_tiny()
+    train, held_out = (evaluate(session, "base", split) for split in ("train", "held-out"))
+    # Two prompts each; two images a training prompt, one a held-out one.
+    assert train.rollout.images.shape == (4, 3, 16, 16)
+    assert held_out.rollout.images.shape == (2, 3, 16, 16)
+    images = {change.reward: change.images for change in changes(train, train, seed=0)}
+    assert images == {"bright": 4, "red": 4, "contrast": 2}
+    assert set(held_out.means()) == {"bright", "red"}
+    assert {change.reward for change in changes(held_out, held_out, seed=0)} == {"bright", "red"}
+
+
+def test_noise_is_the_same_at_every_step_and_the_reference_stays_put(
+    open_tiny: Opener, recorded: object
+) -> None:
+    session = open_tiny()
+    before = {subject: evaluate(session, subject, "train") for subject in ("base", "trained")}
+    train_step(session, recorded, Progress())
+    after = {subject: evaluate(session, subject, "train") for subject in ("base", "trained")}
+    assert torch.equal(after["base"].rollout.images, before["base"].rollout.images)
+    assert not torch.equal(after["trained"].rollout.images, before["trained"].rollout.images)
+
+
+def test_splits_and_seeds_have_noise_of_their_own(open_tiny: Opener) -> None:
+    session, other = open_tiny(), open_tiny({"run.seed": 1})
+    red_square = evaluate(session, "base", "train").rollout.images
+    assert not torch.equal(evaluate(other, "base", "train").rollout.images, red_square)
+
+
+def test_the_trained_policy_is_judged_by_its_moving_average_and_keeps_its_weights(
+    open_tiny: Opener, recorded: object
+) -> None:
+    session = open_tiny()
+    progress, _ = train_step(session, recorded, Progress())
+    # The average of one step is that step.
+    train_step(session, recorded, progress)
+    weights = [p.detach().clone() for p in session.policies.trained_parameters().values()]
+    averaged = evaluate(session, "trained", "train").rollout.images
+    now = list(session.policies.trained_parameters().values())
+    assert all(torch.equal(p, w) for p, w in zip(now, weights, strict=True))
+    with torch.no_grad():
+        for parameter, average in zip(now, session.ema.shadow_params, strict=True):
+            parameter.copy_(average)
+        for average, weight in zip(session.ema.shadow_params, weights, strict=True):
+            average.copy_(weight)
+    assert not torch.equal(evaluate(session, "trained", "train").rollout.images, averaged)
+    session.ema.shadow_params = [p.detach().clone() for p in now]
+    assert torch.equal(evaluate(session, "trained", "train").rollout.images, averaged)
+
+
+def by_hand(split: str, values: list[float], valid: list[bool] | None = None) -> Evaluation:
+    """One reward on 2 prompts, 2 images each."""
+    prompts = tuple(Prompt(text, "plain") for text in "aabb")
+    images = torch.zeros(4, 3, 8, 8)
+    rollout = Rollout(prompts, np.array([0, 0, 1, 1]), torch.zeros(4, 1, 1, 1), images)
+    mask = np.array(valid or [True] * 4)[:, None]
+    return Evaluation(split, RewardTable(("ocr",), np.array(values)[:, None], mask), rollout)
+
+
+@pytest.mark.parametrize("split", ["train", "held-out"])
+def test_the_interval_is_paired_image_by_image(split: str) -> None:
+    """Every image gains 0.25, however much images differ: the change is certain, the end isn't."""
+    before, after = by_hand(split, [0.0, 4.0, 1.0, 9.0]), by_hand(split, [0.25, 4.25, 1.25, 9.25])
+    (change,) = changes(before, after, seed=0)
+    assert (change.reward, change.start, change.end, change.images) == ("ocr", 3.5, 3.75, 4)
+    assert (change.low, change.high) == (0.25, 0.25)
+    assert change.end_low < 3.75 < change.end_high
+
+
+def test_training_prompts_resample_noise_and_held_out_prompts_resample_prompts() -> None:
+    """Prompts gain 0 and 1 whatever the noise: only a statement on fresh prompts is uncertain."""
+    start, end = [0.0] * 4, [0.0, 0.0, 1.0, 1.0]
+    (noise,) = changes(by_hand("train", start), by_hand("train", end), seed=0)
+    assert (noise.low, noise.high) == (0.5, 0.5)
+    (prompts,) = changes(by_hand("held-out", start), by_hand("held-out", end), seed=0)
+    assert (prompts.low, prompts.high) == (0.0, 1.0)
+
+
+def test_only_images_valid_in_both_count() -> None:
+    before = by_hand("train", [1.0, 2.0, 0.0, 4.0], [True, True, False, True])
+    after = by_hand("train", [2.0, 0.0, 3.0, 6.0], [True, False, True, True])
+    (change,) = changes(before, after, seed=0)
+    assert (change.start, change.end, change.images) == (2.5, 4.0, 2)
+    nothing = by_hand("train", [0.0] * 4, [False] * 4)
+    assert changes(before, nothing, seed=0) == ()
+
+
+def test_means_leave_out_what_is_masked() -> None:
+    evaluation = by_hand("train", [1.0, 5.0, 3.0, 0.0], [True, False, True, False])
+    assert evaluation.means() == {"ocr": 2.0}
+    assert mean_over_valid(evaluation.table).tolist() == [2.0]
+    empty = by_hand("train", [0.0] * 4, [False] * 4)
+    assert empty.means() == {}
+    assert np.isnan(mean_over_valid(empty.table)).all()

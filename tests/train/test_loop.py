@@ -1,0 +1,279 @@
+"""Whole runs of a few steps on a tiny random pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from marblecli.errors import InterruptedRunError, MarbleError
+from marblecli.maths.conflicts import direction_cosines
+from marblecli.rewards.spec import RewardBatch
+from marblecli.train.loop import train
+from marblecli.types import Snapshot
+
+NAN = float("nan")
+Runner = Callable[..., Any]
+Opener = Callable[..., Any]
+Recorders = Callable[[], Any]
+
+
+def brightness(batch: RewardBatch) -> np.ndarray:
+    return batch.images.mean((1, 2, 3)).numpy()
+
+
+@pytest.mark.parametrize("mode", ["lora", "full"])
+@pytest.mark.parametrize("method", ["marble", "weighted-sum", "equal"])
+def test_every_step_is_measured_and_recorded(method: str, mode: str, run_tiny: Runner) -> None:
+    recorded, outcome = run_tiny({"balance.method": method, "model.mode": mode})
+    assert [line["step"] for line in recorded.metrics] == [1, 2, 3, 4]
+    assert [record.step for record in recorded.conflicts] == [1, 2, 3, 4]
+    assert [report.step for report in recorded.reports] == [1, 2, 3, 4]
+    for line, record in zip(recorded.metrics, recorded.conflicts, strict=True):
+        # Two prompts of three images a step; one source in two has the text that contrast needs.
+        assert line["valid"] == {"bright": 6, "red": 6, "contrast": 3}
+        assert record.valid == (6, 6, 3)
+        assert line["faults"] == []
+        assert tuple(line["coefficients"].values()) == record.coefficients
+        assert line["worst_cosine"] == min(record.cosines["applied"])
+        assert line["gradient_norm"] > 0
+        expected = direction_cosines(np.array(record.gram), np.array(record.coefficients))
+        assert record.cosines["applied"] == pytest.approx(tuple(expected), abs=1e-4)
+    assert set(outcome.changes) == {"train", "held-out"}
+
+
+def test_marble_fights_no_reward_on_the_batch_it_solved(run_tiny: Runner) -> None:
+    """By theorem, without the regulariser; the QP's common descent direction is what is stepped."""
+    recorded, _ = run_tiny()
+    for record in recorded.conflicts:
+        assert min(record.cosines["applied"]) >= -1e-6
+        assert sum(record.simplex_weights) == pytest.approx(1.0)
+        assert min(record.cosines["applied"]) >= min(record.cosines["weighted-sum"]) - 1e-6
+
+
+def test_the_equal_method_weighs_unit_gradients_alike(run_tiny: Runner) -> None:
+    recorded, _ = run_tiny({"balance.method": "equal"})
+    for record in recorded.conflicts:
+        lengths = np.array(record.coefficients) * np.array(record.norms)
+        np.testing.assert_allclose(lengths, lengths.mean())
+
+
+def test_the_weighted_sum_takes_the_recipes_weights(run_tiny: Runner) -> None:
+    recorded, _ = run_tiny({"balance.method": "weighted-sum", "rewards.red": {"weight": 6.0}})
+    for record in recorded.conflicts:
+        assert record.coefficients == pytest.approx((1 / 8, 6 / 8, 1 / 8))
+        assert record.cosines["applied"] == pytest.approx(record.cosines["weighted-sum"], abs=1e-5)
+
+
+def test_between_refreshes_the_coefficients_are_reused_and_nothing_is_measured(
+    run_tiny: Runner,
+) -> None:
+    recorded, _ = run_tiny({"balance.refresh_every": 2})
+    assert [record.step for record in recorded.conflicts] == [1, 3]
+    coefficients = [line["coefficients"] for line in recorded.metrics]
+    assert coefficients[0] == coefficients[1]
+    assert coefficients[2] == coefficients[3]
+    assert coefficients[1] != coefficients[2]
+    assert [line["worst_cosine"] is None for line in recorded.metrics] == [False, True, False, True]
+
+
+def test_a_refreshed_and_a_reused_step_with_the_same_coefficients_are_one_step(
+    open_tiny: Opener, new_record: Recorders
+) -> None:
+    """With a weighted sum the coefficients never change: how they are applied must not either."""
+    weights = []
+    for refresh_every in (1, 4):
+        session = open_tiny(
+            {
+                "balance.method": "weighted-sum",
+                "balance.refresh_every": refresh_every,
+                "training.kl_weight": 0.1,
+            }
+        )
+        train(session, new_record().hooks())
+        weights.append([p.detach() for p in session.policies.trained_parameters().values()])
+    for one, other in zip(*weights, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_the_run_begins_and_ends_with_an_evaluation(run_tiny: Runner) -> None:
+    recorded, outcome = run_tiny({"eval.every": 2})
+    assert list(recorded.evaluations) == [0, 2, 4]
+    assert list(recorded.shown) == [2, 4]
+    assert recorded.shown[4] == outcome.changes
+    assert set(recorded.grids) == {(s, split) for s in (0, 2, 4) for split in ("train", "held-out")}
+    for split, found in outcome.changes.items():
+        for change in found:
+            assert recorded.evaluations[0][split][change.reward] == pytest.approx(change.start)
+            assert recorded.evaluations[4][split][change.reward] == pytest.approx(change.end)
+            assert change.end != change.start
+
+
+def test_checkpoints_come_when_due_and_at_the_end(run_tiny: Runner) -> None:
+    recorded, _ = run_tiny({"checkpoint.every": 3})
+    assert [snapshot.step for snapshot in recorded.checkpoints] == [3, 4]
+
+
+def test_the_clipped_gradient_is_not_what_is_recorded(run_tiny: Runner) -> None:
+    free, _ = run_tiny({"training.steps": 1, "training.max_grad_norm": 1e9})
+    clipped, _ = run_tiny({"training.steps": 1, "training.max_grad_norm": 1e-3})
+    assert clipped.metrics[0]["gradient_norm"] > 1e-3
+    assert clipped.metrics[0]["gradient_norm"] == free.metrics[0]["gradient_norm"]
+    assert clipped.conflicts[0].cosines["applied"] == free.conflicts[0].cosines["applied"]
+
+
+def assert_same_tensors(one: Snapshot, other: Snapshot) -> None:
+    assert one.tensors.keys() == other.tensors.keys()
+    for stem, part in one.tensors.items():
+        assert part.keys() == other.tensors[stem].keys()
+        for name, tensor in part.items():
+            assert torch.equal(tensor, other.tensors[stem][name]), f"{stem}: {name}"
+
+
+def without_seconds(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "stop_after"),
+    [
+        ({}, 2),
+        # The last two steps before the next refresh need the saved balance.
+        ({"balance.refresh_every": 3}, 1),
+        ({"model.mode": "full", "training.kl_weight": 0.1}, 3),
+    ],
+    ids=["lora", "balance", "full"],
+)
+def test_an_interrupted_and_resumed_run_is_the_same_run_to_the_bit(
+    overrides: dict[str, Any],
+    stop_after: int,
+    run_tiny: Runner,
+    open_tiny: Opener,
+    new_record: Recorders,
+) -> None:
+    straight, outcome = run_tiny(overrides)
+    first = new_record()
+    with pytest.raises(InterruptedRunError, match=f"step {stop_after} is saved") as caught:
+        train(open_tiny(overrides), first.hooks(stop_after))
+    assert caught.value.exit_code == 130
+    (saved,) = first.checkpoints
+    assert saved.step == stop_after
+    torch.manual_seed(1234)
+    second, resumed_outcome = run_tiny(overrides, saved=saved)
+    assert without_seconds(first.metrics + second.metrics) == without_seconds(straight.metrics)
+    assert first.conflicts + second.conflicts == straight.conflicts
+    assert_same_tensors(second.checkpoints[-1], straight.checkpoints[-1])
+    assert second.checkpoints[-1].state == straight.checkpoints[-1].state
+    assert resumed_outcome == outcome
+    assert 0 not in second.evaluations, "the evaluation of the start is on file already"
+
+
+def test_interrupting_the_last_step_is_finishing(open_tiny: Opener, new_record: Recorders) -> None:
+    recorded = new_record()
+    train(open_tiny(), recorded.hooks(stop_after=4))
+    assert [snapshot.step for snapshot in recorded.checkpoints] == [4]
+
+
+def test_resuming_a_finished_run_only_evaluates(run_tiny: Runner) -> None:
+    straight, outcome = run_tiny()
+    again, repeated = run_tiny(saved=straight.checkpoints[-1])
+    assert again.metrics == []
+    assert again.checkpoints == []
+    assert repeated == outcome
+
+
+def raises(_: RewardBatch) -> np.ndarray:
+    raise RuntimeError("no driver")
+
+
+def first_is_nan(batch: RewardBatch) -> np.ndarray:
+    return np.array([NAN, *brightness(batch)[1:]])
+
+
+def test_a_raising_reward_is_masked_named_and_stops_the_run_past_the_limit(
+    open_tiny: Opener, new_record: Recorders
+) -> None:
+    recorded = new_record()
+    overrides = {"training.max_faults": 4, "training.steps": 50, "sampling.batch_size": 4}
+    with pytest.raises(MarbleError) as caught:
+        train(open_tiny(overrides, {"red": raises}), recorded.hooks())
+    # Six images a step are sampled four at a time: two faults a step.
+    assert [line["step"] for line in recorded.metrics] == [1, 2]
+    assert str(caught.value) == (
+        "step 3: more than 4 faults (training.max_faults), the last: red: RuntimeError: no driver"
+    )
+    assert caught.value.exit_code == 1
+    for line, record in zip(recorded.metrics, recorded.conflicts, strict=False):
+        assert line["faults"] == ["red: RuntimeError: no driver"] * 2
+        assert line["valid"] == {"bright": 6, "red": 0, "contrast": 3}
+        assert "red" not in line["rewards"]
+        assert line["coefficients"]["red"] == 0.0
+        assert record.cosines["applied"][1] is None
+        assert record.norms[1] == 0.0
+
+
+def test_faults_below_the_limit_cost_only_their_images(run_tiny: Runner) -> None:
+    recorded, _ = run_tiny({"sampling.batch_size": 4}, {"bright": first_is_nan})
+    for line in recorded.metrics:
+        assert line["valid"]["bright"] == 4
+        assert sorted(line["faults"]) == [
+            "bright: 1 of 2 values aren't finite",
+            "bright: 1 of 4 values aren't finite",
+        ]
+        assert line["coefficients"]["bright"] > 0
+    assert recorded.checkpoints[-1].state["faults"] == 8
+
+
+def test_faults_are_counted_across_a_resume(
+    open_tiny: Opener, new_record: Recorders, run_tiny: Runner
+) -> None:
+    overrides = {"training.max_faults": 5, "sampling.batch_size": 4}
+    faulty = {"bright": first_is_nan}
+    recorded = new_record()
+    with pytest.raises(InterruptedRunError):
+        train(open_tiny(overrides, faulty), recorded.hooks(stop_after=2))
+    with pytest.raises(MarbleError, match="step 3: more than 5 faults"):
+        run_tiny(overrides, faulty, saved=recorded.checkpoints[-1])
+
+
+def poison(session: Any) -> None:
+    with torch.no_grad():
+        next(iter(session.policies.trained_parameters().values())).fill_(NAN)
+
+
+@pytest.mark.parametrize(
+    ("refresh_every", "message"),
+    [
+        (1, "step 2: no reward has a usable gradient: bright: its gradient is not finite"),
+        (2, "step 2: the gradient is not finite .nan.; lower training.learning_rate"),
+    ],
+)
+def test_a_gradient_that_is_not_finite_stops_the_run_before_the_step(
+    refresh_every: int, message: str, open_tiny: Opener, new_record: Recorders
+) -> None:
+    session, recorded = open_tiny({"balance.refresh_every": refresh_every}), new_record()
+    hooks = recorded.hooks()
+    optimizer_steps = session.optimizer.step
+    taken = []
+    session.optimizer.step = lambda: (taken.append(1), optimizer_steps())
+
+    def after_step() -> bool:
+        poison(session)
+        return False
+
+    with pytest.raises(MarbleError, match=message) as caught:
+        train(session, replace(hooks, should_stop=after_step))
+    assert caught.value.exit_code == 1
+    assert len(taken) == 1
+    assert recorded.checkpoints == []
+
+
+def test_a_reward_that_never_varies_is_left_out_without_fault(run_tiny: Runner) -> None:
+    recorded, _ = run_tiny({}, {"red": lambda batch: np.ones(len(batch.prompts))})
+    first = recorded.conflicts[0]
+    assert first.norms[1] == pytest.approx(0.0, abs=1e-6)
+    assert all(line["faults"] == [] for line in recorded.metrics)
