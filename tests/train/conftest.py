@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import torch
 from diffusers import SD3Transformer2DModel
-from marble_reward_shapes.tiny_sd3.architecture import build_pipeline
 from torch import Tensor
 
-from marblecli.rewards import NoOptions, RewardSpec
+from marble_reward_shapes.tiny_sd3.architecture import build_pipeline
+from marblecli.rewards import RewardSpec
 from marblecli.rewards.score import ActiveReward, RewardSuite
 from marblecli.rewards.spec import RewardBatch
 from marblecli.settings import LoraSettings, Recipe
@@ -219,22 +219,13 @@ def tiny_recipe(folder: Path, overrides: Mapping[str, Any]) -> Recipe:
 
 def make_suite(faulty: Mapping[str, Scorer]) -> RewardSuite:
     """The three rewards; ``faulty`` ones score as given."""
-    return RewardSuite(
-        [
-            ActiveReward(
-                RewardSpec(
-                    name,
-                    "",
-                    lambda _options, _device: scorer,
-                    options=NoOptions,
-                    images="float",
-                    metadata=("text",) if name == "contrast" else (),
-                ),
-                scorer,
-            )
-            for name, scorer in {**SCORERS, **faulty}.items()
-        ]
-    )
+    scorers = {**SCORERS, **faulty}
+    return RewardSuite([ActiveReward(_spec(name), score) for name, score in scorers.items()])
+
+
+def _spec(name: str) -> RewardSpec:
+    metadata = ("text",) if name == "contrast" else ()
+    return RewardSpec(name, "", lambda _options, _device: None, images="float", metadata=metadata)
 
 
 @pytest.fixture(scope="session")
@@ -311,7 +302,9 @@ def recorded() -> Recorded:
 
 
 @pytest.fixture(scope="session")
-def run_tiny(open_tiny: Callable[..., Session]) -> Callable[..., tuple[Recorded, Outcome]]:
+def run_tiny(
+    tiny_folder: Path, open_tiny: Callable[..., Session]
+) -> Callable[..., tuple[Recorded, Outcome]]:
     """Like ``open_tiny``, and train to the end; what was run before is not run again."""
     done: dict[str, tuple[Recorded, Outcome]] = {}
 
@@ -320,7 +313,7 @@ def run_tiny(open_tiny: Callable[..., Session]) -> Callable[..., tuple[Recorded,
         faulty: Mapping[str, Scorer] | None = None,
         saved: Snapshot | None = None,
     ) -> tuple[Recorded, Outcome]:
-        key = json.dumps(overrides or {}, sort_keys=True)
+        key = tiny_recipe(tiny_folder, overrides or {}).model_dump_json()
         fresh = bool(faulty) or saved is not None
         if not fresh and key in done:
             return done[key]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -58,10 +59,17 @@ def test_noise_is_the_same_at_every_step_and_the_reference_stays_put(
     assert not torch.equal(after["trained"].rollout.images, before["trained"].rollout.images)
 
 
-def test_splits_and_seeds_have_noise_of_their_own(open_tiny: Opener) -> None:
-    session, other = open_tiny(), open_tiny({"run.seed": 1})
-    red_square = evaluate(session, "base", "train").rollout.images
-    assert not torch.equal(evaluate(other, "base", "train").rollout.images, red_square)
+def test_splits_places_and_seeds_have_noise_of_their_own(open_tiny: Opener) -> None:
+    """One prompt everywhere: what differs is the noise."""
+    images = []
+    for seed in (0, 1):
+        session = open_tiny({"run.seed": seed})
+        twice = (session.prompts.train[0][0],) * 2
+        prompts = replace(session.prompts, evaluation={"train": twice, "held-out": twice})
+        for split in ("train", "held-out"):
+            images += evaluate(replace(session, prompts=prompts), "base", split).rollout.images
+    # Two seeds, two prompts; two images of a training prompt, one of a held-out one.
+    assert len({image.numpy().tobytes() for image in images}) == len(images) == 2 * 2 * (2 + 1)
 
 
 def test_the_trained_policy_is_judged_by_its_moving_average_and_keeps_its_weights(

@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -117,7 +118,7 @@ def euler_error(steps: int) -> float:
     sampler = gaussian_sampler(steps)
     grid = sampler.backbone.sampler(steps).sigmas.double()
     latents = torch.ones(1, 1, 1, 1, dtype=torch.float64)
-    for here, there in zip(grid, grid[1:], strict=False):
+    for here, there in pairwise(grid):
         latents += (there - here) * sampler.policies.velocity("old", latents, here, None)
     exact = exact_end(float(grid[0]))
     return abs(float(latents) - exact) / exact
@@ -126,7 +127,7 @@ def euler_error(steps: int) -> float:
 def test_the_solver_is_of_second_order() -> None:
     """Twice the steps, nearly a quarter of the error (4 less a logarithm); Euler's only halves."""
     errors = [solver_error(steps) for steps in (80, 160, 320)]
-    for coarse, fine in zip(errors, errors[1:], strict=False):
+    for coarse, fine in pairwise(errors):
         assert 3.2 < coarse / fine < 4.2
     assert euler_error(80) / euler_error(160) == pytest.approx(2.0, rel=0.05)
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from marblecli.train.session import Session, evaluation_prompts, restore, snapshot
 from marblecli.train.loop import Progress, train_step
+from marblecli.train.session import Session, evaluation_prompts, restore, snapshot
 from marblecli.types import Prompt, Snapshot
 
 Opener = Callable[..., Session]

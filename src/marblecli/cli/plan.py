@@ -34,6 +34,7 @@ def show_plan(plan: Plan) -> None:
     for name, entry in recipe.rewards.items():
         spec = plan.catalog.get(name).spec
         needs = ", ".join(spec.metadata) or "nothing"
-        table.add_row(f"rewards.{name}", f"sources {entry.sources or 'all'}; needs {needs}")
+        sources = ", ".join(entry.sources) if entry.sources else "all"
+        table.add_row(f"rewards.{name}", f"sources {sources}; needs {needs}")
     out.print(table)
     out.print("the recipe is valid; nothing was loaded")

@@ -71,9 +71,10 @@ def _finite_rewards(gradients: RewardGradients) -> list[bool]:
 
 def _why_unusable(gradients: RewardGradients, table: RewardTable) -> Iterator[str]:
     faults = {fault.reward: fault.message for fault in table.faults}
-    columns = zip(table.names, _finite_rewards(gradients), table.valid.any(0), strict=True)
-    for name, finite, applied in columns:
-        if not applied:
+    counts = table.valid.sum(0).tolist()
+    columns = zip(table.names, _finite_rewards(gradients), counts, strict=True)
+    for name, finite, count in columns:
+        if not count:
             yield f"{name}: {faults.get(name, 'applied to no image')}"
         else:
             yield f"{name}: its gradient is {'zero' if finite else 'not finite'}"

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Marble = Callable[..., Any]
+
+RUN_AND_TELL = """
+import json, sys
+from marblecli.cli.main import main
+sys.argv = ["marble", *sys.argv[1:]]
+try:
+    main()
+except SystemExit as stop:
+    assert not stop.code, stop.code
+print(json.dumps(sorted({name.split(".")[0] for name in sys.modules})))
+"""
+
+
+def rows(text: str) -> dict[str, str]:
+    """The table's rows: label -> value."""
+    cells = [line.strip("│ ").split("│") for line in text.splitlines() if "│" in line]
+    return {label.strip(): value.strip() for label, value in cells}
+
+
+def test_the_geometry_of_a_step_worked_by_hand(marble: Marble, recipe: Path) -> None:
+    shown = marble("train", recipe, "--dry-run", "--set", "balance.refresh_every=5")
+    assert shown.code == 0
+    table = rows(shown.out)
+    assert table["images a step"] == "2 prompts x 3 = 6"
+    assert table["training"] == "4 steps of 12 rows (2 levels)"
+    # Six images in micro-batches of four, at each of two levels.
+    assert table["micro-batches a step"] == "4 of at most 4 images"
+    assert table["sampling"] == "3 solver steps at 32 px"
+    assert table["balance"] == "marble, refreshed every 5"
+    assert table["prompts.scenes"] == "2 for training"
+    assert table["rewards.shapes-colour"] == "sources all; needs background, colours"
+    assert table["rewards.shapes-aesthetic"] == "sources all; needs nothing"
+
+
+def test_sources_are_shown_as_a_user_writes_them(marble: Marble, recipe: Path) -> None:
+    shown = marble(
+        "train", recipe, "--dry-run", "--set", "rewards.shapes-colour.sources=['scenes']"
+    )
+    table = rows(shown.out)
+    assert table["rewards.shapes-colour"] == "sources scenes; needs background, colours"
+
+
+def test_micro_batches_never_exceed_the_batch(marble: Marble, recipe: Path) -> None:
+    shown = marble("train", recipe, "--dry-run", "--set", "training.micro_batch_size=100")
+    assert rows(shown.out)["micro-batches a step"] == "2 of at most 6 images"
+
+
+def test_a_dry_run_loads_and_writes_nothing(recipe: Path, tmp_path: Path) -> None:
+    """The model folder holds no weights at all."""
+    before = sorted(tmp_path.rglob("*"))
+    run_dir = tmp_path / "run"
+    result = subprocess.run(
+        [sys.executable, "-c", RUN_AND_TELL, "train", recipe, "--dry-run", "--run-dir", run_dir],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "the recipe is valid; nothing was loaded" in result.stdout
+    loaded = set(json.loads(result.stdout.splitlines()[-1]))
+    assert not loaded & {"torch", "diffusers", "transformers", "peft", "accelerate"}
+    assert sorted(tmp_path.rglob("*")) == before

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from marblecli.cli.setup import build_suite, load_plan
+from marblecli.errors import RecipeError
+from marblecli.types import Prompt
+
+InstallPlugin = Callable[..., None]
+
+LETTERS = '{"prompt": "the text", "text": "EH", "background": "black", "colours": ["red"]}\n'
+
+
+def with_letters(recipe: Path) -> Path:
+    """A second source, the only one with text."""
+    (recipe.parent / "letters.jsonl").write_text(LETTERS)
+    source = '[prompts.letters]\ntrain = "letters.jsonl"\n[rewards.shapes-letters]\n'
+    recipe.write_text(source + recipe.read_text())
+    return recipe
+
+
+def test_a_plan_holds_the_prompts_by_source_in_the_recipes_order(recipe: Path) -> None:
+    plan = load_plan(with_letters(recipe), [])
+    assert [[prompt.source for prompt in source] for source in plan.train_prompts] == [
+        ["letters"],
+        ["scenes", "scenes"],
+    ]
+    # The source of letters has no held-out file.
+    assert [[p.text for p in source] for source in plan.held_out_prompts] == [
+        ["a blue square on black", "a green square on black"]
+    ]
+
+
+def test_a_reward_that_applies_to_no_prompt_is_named_with_what_it_needs(recipe: Path) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_plan(recipe, ["rewards.shapes-letters.weight=1"])
+    assert str(caught.value) == (
+        f"{recipe}: rewards.shapes-letters: applies to no training prompt; "
+        "it needs the metadata background, colours, text"
+    )
+
+
+def test_sources_can_make_a_reward_idle_too(recipe: Path) -> None:
+    letters = with_letters(recipe)
+    with pytest.raises(RecipeError) as caught:
+        load_plan(
+            letters,
+            [
+                "rewards.shapes-letters.sources=['scenes']",
+                "rewards.shapes-composition.sources=['letters']",
+            ],
+        )
+    keys = [problem.key for problem in caught.value.problems]
+    assert keys == ["rewards.shapes-letters", "rewards.shapes-composition"]
+    assert caught.value.problems[0].message.endswith("in sources scenes")
+
+
+def test_broken_prompt_files_are_named_by_key_and_line(recipe: Path) -> None:
+    (recipe.parent / "train.jsonl").write_text('{"prompt": "a"}\n{"text": "b"}\n')
+    with pytest.raises(RecipeError, match=r"prompts\.scenes\.train: .*train\.jsonl, line 2: "):
+        load_plan(recipe, [])
+
+
+def test_the_suite_scores_what_the_recipe_names_with_its_sources(
+    recipe: Path, install_plugin: InstallPlugin
+) -> None:
+    install_plugin(
+        "constant",
+        """
+import numpy as np
+from marblecli.rewards import NoOptions, RewardSpec, hookimpl
+
+class Options(NoOptions):
+    value: float = 1.0
+
+@hookimpl
+def marble_register_rewards(register):
+    def build(options, device):
+        return lambda batch: np.full(len(batch.prompts), options.value)
+    register(RewardSpec("constant", "", build, options=Options))
+""",
+    )
+    plan = load_plan(
+        with_letters(recipe), ["rewards.constant.value=2.5", "rewards.constant.sources=['letters']"]
+    )
+    with build_suite(plan, "cpu") as suite:
+        assert suite.names == tuple(plan.recipe.rewards)
+        column = suite.names.index("constant")
+        prompts = [Prompt("a", "scenes"), Prompt("b", "letters")]
+        table = suite.score(torch.zeros(2, 3, 32, 32), prompts)
+    assert table.valid[:, column].tolist() == [False, True]
+    assert table.values[1, column] == 2.5
+    assert np.array_equal(table.valid[:, suite.names.index("shapes-aesthetic")], [True, True])
