@@ -126,6 +126,9 @@ class TrainingSettings(_Table):
     learning_rate: PositiveFloat = 3e-4
     weight_decay: NonNegativeFloat = 1e-4
     max_grad_norm: PositiveFloat = 1.0
+    adam_epsilon: PositiveFloat = 1e-8
+    """AdamW's epsilon; one far above the gradient's elements makes the step follow the gradient's
+    own direction instead of its signs."""
     micro_batch_size: PositiveInt = 9
     """Images that go through the trained network at a time; it doesn't change the result."""
     noise_levels: PositiveInt = 24

@@ -80,7 +80,10 @@ def open_session(
     policies = _seeded_policies(pipeline.transformer, recipe)
     parameters = list(policies.trained_parameters().values())
     optimizer = torch.optim.AdamW(
-        parameters, lr=recipe.training.learning_rate, weight_decay=recipe.training.weight_decay
+        parameters,
+        lr=recipe.training.learning_rate,
+        eps=recipe.training.adam_epsilon,
+        weight_decay=recipe.training.weight_decay,
     )
     return Session(
         recipe=recipe,
