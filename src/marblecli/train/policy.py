@@ -105,14 +105,17 @@ class LoraPolicies(Policies):
         self._trained = _adapter_parameters(transformer, "trained")
         self._old = _adapter_parameters(transformer, "old")
         self.blend_old(0.0)
+        self._active: PolicyName | None = None
         self.network("trained")
 
     def network(self, name: PolicyName) -> SD3Transformer2DModel:
-        if name == "reference":
-            self._transformer.disable_adapters()
-        else:
-            self._transformer.enable_adapters()
-            self._transformer.set_adapter(name)
+        if name != self._active:
+            if name == "reference":
+                self._transformer.disable_adapters()
+            else:
+                self._transformer.enable_adapters()
+                self._transformer.set_adapter(name)
+            self._active = name
         return self._transformer
 
     def trained_parameters(self) -> dict[str, Parameter]:

@@ -1,7 +1,8 @@
 """Write the prompt files of the quickstart: ``python -m marble_reward_shapes.write_prompts DIR``.
 
 Few training prompts, so that a short run sees each of them many times, chosen to cover the
-grammar; the held-out ones are drawn from the rest of it. The same files on every run.
+grammar; the held-out ones are drawn from the rest. Both come from the prompts that the tiny
+pipeline gets right only sometimes (``uncertain.json``). The same files on every run.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import numpy as np
 
 from marble_reward_shapes.scenes import ALL_SCENES, BACKGROUNDS, COLOURS, SHAPES, Scene
 
+UNCERTAIN = Path(__file__).with_name("uncertain.json")
+"""Prompts by kind, found by :mod:`marble_reward_shapes.tiny_sd3.uncertain`."""
 _SEED = 2026
 _TRAIN_EACH = 4
 _HELD_OUT_EACH = 24
@@ -53,7 +56,8 @@ def write_prompts(folder: Path) -> None:
 
 def _split(rng: np.random.Generator, kind: str, covers: Callable[[Sequence[Scene]], bool]) -> Split:
     """Shuffle until the first few scenes cover the grammar; the next ones are held out."""
-    scenes = ALL_SCENES[kind]
+    by_prompt = {scene.prompt: scene for scene in ALL_SCENES[kind]}
+    scenes = [by_prompt[prompt] for prompt in json.loads(UNCERTAIN.read_text("utf-8"))[kind]]
     while True:
         order = rng.permutation(len(scenes))[: _TRAIN_EACH + _HELD_OUT_EACH]
         drawn = [scenes[index] for index in order]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,14 @@ def main() -> None:
     rows = []
     for kind in KINDS:
         scenes = [random_scene(rng, kind) for _ in range(options.count)]
-        images = sample(pipeline, scenes, options)
+        images = sample(
+            pipeline,
+            scenes,
+            steps=options.steps,
+            generator=torch.Generator().manual_seed(options.seed),
+            guidance=options.guidance,
+            nulls=options.nulls,
+        )
         _log.info("%s", describe(kind, scenes, images))
         rows.append(np.concatenate(images[:_GRID_COLUMNS], axis=1))
     if options.grid is not None:
@@ -45,15 +53,23 @@ def main() -> None:
 
 
 def sample(
-    pipeline: StableDiffusion3Pipeline, scenes: list[Scene], options: argparse.Namespace
+    pipeline: StableDiffusion3Pipeline,
+    scenes: Sequence[Scene],
+    steps: int,
+    generator: torch.Generator,
+    guidance: float = 1.0,
+    nulls: int = 1,
 ) -> np.ndarray:
-    """uint8 [B, H, W, 3], through nothing but the pipeline's own call."""
+    """uint8 [B, H, W, 3], through nothing but the pipeline's own call.
+
+    ``guidance`` 1 is without; ``nulls`` is the length of the T5 part.
+    """
     result = pipeline(
         [scene.prompt for scene in scenes],
-        guidance_scale=options.guidance,
-        num_inference_steps=options.steps,
-        max_sequence_length=options.nulls,
-        generator=torch.Generator().manual_seed(options.seed),
+        guidance_scale=guidance,
+        num_inference_steps=steps,
+        max_sequence_length=nulls,
+        generator=generator,
         output_type="np",
     )
     return np.asarray(np.round(255 * result.images).astype(np.uint8))
