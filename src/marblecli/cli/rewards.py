@@ -65,12 +65,16 @@ def _describe(reward: InstalledReward) -> dict[str, Any]:
 
 
 def _show(catalog: RewardCatalog) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console()
-    table = Table("name", "applies to prompts with", "range", "from", "summary")
+    from marblecli.cli.render import out as console
+
+    table = Table()
+    # A name is there to be typed: it is never cut.
+    table.add_column("name", no_wrap=True, min_width=max(map(len, catalog.rewards), default=0))
+    for column in ("applies to prompts with", "range", "from", "summary"):
+        table.add_column(column, overflow="fold")
     for reward in catalog.rewards.values():
         spec = reward.spec
         needs = ", ".join(spec.metadata) or "anything"

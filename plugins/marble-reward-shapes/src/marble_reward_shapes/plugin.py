@@ -79,7 +79,7 @@ LETTERS = RewardSpec(
 )
 AESTHETIC = RewardSpec(
     name="shapes-aesthetic",
-    summary="Colourfulness and contrast.",
+    summary="Colourfulness, contrast and balance.",
     build=_build_aesthetic,
 )
 COMPRESSIBILITY = RewardSpec(
