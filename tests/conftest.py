@@ -27,3 +27,24 @@ def install_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> InstallPl
         monkeypatch.delitem(sys.modules, module, raising=False)
 
     return install
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny pipeline of the real classes with random weights, as a folder."""
+    import torch
+    from diffusers import SD3Transformer2DModel
+
+    from marble_reward_shapes.tiny_sd3.architecture import build_pipeline
+
+    folder = tmp_path_factory.mktemp("tiny") / "model"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        pipeline = build_pipeline()
+        config = {**pipeline.transformer.config, "num_layers": 2, "attention_head_dim": 8}
+        pipeline.register_modules(
+            transformer=SD3Transformer2DModel.from_config({**config, "caption_projection_dim": 32})
+        )
+    pipeline.vae.register_to_config(shift_factor=0.0, scaling_factor=1.0)
+    pipeline.save_pretrained(folder)
+    return folder

@@ -112,24 +112,9 @@ def recipe(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_recipe(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recipe that trains: its model is tiny and random, but whole."""
-    import torch
-    from diffusers import SD3Transformer2DModel
-
-    from marble_reward_shapes.tiny_sd3.architecture import build_pipeline
-
-    folder = tmp_path_factory.mktemp("tiny-cli")
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        pipeline = build_pipeline()
-        config = {**pipeline.transformer.config, "num_layers": 2, "attention_head_dim": 8}
-        pipeline.register_modules(
-            transformer=SD3Transformer2DModel.from_config({**config, "caption_projection_dim": 32})
-        )
-    pipeline.vae.register_to_config(shift_factor=0.0, scaling_factor=1.0)
-    pipeline.save_pretrained(folder / "model")
-    return write_recipe(folder, folder / "model")
+    return write_recipe(tmp_path_factory.mktemp("tiny-cli"), tiny_folder)
 
 
 @pytest.fixture(scope="session")

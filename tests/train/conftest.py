@@ -15,7 +15,6 @@ import torch
 from diffusers import SD3Transformer2DModel
 from torch import Tensor
 
-from marble_reward_shapes.tiny_sd3.architecture import build_pipeline
 from marblecli.rewards import RewardSpec
 from marblecli.rewards.score import ActiveReward, RewardSuite
 from marblecli.rewards.spec import RewardBatch
@@ -155,22 +154,6 @@ def _contrast(batch: RewardBatch) -> np.ndarray:
 
 SCORERS = {"bright": _bright, "red": _red, "contrast": _contrast}
 Scorer = Callable[[RewardBatch], Any]
-
-
-@pytest.fixture(scope="session")
-def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny pipeline with random weights and half the usual blocks, as a folder."""
-    folder = tmp_path_factory.mktemp("tiny") / "model"
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        pipeline = build_pipeline()
-        config = {**pipeline.transformer.config, "num_layers": 2, "attention_head_dim": 8}
-        pipeline.register_modules(
-            transformer=SD3Transformer2DModel.from_config({**config, "caption_projection_dim": 32})
-        )
-    pipeline.vae.register_to_config(shift_factor=0.0, scaling_factor=1.0)
-    pipeline.save_pretrained(folder)
-    return folder
 
 
 def tiny_recipe(folder: Path, overrides: Mapping[str, Any]) -> Recipe:
