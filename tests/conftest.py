@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +9,17 @@ from pathlib import Path
 import pytest
 
 InstallPlugin = Callable[..., None]
+
+RUN_AND_TELL = """
+import json, sys
+from marblecli.cli.main import main
+sys.argv = ["marble", *sys.argv[1:]]
+try:
+    main()
+except SystemExit as stop:
+    assert not stop.code, stop.code
+print(json.dumps(sorted({name.split(".")[0] for name in sys.modules})))
+"""
 
 
 @pytest.fixture
@@ -48,3 +61,22 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pipeline.vae.register_to_config(shift_factor=0.0, scaling_factor=1.0)
     pipeline.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def run_and_tell() -> Callable[..., tuple[str, set[str]]]:
+    """(arguments of marble) -> stdout, and the packages that the command's process loaded."""
+
+    def run(*arguments: object, cwd: Path | None = None) -> tuple[str, set[str]]:
+        result = subprocess.run(
+            [sys.executable, "-c", RUN_AND_TELL, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            cwd=cwd,
+        )
+        assert result.returncode == 0, result.stderr
+        return result.stdout, set(json.loads(result.stdout.splitlines()[-1]))
+
+    return run

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -178,43 +176,21 @@ def test_writing_is_seen_in_every_form(code: str, found: set[str]) -> None:
     assert writing_calls(ast.parse(code)) == found
 
 
-RUN_AND_TELL = """
-import json, sys
-from marblecli.cli.main import main
-sys.argv = ["marble", *sys.argv[1:]]
-try:
-    main()
-except SystemExit as stop:
-    assert not stop.code, stop.code
-print(json.dumps(sorted({name.split(".")[0] for name in sys.modules})))
-"""
+RunAndTell = Callable[..., tuple[str, set[str]]]
 HEAVY = MODEL_LIBRARIES | {"torch"}
 
 
-def loaded_by(*arguments: str) -> set[str]:
-    """Top-level modules that are loaded when ``marble ARGUMENTS`` is done."""
-    result = subprocess.run(
-        [sys.executable, "-c", RUN_AND_TELL, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    return set(json.loads(result.stdout.splitlines()[-1]))
+def test_help_loads_no_numbers_at_all(run_and_tell: RunAndTell) -> None:
+    assert not run_and_tell("--help")[1] & (HEAVY | {"numpy", "scipy", "cvxpy", "pydantic"})
 
 
-def test_help_loads_no_numbers_at_all() -> None:
-    assert not loaded_by("--help") & (HEAVY | {"numpy", "scipy", "cvxpy", "pydantic"})
-
-
-def test_solve_loads_no_torch(tmp_path: Path) -> None:
+def test_solve_loads_no_torch(run_and_tell: RunAndTell, tmp_path: Path) -> None:
     gram = tmp_path / "gram.json"
     gram.write_text('{"names": ["ocr", "geneval"], "gram": [[1.0, -0.2], [-0.2, 4.0]]}')
-    assert not loaded_by("solve", str(gram)) & HEAVY
+    assert not run_and_tell("solve", gram)[1] & HEAVY
 
 
-def test_inspect_conflicts_loads_no_torch(tmp_path: Path) -> None:
+def test_inspect_conflicts_loads_no_torch(run_and_tell: RunAndTell, tmp_path: Path) -> None:
     record = {
         "step": 1,
         "rewards": ["ocr", "geneval"],
@@ -226,8 +202,8 @@ def test_inspect_conflicts_loads_no_torch(tmp_path: Path) -> None:
         "cosines": {"applied": [0.67, 0.67]},
     }
     (tmp_path / "conflicts.jsonl").write_text(json.dumps(record) + "\n")
-    assert not loaded_by("inspect-conflicts", str(tmp_path)) & HEAVY
+    assert not run_and_tell("inspect-conflicts", str(tmp_path))[1] & HEAVY
 
 
-def test_listing_rewards_loads_no_torch() -> None:
-    assert not loaded_by("rewards", "list") & HEAVY
+def test_listing_rewards_loads_no_torch(run_and_tell: RunAndTell) -> None:
+    assert not run_and_tell("rewards", "list")[1] & HEAVY

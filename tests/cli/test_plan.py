@@ -1,24 +1,12 @@
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 Marble = Callable[..., Any]
 
-RUN_AND_TELL = """
-import json, sys
-from marblecli.cli.main import main
-sys.argv = ["marble", *sys.argv[1:]]
-try:
-    main()
-except SystemExit as stop:
-    assert not stop.code, stop.code
-print(json.dumps(sorted({name.split(".")[0] for name in sys.modules})))
-"""
+RunAndTell = Callable[..., tuple[str, set[str]]]
 
 
 def rows(text: str) -> dict[str, str]:
@@ -55,20 +43,13 @@ def test_micro_batches_never_exceed_the_batch(marble: Marble, recipe: Path) -> N
     assert rows(shown.out)["micro-batches a step"] == "2 of at most 6 images"
 
 
-def test_a_dry_run_loads_and_writes_nothing(recipe: Path, tmp_path: Path) -> None:
+def test_a_dry_run_loads_and_writes_nothing(
+    run_and_tell: RunAndTell, recipe: Path, tmp_path: Path
+) -> None:
     """The model folder holds no weights at all."""
     before = sorted(tmp_path.rglob("*"))
     run_dir = tmp_path / "run"
-    result = subprocess.run(
-        [sys.executable, "-c", RUN_AND_TELL, "train", recipe, "--dry-run", "--run-dir", run_dir],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        cwd=tmp_path,
-    )
-    assert result.returncode == 0, result.stderr
-    assert "the recipe is valid; nothing was loaded" in result.stdout
-    loaded = set(json.loads(result.stdout.splitlines()[-1]))
+    shown, loaded = run_and_tell("train", recipe, "--dry-run", "--run-dir", run_dir, cwd=tmp_path)
+    assert "the recipe is valid; nothing was loaded" in shown
     assert not loaded & {"torch", "diffusers", "transformers", "peft", "accelerate"}
     assert sorted(tmp_path.rglob("*")) == before

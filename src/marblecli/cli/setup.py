@@ -51,20 +51,11 @@ def load_plan(path: Path, overrides: Sequence[str]) -> Plan:
             + (f" in sources {', '.join(entry.sources)}" if entry.sources else ""),
         )
         for name, entry in recipe.rewards.items()
-        if not any(
-            _applies(prompt, catalog.get(name).spec.metadata, entry.sources)
-            for prompt in everywhere
-        )
+        if not any(catalog.get(name).spec.applies(prompt, entry.sources) for prompt in everywhere)
     ]
     if idle:
         raise RecipeError(str(path), idle)
     return Plan(recipe, catalog, train, held_out)
-
-
-def _applies(prompt: Prompt, fields: tuple[str, ...], sources: tuple[str, ...] | None) -> bool:
-    return (sources is None or prompt.source in sources) and all(
-        field in prompt.metadata for field in fields
-    )
 
 
 def _load(recipe_path: Path, recipe: Recipe, split: str) -> tuple[tuple[Prompt, ...], ...]:

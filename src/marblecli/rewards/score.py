@@ -35,8 +35,7 @@ class ActiveReward:
 
     def applies(self, prompt: Prompt) -> bool:
         """Whether the prompt carries the declared metadata and comes from one of the sources."""
-        here = self.sources is None or prompt.source in self.sources
-        return here and all(name in prompt.metadata for name in self.spec.metadata)
+        return self.spec.applies(prompt, self.sources)
 
 
 @dataclass(frozen=True)

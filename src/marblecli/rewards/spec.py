@@ -27,6 +27,8 @@ import pluggy
 from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict
 
+from marblecli.types import Prompt
+
 ENTRY_POINT_GROUP = "marble"
 
 hookspec = pluggy.HookspecMarker("marble")
@@ -83,6 +85,11 @@ class RewardSpec:
     """Fields that a prompt must carry for the reward to apply to it."""
     range: tuple[float, float] = (0.0, 1.0)
     """Lowest and highest value that it can give."""
+
+    def applies(self, prompt: Prompt, sources: tuple[str, ...] | None) -> bool:
+        """Whether the prompt carries the metadata and comes from one of ``sources``, if given."""
+        here = sources is None or prompt.source in sources
+        return here and all(field in prompt.metadata for field in self.metadata)
 
 
 Register = Callable[[RewardSpec], None]

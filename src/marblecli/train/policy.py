@@ -36,7 +36,7 @@ class Policies(ABC):
     def velocity(
         self, name: PolicyName, noised: Tensor, noise_level: Tensor, conditioning: Conditioning
     ) -> Tensor:
-        """V of policy ``name``, [B, C, h, w] in the dtype of x_t [B, C, h, w], at t [B].
+        """The velocity of policy ``name``, [B, C, h, w] in the dtype of x_t [B, C, h, w], at t [B].
 
         Only the trained policy's velocity carries gradients. Ask for it last: in LoRA mode the
         other two deactivate its adapter.
