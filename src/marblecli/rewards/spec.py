@@ -63,10 +63,37 @@ class Scorer(Protocol):
         """B finite numbers, higher is better, the same for the same image whatever its batch."""
 
 
+class MovableScorer(Scorer, Protocol):
+    """A scorer with weights; one that can be moved may be offloaded between phases."""
+
+    def to(self, device: str, /) -> None:
+        """Move the weights to ``device``; the next call scores there."""
+
+
 class Build(Protocol):
     """Makes the scorer; the place to load weights. ``options`` is the declared model, validated."""
 
     def __call__(self, options: Any, device: str, /) -> Scorer: ...
+
+
+@dataclass(frozen=True)
+class HubFiles:
+    """Files of one hub repository at one revision, fetched together."""
+
+    repo: str
+    """``owner/name``."""
+    revision: str
+    """A commit hash, so that a score means the same tomorrow."""
+    patterns: tuple[str, ...]
+    """Globs of the files that are needed, safetensors where they exist."""
+
+
+def _always(prompt: Prompt, /) -> bool:
+    return True
+
+
+def _no_files(options: Any, /) -> tuple[HubFiles, ...]:
+    return ()
 
 
 @dataclass(frozen=True)
@@ -83,13 +110,20 @@ class RewardSpec:
     images: ImageLayout = "uint8"
     metadata: tuple[str, ...] = ()
     """Fields that a prompt must carry for the reward to apply to it."""
+    condition: Callable[[Prompt], bool] = _always
+    """What else must hold of a prompt, such as a quoted text in it."""
     range: tuple[float, float] = (0.0, 1.0)
     """Lowest and highest value that it can give."""
+    files: Callable[[Any], tuple[HubFiles, ...]] = _no_files
+    """What ``build`` will read from the hub, for its options; ``marble rewards download`` fetches
+    it ahead."""
 
     def applies(self, prompt: Prompt, sources: tuple[str, ...] | None) -> bool:
-        """Whether the prompt carries the metadata and comes from one of ``sources``, if given."""
+        """Whether the prompt comes from one of ``sources``, if given, carries the metadata and
+        meets the condition."""
         here = sources is None or prompt.source in sources
-        return here and all(field in prompt.metadata for field in self.metadata)
+        carries = all(field in prompt.metadata for field in self.metadata)
+        return here and carries and self.condition(prompt)
 
 
 Register = Callable[[RewardSpec], None]

@@ -14,8 +14,9 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL, StableDiffusion3Pipeline
 
+from marble_reward_shapes.scenes import KINDS
 from marble_reward_shapes.tiny_sd3 import architecture
-from marble_reward_shapes.tiny_sd3.autoencoder import train_autoencoder
+from marble_reward_shapes.tiny_sd3.autoencoder import KIND_SHARES, train_autoencoder
 from marble_reward_shapes.tiny_sd3.flow import FlowSettings, train_flow
 
 _log = logging.getLogger("marble_reward_shapes.tiny_sd3")
@@ -25,6 +26,24 @@ def main() -> None:
     """Parse the command line, train, save."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     options = _parse()
+    pipeline = _new_pipeline(options) if options.start is None else _load(options.start)
+    pipeline.vae.eval().requires_grad_(False)
+
+    def snapshot(step: int) -> None:
+        if options.snapshots is not None:
+            save(pipeline, options.snapshots / f"step-{step:06d}")
+
+    settings = FlowSettings(
+        steps=options.steps,
+        batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
+        kind_shares=tuple(options.kind_shares),
+    )
+    train_flow(pipeline, settings, options.seed, _log.info, snapshot)
+    save(pipeline, options.out)
+
+
+def _new_pipeline(options: argparse.Namespace) -> StableDiffusion3Pipeline:
     torch.manual_seed(options.seed)
     if options.vae is None:
         vae = architecture.vae()
@@ -33,15 +52,12 @@ def main() -> None:
         vae = AutoencoderKL.from_pretrained(options.vae, dtype=torch.float32)
     torch.manual_seed(options.seed + 1)
     pipeline = architecture.build_pipeline()
-    pipeline.register_modules(vae=vae.eval().requires_grad_(False))
+    pipeline.register_modules(vae=vae)
+    return pipeline
 
-    def snapshot(step: int) -> None:
-        if options.snapshots is not None:
-            save(pipeline, options.snapshots / f"step-{step:06d}")
 
-    settings = FlowSettings(steps=options.steps, batch_size=options.batch_size)
-    train_flow(pipeline, settings, options.seed, _log.info, snapshot)
-    save(pipeline, options.out)
+def _load(folder: Path) -> StableDiffusion3Pipeline:
+    return StableDiffusion3Pipeline.from_pretrained(folder, torch_dtype=torch.float32)
 
 
 def save(pipeline: StableDiffusion3Pipeline, folder: Path) -> None:
@@ -71,6 +87,16 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--vae-steps", type=int, default=2000, help="batches of 32 scenes")
     parser.add_argument("--steps", type=int, default=6000, help="flow batches")
     parser.add_argument("--batch-size", type=int, default=128, help="scenes of a flow batch")
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument(
+        "--kind-shares",
+        type=float,
+        nargs=len(KINDS),
+        default=KIND_SHARES,
+        metavar="SHARE",
+        help=f"of the scenes: {', '.join(KINDS)}",
+    )
+    parser.add_argument("--start", type=Path, help="go on from this pipeline, with its VAE")
     parser.add_argument("--snapshots", type=Path, help="folder for a pipeline every 1000 steps")
     return parser.parse_args()
 

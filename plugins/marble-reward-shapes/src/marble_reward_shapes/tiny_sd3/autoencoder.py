@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -17,9 +17,15 @@ def to_tensor(images: np.ndarray) -> Tensor:
     return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1.0
 
 
-def draw(count: int, rng: np.random.Generator) -> tuple[list[Scene], np.ndarray]:
-    """``count`` scenes, kinds 1 : 1 : 2, and their images, uint8 [count, H, W, 3]."""
-    kinds = rng.choice(KINDS, size=count, p=(0.25, 0.25, 0.5))
+KIND_SHARES = (0.25, 0.25, 0.5)
+"""Of ``KINDS``, in the training data."""
+
+
+def draw(
+    count: int, rng: np.random.Generator, shares: Sequence[float] = KIND_SHARES
+) -> tuple[list[Scene], np.ndarray]:
+    """``count`` scenes, kinds in these shares, and their images, uint8 [count, H, W, 3]."""
+    kinds = rng.choice(KINDS, size=count, p=shares)
     scenes = [random_scene(rng, str(kind)) for kind in kinds]
     return scenes, np.stack([render(scene, rng) for scene in scenes])
 

@@ -14,7 +14,7 @@ from diffusers.models.attention_processor import Attention, JointAttnProcessor2_
 from diffusers.training_utils import EMAModel
 from torch import Tensor
 
-from marble_reward_shapes.tiny_sd3.autoencoder import draw, encode
+from marble_reward_shapes.tiny_sd3.autoencoder import KIND_SHARES, draw, encode
 
 POOL = 16_384
 """Scenes drawn and encoded at a time; each is trained on ``EPOCHS`` times, then replaced."""
@@ -33,6 +33,7 @@ class FlowSettings:
     learning_rate: float = 2e-3
     decay_share: float = 0.35
     ema_decay: float = 0.9985
+    kind_shares: tuple[float, ...] = KIND_SHARES
 
 
 class CountedNullAttention:
@@ -160,7 +161,7 @@ def _batches(
     rng = np.random.default_rng((seed, 2))
     remaining = settings.steps
     while True:
-        latents, tokens = _pool(pipeline, rng)
+        latents, tokens = _pool(pipeline, settings, rng)
         for _ in range(EPOCHS):
             order = torch.randperm(POOL, generator=generator)
             for index in order.split(settings.batch_size):
@@ -170,8 +171,10 @@ def _batches(
                 yield latents[index], tokens[index]
 
 
-def _pool(pipeline: StableDiffusion3Pipeline, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    scenes, images = draw(POOL, rng)
+def _pool(
+    pipeline: StableDiffusion3Pipeline, settings: FlowSettings, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    scenes, images = draw(POOL, rng, settings.kind_shares)
     latents = torch.cat([encode(pipeline.vae, part) for part in np.split(images, POOL // 512)])
     dropped = rng.random(POOL) < CAPTION_DROP
     captions = ["" if drop else scene.prompt for scene, drop in zip(scenes, dropped, strict=True)]
