@@ -88,11 +88,11 @@ class HubFiles:
     """Globs of the files that are needed, safetensors where they exist."""
 
 
-def _always(prompt: Prompt, /) -> bool:
+def _always(_prompt: Prompt, /) -> bool:
     return True
 
 
-def _no_files(options: Any, /) -> tuple[HubFiles, ...]:
+def _no_files(_options: Any, /) -> tuple[HubFiles, ...]:
     return ()
 
 
@@ -119,8 +119,7 @@ class RewardSpec:
     it ahead."""
 
     def applies(self, prompt: Prompt, sources: tuple[str, ...] | None) -> bool:
-        """Whether the prompt comes from one of ``sources``, if given, carries the metadata and
-        meets the condition."""
+        """Whether the prompt carries the metadata, meets the condition and is of a given source."""
         here = sources is None or prompt.source in sources
         carries = all(field in prompt.metadata for field in self.metadata)
         return here and carries and self.condition(prompt)
