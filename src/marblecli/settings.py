@@ -6,6 +6,7 @@ and only :mod:`marblecli.runs.recipe` makes them, from TOML.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -35,6 +36,8 @@ LORA_TARGETS = (
     "attn.to_add_out",
 )
 """The eight attention projections that the published recipe adapts."""
+
+_DEVICE = re.compile(r"cpu|mps|cuda(:\d+)?|offload")
 
 
 class _Table(BaseModel):
@@ -79,12 +82,19 @@ class PromptSettings(_Table):
 
 
 class RewardSettings(_Table):
-    """``[rewards.NAME]``: ``sources`` and ``weight`` are ours, every other key is the plugin's."""
+    """``[rewards.NAME]``: the keys below are marble's own, every other key is the plugin's."""
 
     sources: tuple[str, ...] | None = None
     """Prompt sources that the reward applies to; all that carry its metadata where absent."""
     weight: NonNegativeFloat = 1.0
     """Its weight in the method ``weighted-sum``."""
+    batch_size: PositiveInt | None = None
+    """Images of one call; all that were sampled together where absent."""
+    device: str | None = None
+    """Where it scores; where the model is trained if absent. ``offload`` keeps its weights on the
+    CPU and moves them there only to score."""
+    timeout: Annotated[float, Field(gt=0.0, le=86400.0)] = 600.0
+    """Seconds of one call; what takes longer is a fault."""
     options: Mapping[str, Any] = {}
 
     @model_validator(mode="before")
@@ -92,9 +102,20 @@ class RewardSettings(_Table):
     def _gather_options(cls, table: Any) -> Any:
         if not isinstance(table, Mapping):
             return table
-        ours = {key: value for key, value in table.items() if key in ("sources", "weight")}
+        ours = {key: value for key, value in table.items() if key in OWN_REWARD_KEYS}
         rest = {key: value for key, value in table.items() if key not in ours}
         return {**ours, "options": rest}
+
+    @field_validator("device", mode="after")
+    @classmethod
+    def _known_device(cls, device: str | None) -> str | None:
+        if device is not None and not _DEVICE.fullmatch(device):
+            raise ValueError(f"must be cpu, cuda, cuda:N, mps or offload, got {device!r}")
+        return device
+
+
+OWN_REWARD_KEYS = frozenset(RewardSettings.model_fields.keys() - {"options"})
+"""Keys of ``[rewards.NAME]`` that no plugin may use."""
 
 
 class SamplingSettings(_Table):
@@ -133,6 +154,11 @@ class TrainingSettings(_Table):
     """Images that go through the trained network at a time; it doesn't change the result."""
     noise_levels: PositiveInt = 24
     """Levels of the sampler's grid, drawn without replacement, that each image is trained at."""
+    gradients: Literal["contracted", "backward"] = "contracted"
+    """How the rewards' gradients are found: all by two backward passes, or by one each."""
+    anchor_share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Share of micro-batches, drawn at random, on which the pull towards the old policy and the
+    regulariser are computed (and reweighted)."""
     mix: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
     """beta of DiffusionNFT: how far v+ and v- stand from the old policy."""
     kl_weight: NonNegativeFloat = 1e-4
@@ -152,6 +178,15 @@ class BalanceSettings(_Table):
     solver: Literal["wolfe", "cvxpy"] = "wolfe"
     refresh_every: PositiveInt = 1
     """Steps for which the coefficients of a measured batch are used."""
+
+
+class MeasureSettings(_Table):
+    """``[measure]``: what is measured of the conflicts beyond what training needs."""
+
+    fresh_every: NonNegativeInt = 0
+    """Steps between measurements on new images, which cost a rollout each; 0 for none."""
+    slices_every: NonNegativeInt = 10
+    """Steps between measurements by prompt source and noise level; 0 for none."""
 
 
 class EvalSettings(_Table):
@@ -191,6 +226,7 @@ class Recipe(_Table):
     sampling: SamplingSettings = SamplingSettings()
     training: TrainingSettings
     balance: BalanceSettings = BalanceSettings()
+    measure: MeasureSettings = MeasureSettings()
     eval: EvalSettings = EvalSettings()
     checkpoint: CheckpointSettings = CheckpointSettings()
     tracking: TrackingSettings = TrackingSettings()

@@ -86,6 +86,31 @@ class GradientStats:
 
 
 @dataclass(frozen=True)
+class PartGrams:
+    """Inner products between parts of the K gradients, float64 [K, K]; unusable rewards' are zero.
+
+    g_k = a_k + b_k + p_k: the signal of each half of the batch (the part that carries the rewards)
+    and the pull towards the old policy.
+    """
+
+    first: FloatArray
+    """<a_k, a_l>."""
+    second: FloatArray
+    """<b_k, b_l>."""
+    cross: FloatArray
+    """<a_k, b_l>: two independent samples, so noise doesn't bias it."""
+    pull: FloatArray
+    """<p_k, p_l>."""
+    signal_pull: FloatArray
+    """<a_k + b_k, p_l>."""
+
+    @property
+    def signal(self) -> FloatArray:
+        """<a_k + b_k, a_l + b_l>."""
+        return self.first + self.second + self.cross + self.cross.T
+
+
+@dataclass(frozen=True)
 class Balance:
     """How the K gradients are combined: d = sum_k coefficients_k g_k."""
 
@@ -97,6 +122,36 @@ class Balance:
     """How far the simplex weights are from optimal, where the method solves a problem; else 0."""
 
 
+Matrix = tuple[tuple[float, ...], ...]
+Cosines = Mapping[str, tuple[float | None, ...]]
+"""By direction (``applied``, ``update``, ``weighted-sum``): K cosines; None where there is none."""
+
+
+@dataclass(frozen=True)
+class SliceRecord:
+    """The signal of some of a batch's rows: one prompt source, or a range of noise levels."""
+
+    norms: tuple[float, ...]
+    products: Matrix
+    """K x K, <signal of reward k in the slice, g_l of the whole batch>."""
+
+
+@dataclass(frozen=True)
+class FreshRecord:
+    """The gradients f of new images of the same policy, which no balance has seen."""
+
+    norms: tuple[float, ...]
+    products: Matrix
+    """K x K, <f_k, g_l>, g of the batch that was stepped."""
+    signal_norms: tuple[float, ...]
+    signal_products: Matrix
+    """K x K, <signal part of f_k, g_l>."""
+    cross: Matrix
+    """K x K, between the signals of the fresh batch's halves."""
+    cosines: Cosines
+    signal_cosines: Cosines
+
+
 @dataclass(frozen=True)
 class ConflictRecord:
     """One measured batch: everything needed to judge any balancer on it afterwards."""
@@ -106,13 +161,19 @@ class ConflictRecord:
     valid: tuple[int, ...]
     """K, how many images each reward applied to."""
     norms: tuple[float, ...]
-    gram: tuple[tuple[float, ...], ...]
+    gram: Matrix
     """K x K, of the raw gradients."""
     simplex_weights: tuple[float, ...]
     coefficients: tuple[float, ...]
-    cosines: Mapping[str, tuple[float | None, ...]]
-    """By direction (``applied``, ``update``, ``weighted-sum``): K cosines with the reward
-    gradients; None for a reward without a usable one."""
+    cosines: Cosines
+    """With the reward gradients."""
+    signal_cosines: Cosines = field(default_factory=dict)
+    """With their signal parts."""
+    parts: Mapping[str, Matrix] = field(default_factory=dict)
+    """K x K each, by field of :class:`PartGrams`; empty where parts weren't measured."""
+    slices: Mapping[str, SliceRecord] = field(default_factory=dict)
+    """By name, ``source SOURCE`` or ``noise LOW-HIGH``."""
+    fresh: FreshRecord | None = None
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from marblecli.maths.gram import gradient_stats, gram_matrix, inner_products
+from marblecli.maths.gram import (
+    cross_products,
+    gradient_stats,
+    gram_matrix,
+    inner_products,
+    part_grams,
+)
 
 
 def blocks(rewards: int = 3, dtype: torch.dtype = torch.float64) -> list[torch.Tensor]:
@@ -40,7 +46,7 @@ def test_float32_is_accumulated_in_float64() -> None:
 def test_a_gradient_that_is_not_finite_is_masked(poison: float) -> None:
     parts = blocks()
     parts[1][2, 3] = poison
-    stats = gradient_stats(("a", "b", "c"), parts, [4, 4, 4])
+    stats = gradient_stats(("a", "b", "c"), gram_matrix(parts), [4, 4, 4])
     assert stats.usable.tolist() == [True, True, False]
     assert np.isfinite(stats.gram).all()
     np.testing.assert_allclose(stats.gram[:2, :2], gram_matrix([p[:2] for p in parts]))
@@ -51,7 +57,7 @@ def test_zero_gradients_and_rewards_without_images_are_masked() -> None:
     parts = blocks()
     for part in parts:
         part[0] = 0.0
-    assert gradient_stats(("a", "b", "c"), parts, [4, 4, 0]).usable.tolist() == [
+    assert gradient_stats(("a", "b", "c"), gram_matrix(parts), [4, 4, 0]).usable.tolist() == [
         False,
         True,
         False,
@@ -59,10 +65,32 @@ def test_zero_gradients_and_rewards_without_images_are_masked() -> None:
 
 
 def test_norms_are_the_roots_of_the_diagonal() -> None:
-    stats = gradient_stats(("a", "b", "c"), blocks(), [1, 1, 1])
+    stats = gradient_stats(("a", "b", "c"), gram_matrix(blocks()), [1, 1, 1])
     np.testing.assert_allclose(stats.norms**2, np.diag(stats.gram))
 
 
 def test_a_policy_without_parameters_is_an_error() -> None:
     with pytest.raises(ValueError, match="no trained parameters"):
         gram_matrix([])
+
+
+def test_parts_add_up_to_the_whole() -> None:
+    parts = blocks(rewards=6)
+    usable = np.array([True, True])
+    grams = part_grams(gram_matrix(parts), usable)
+    signal = [part[:2] + part[2:4] for part in parts]
+    pull = [part[4:] for part in parts]
+    np.testing.assert_allclose(grams.signal, gram_matrix(signal), rtol=1e-12)
+    np.testing.assert_allclose(grams.signal_pull, cross_products(signal, pull), rtol=1e-12)
+    np.testing.assert_allclose(grams.pull, gram_matrix(pull), rtol=1e-12)
+    np.testing.assert_allclose(
+        grams.cross, cross_products([p[:2] for p in parts], [p[2:4] for p in parts]), rtol=1e-12
+    )
+
+
+def test_a_masked_reward_has_no_parts() -> None:
+    parts = blocks(rewards=6)
+    parts[0][1] = float("nan")
+    grams = part_grams(gram_matrix(parts), np.array([True, False]))
+    assert grams.first[1].tolist() == [0.0, 0.0]
+    assert np.isfinite(grams.signal).all()

@@ -6,7 +6,7 @@ import pytest
 
 from marblecli.errors import BadInputError
 from marblecli.runs.records import conflict_to_json, read_conflicts
-from marblecli.types import ConflictRecord
+from marblecli.types import ConflictRecord, FreshRecord, SliceRecord
 
 RECORD = ConflictRecord(
     step=3,
@@ -17,6 +17,18 @@ RECORD = ConflictRecord(
     simplex_weights=(1.0, 0.0),
     coefficients=(1.0, 0.0),
     cosines={"applied": (1.0, None), "update": (0.5, None), "weighted-sum": (1.0, None)},
+    signal_cosines={"applied": (0.9, None)},
+    parts={"cross": ((1.0, 0.0), (0.0, 0.0))},
+    slices={"source a": SliceRecord((1.0, 0.0), ((2.0, 0.0), (0.0, 0.0)))},
+    fresh=FreshRecord(
+        norms=(1.0, 0.0),
+        products=((2.0, 0.0), (0.0, 0.0)),
+        signal_norms=(0.5, 0.0),
+        signal_products=((1.0, 0.0), (0.0, 0.0)),
+        cross=((0.1, 0.0), (0.0, 0.0)),
+        cosines={"applied": (1.0, None)},
+        signal_cosines={"applied": (0.7, None)},
+    ),
 )
 
 
@@ -34,6 +46,18 @@ def test_the_keys_that_scripts_rely_on():
         "simplex_weights": [1.0, 0.0],
         "coefficients": [1.0, 0.0],
         "cosines": {"applied": [1.0, None], "update": [0.5, None], "weighted-sum": [1.0, None]},
+        "signal_cosines": {"applied": [0.9, None]},
+        "parts": {"cross": [[1.0, 0.0], [0.0, 0.0]]},
+        "slices": {"source a": {"norms": [1.0, 0.0], "products": [[2.0, 0.0], [0.0, 0.0]]}},
+        "fresh": {
+            "norms": [1.0, 0.0],
+            "products": [[2.0, 0.0], [0.0, 0.0]],
+            "signal_norms": [0.5, 0.0],
+            "signal_products": [[1.0, 0.0], [0.0, 0.0]],
+            "cross": [[0.1, 0.0], [0.0, 0.0]],
+            "cosines": {"applied": [1.0, None]},
+            "signal_cosines": {"applied": [0.7, None]},
+        },
     }
 
 

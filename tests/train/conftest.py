@@ -20,7 +20,7 @@ from marblecli.rewards.score import ActiveReward, RewardSuite
 from marblecli.rewards.spec import RewardBatch
 from marblecli.settings import LoraSettings, Recipe
 from marblecli.train.backbone import Conditioning
-from marblecli.train.gradients import LossSettings, TrainingBatch
+from marblecli.train.batch import LossSettings, TrainingBatch
 from marblecli.train.loop import Hooks, Outcome, StepReport, train
 from marblecli.train.policy import FullPolicies, LoraPolicies, Policies
 from marblecli.train.session import PromptSets, Session, open_session
@@ -106,6 +106,7 @@ def make_batch(dtype: torch.dtype, seed: int = 0) -> TrainingBatch:
         optimality=torch.rand(IMAGES, REWARDS, generator=g, dtype=dtype),
         # Shares 300-fold apart make the gradients' norms differ 30-fold or more.
         shares=valid / valid.sum(0) * torch.logspace(0, 2.5, REWARDS, dtype=dtype),
+        halves=torch.arange(IMAGES) % 4 < 2,
         noise_seed=(seed, 1),
     )
 

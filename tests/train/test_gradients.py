@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from marblecli.maths.balance import balance
-from marblecli.maths.gram import gradient_stats
+from marblecli.maths.gram import gradient_stats, gram_matrix
+from marblecli.train import gradients
+from marblecli.train.batch import LossSettings, TrainingBatch, row_slices
 from marblecli.train.gradients import (
-    LossSettings,
-    TrainingBatch,
+    PARTS,
     amortised_backward,
+    contracted_gradients,
     reward_gradients,
 )
 from marblecli.train.policy import Policies
@@ -50,12 +52,12 @@ def test_amortised_step_is_the_combined_gradient(
     """One backward with P and Q against K backwards: random masks, norms 30-fold apart, float64."""
     policies = policies_of(mode, torch.float64)
     batch = batch_of(torch.float64, seed)
-    gradients = reward_gradients(policies, batch, loss_settings)
+    found = reward_gradients(policies, batch, loss_settings)
     names = tuple("abcde")
-    stats = gradient_stats(names, gradients.blocks, [1] * 5)
+    stats = gradient_stats(names, gram_matrix(found.whole()), [1] * 5)
     assert stats.norms.max() / stats.norms.min() >= 30
     coefficients = torch.from_numpy(balance(stats, "marble", np.ones(5)).coefficients)
-    combined = flat(gradients.combine(coefficients))
+    combined = flat(found.combine(coefficients))
     once = amortised(policies, batch, loss_settings, coefficients)
     assert torch.cosine_similarity(combined, once, dim=0).item() >= 1 - 1e-10
     # The network's own RMS norms round to float32, whatever the rest is in.
@@ -70,14 +72,14 @@ def test_k_gradients_are_plain_backward_passes_of_the_naive_losses(
     policies = policies_of(mode, torch.float64)
     batch = batch_of(torch.float64)
     settings = replace(loss_settings, kl_weight=0.0)
-    gradients = reward_gradients(policies, batch, settings)
+    found = reward_gradients(policies, batch, settings)
     for k in range(5):
         alone = replace(
             batch, optimality=batch.optimality[:, k : k + 1], shares=batch.shares[:, k : k + 1]
         )
         expected = amortised(policies, alone, settings, torch.ones(1, dtype=torch.float64))
         torch.testing.assert_close(
-            flat([block[k] for block in gradients.blocks]), expected, rtol=1e-9, atol=1e-14
+            flat([block[k] for block in found.whole()]), expected, rtol=1e-9, atol=1e-14
         )
 
 
@@ -108,10 +110,10 @@ def test_penalty_pulls_towards_the_reference_and_stays_outside(
 def test_a_dropped_reward_may_be_nan(
     policies_of: Policymaker, batch: TrainingBatch, loss_settings: LossSettings
 ) -> None:
-    gradients = reward_gradients(policies_of("lora"), batch, loss_settings)
-    for block in gradients.blocks:
-        block[2] = float("nan")
-    direction = gradients.combine(torch.tensor([1.0, 2.0, 0.0, 1.0, 1.0]))
+    found = reward_gradients(policies_of("lora"), batch, loss_settings)
+    for block in found.blocks:
+        block[0, 2] = float("nan")
+    direction = found.combine(torch.tensor([1.0, 2.0, 0.0, 1.0, 1.0]))
     assert flat(direction).isfinite().all()
 
 
@@ -130,3 +132,97 @@ def test_rows_cover_every_image_at_every_level(batch: TrainingBatch) -> None:
     assert [len(part.noise_level) for part in rows] == [4, 2, 4, 2]
     levels = torch.cat([part.noise_level for part in rows]).view(2, 6).T
     assert torch.equal(levels, batch.noise_levels)
+
+
+@pytest.mark.parametrize("mode", ["lora", "full"])
+@pytest.mark.parametrize("seed", range(3))
+def test_two_backward_passes_give_all_k_gradients(
+    mode: str,
+    seed: int,
+    policies_of: Policymaker,
+    batch_of: Batchmaker,
+    loss_settings: LossSettings,
+) -> None:
+    policies = policies_of(mode, torch.float64)
+    batch = batch_of(torch.float64, seed)
+    expected = reward_gradients(policies, batch, loss_settings)
+    contracted = contracted_gradients(policies, batch, loss_settings)
+    assert contracted.parts == PARTS
+    for k in range(5):
+        found, g = (flat([part[k] for part in each.whole()]) for each in (contracted, expected))
+        assert torch.cosine_similarity(found, g, dim=0).item() >= 1 - 1e-10
+        # The network's own RMS norms round to float32, whatever the rest is in.
+        torch.testing.assert_close(found, g, rtol=1e-6, atol=1e-7 * float(g.abs().max()))
+    penalty = flat(expected.penalty)
+    torch.testing.assert_close(
+        flat(contracted.penalty), penalty, rtol=1e-6, atol=1e-7 * float(penalty.abs().max())
+    )
+    for parameter in policies.trained_parameters().values():
+        assert parameter.grad is None
+
+
+def test_the_halves_are_those_of_the_batch(
+    policies_of: Policymaker, batch: TrainingBatch, loss_settings: LossSettings
+) -> None:
+    """Without the other half's shares, that half's signal is nothing and this one's is the same."""
+    policies = policies_of("lora")
+    settings = replace(loss_settings, kl_weight=0.0)
+    whole = contracted_gradients(policies, batch, settings)
+    alone = replace(batch, shares=batch.shares * (~batch.halves)[:, None])
+    first = contracted_gradients(policies, alone, settings)
+    assert flat([block[0] for block in whole.blocks]).norm() > 0
+    torch.testing.assert_close(
+        flat([b[0] for b in first.blocks]), flat([b[0] for b in whole.blocks])
+    )
+    assert flat([block[1] for block in first.blocks]).norm() == 0
+
+
+def test_slices_of_the_signal_add_up_to_it(
+    policies_of: Policymaker, batch: TrainingBatch, loss_settings: LossSettings
+) -> None:
+    sources = ["scenes"] * 4 + ["letters"] * 2
+    sliced = replace(batch, slices=row_slices(sources, batch.noise_levels))
+    found = contracted_gradients(policies_of("lora"), sliced, loss_settings)
+    signal = flat(list(found.signal()))
+    by_source = [flat(found.slices[f"source {name}"]) for name in ("scenes", "letters")]
+    torch.testing.assert_close(sum(by_source), signal, rtol=1e-4, atol=1e-5)
+    by_level = [flat(blocks) for name, blocks in found.slices.items() if "noise" in name]
+    assert len(by_level) == 3
+    torch.testing.assert_close(sum(by_level), signal, rtol=1e-4, atol=1e-5)
+
+
+def test_an_anchor_on_one_micro_batch_is_right_on_average(
+    policies_of: Policymaker,
+    batch: TrainingBatch,
+    loss_settings: LossSettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Over all choices of one of the six micro-batches, the mean is what all of them give."""
+    policies = policies_of("lora")
+    settings = replace(loss_settings, micro_batch_size=2)
+    whole = contracted_gradients(policies, batch, settings)
+    sparse = []
+    for index in range(6):
+        monkeypatch.setattr(
+            gradients, "_anchors", lambda *_, index=index: (frozenset({index}), 6.0)
+        )
+        sparse.append(contracted_gradients(policies, batch, settings, anchor_share=1 / 6))
+    for part in sparse:
+        torch.testing.assert_close(flat(list(part.signal())), flat(list(whole.signal())))
+    mean = torch.stack([flat(list(part.whole())) for part in sparse]).mean(0)
+    torch.testing.assert_close(mean, flat(list(whole.whole())), rtol=1e-4, atol=1e-5)
+    penalty = torch.stack([flat(part.penalty) for part in sparse]).mean(0)
+    torch.testing.assert_close(penalty, flat(whole.penalty), rtol=1e-4, atol=1e-6)
+
+
+def test_anchors_are_drawn_from_all_micro_batches(
+    batch: TrainingBatch, loss_settings: LossSettings
+) -> None:
+    settings = replace(loss_settings, micro_batch_size=2)
+    drawn = [
+        gradients._anchors(replace(batch, noise_seed=(0, step)), settings, 0.34)
+        for step in range(50)
+    ]
+    assert {len(anchors) for anchors, _ in drawn} == {2}
+    assert {weight for _, weight in drawn} == {3.0}
+    assert frozenset().union(*(anchors for anchors, _ in drawn)) == set(range(6))

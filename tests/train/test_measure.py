@@ -19,8 +19,8 @@ NAN = float("nan")
 def gradients(*rows: tuple[float, ...], penalty: float = 0.0) -> RewardGradients:
     """One row a reward, over two parameters: all numbers but the last, and the last."""
     stacked = torch.tensor(rows)
-    blocks = [stacked[:, :-1], stacked[:, -1:]]
-    return RewardGradients(blocks, [torch.full_like(block[0], penalty) for block in blocks])
+    blocks = [stacked[None, :, :-1], stacked[None, :, -1:]]
+    return RewardGradients(blocks, [torch.full_like(block[0, 0], penalty) for block in blocks])
 
 
 def table(names: str, counts: tuple[int, ...], faults: tuple[RewardFault, ...] = ()) -> RewardTable:
@@ -68,7 +68,9 @@ def test_cosines_from_the_gram_are_those_of_the_gradients_themselves(method: str
     rows = torch.randn(4, 50, generator=torch.Generator().manual_seed(3)).double()
     rows *= torch.tensor([[1.0], [10.0], [0.1], [3.0]])
     result = measure(
-        RewardGradients([rows[:, :20], rows[:, 20:]], [torch.zeros(20), torch.zeros(30)]),
+        RewardGradients(
+            [rows[None, :, :20], rows[None, :, 20:]], [torch.zeros(20), torch.zeros(30)]
+        ),
         table("abcd", (4, 3, 2, 1)),
         BalanceSettings(method=method),
         np.array([1.0, 2.0, 3.0, 4.0]),

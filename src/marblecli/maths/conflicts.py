@@ -63,15 +63,18 @@ def direction_cosines(gram: FloatArray, coefficients: FloatArray) -> FloatArray:
     ``gram`` [K, K] of the raw gradients; ``coefficients`` [K]. NaN where the gradient is zero, and
     everywhere if d is zero, or so short that rounding in the Gram decides its sign.
     """
-    norms = np.sqrt(np.diag(gram))
-    products = gram @ coefficients
-    squared_length = float(coefficients @ products)
-    rounding = 4.0 * len(gram) * np.finfo(np.float64).eps * float(np.abs(coefficients) @ norms) ** 2
+    scale = np.sqrt(np.diag(gram)) * direction_length(gram, coefficients)
     cosines = np.full(len(gram), np.nan)
-    if squared_length > rounding:
-        there = norms > 0.0
-        cosines[there] = products[there] / (norms[there] * np.sqrt(squared_length))
+    np.divide(gram @ coefficients, scale, out=cosines, where=scale > 0.0)
     return cosines
+
+
+def direction_length(gram: FloatArray, coefficients: FloatArray) -> float:
+    """||d|| of d = sum_k coefficients_k g_k; 0 if it's so short that rounding decides it."""
+    norms = np.sqrt(np.diag(gram))
+    squared_length = float(coefficients @ gram @ coefficients)
+    rounding = 4.0 * len(gram) * np.finfo(np.float64).eps * float(np.abs(coefficients) @ norms) ** 2
+    return float(np.sqrt(squared_length)) if squared_length > rounding else 0.0
 
 
 def pairwise_cosines(gram: FloatArray) -> FloatArray:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from marblecli.types import BoolArray, FloatArray, GradientStats
+from marblecli.types import BoolArray, FloatArray, GradientStats, PartGrams
 
 _CHUNK = 2**18
 
@@ -24,22 +24,41 @@ def gram_matrix(blocks: Iterable[Tensor]) -> FloatArray:
 
 def inner_products(blocks: Iterable[Tensor], direction: Iterable[Tensor]) -> FloatArray:
     """<g_k, direction>, [K]: blocks [K, ...] against tensors of the parameters' shapes [...]."""
-    pairs = zip(blocks, direction, strict=True)
-    return _accumulate((block, part[None]) for block, part in pairs)[:, 0]
+    return cross_products(blocks, (part[None] for part in direction))[:, 0]
 
 
-def gradient_stats(
-    names: Sequence[str], blocks: Sequence[Tensor], counts: Sequence[int]
-) -> GradientStats:
-    """The Gram of the usable gradients, and which are.
+def cross_products(blocks: Iterable[Tensor], others: Iterable[Tensor]) -> FloatArray:
+    """<f_k, g_l>, [K, L]: blocks [K, ...] against blocks [L, ...] of the same parameters."""
+    return _accumulate(zip(blocks, others, strict=True))
+
+
+def gradient_stats(names: Sequence[str], gram: FloatArray, counts: Sequence[int]) -> GradientStats:
+    """The Gram [K, K] of the usable gradients, and which are.
 
     A gradient that is zero, not finite, or whose reward applied to no image (``counts`` [K]) is
     masked: its row and column are zero and ``usable`` is false. It is never averaged in.
     """
-    gram = gram_matrix(blocks)
     usable = _usable(gram, np.asarray(counts))
     masked = np.where(np.outer(usable, usable), gram, 0.0)
     return GradientStats(tuple(names), masked, usable)
+
+
+def part_grams(gram: FloatArray, usable: BoolArray) -> PartGrams:
+    """The Grams between three parts of K gradients, from that of all of them, [3K, 3K].
+
+    The order of the rows is: K signals of one half, K of the other, K pulls. Unusable rewards
+    (``usable`` [K]) are masked.
+    """
+    count = len(usable)
+    blocks = gram.reshape(3, count, 3, count).swapaxes(1, 2)
+    masked = np.where(np.outer(usable, usable), blocks, 0.0)
+    return PartGrams(
+        first=masked[0, 0],
+        second=masked[1, 1],
+        cross=masked[0, 1],
+        pull=masked[2, 2],
+        signal_pull=masked[0, 2] + masked[1, 2],
+    )
 
 
 def _usable(gram: FloatArray, counts: np.ndarray) -> BoolArray:

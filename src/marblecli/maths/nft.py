@@ -61,8 +61,11 @@ def branch_losses(
 def _clean_error(velocity: Tensor, noised: Tensor, latents: Tensor, noise_level: Tensor) -> Tensor:
     """Mean over elements of (x0_hat - x0)^2 / w, w = stop-gradient(mean |x0_hat - x0|)."""
     error = noised - _per_row(noise_level, noised) * velocity - latents
-    scale = error.detach().abs().flatten(1).mean(1).clamp_min(_LEAST_SCALE)
-    return error.square().flatten(1).mean(1) / scale
+    return error.square().flatten(1).mean(1) / _mean_size(error.detach())
+
+
+def _mean_size(error: Tensor) -> Tensor:
+    return error.abs().flatten(1).mean(1).clamp_min(_LEAST_SCALE)
 
 
 def _per_row(values: Tensor, like: Tensor) -> Tensor:
@@ -106,6 +109,54 @@ def combined_loss(
 ) -> Tensor:
     """Scale * sum_i [P_i l+_i + Q_i l-_i]: a scalar whose gradient is sum_k lambda_k g_k."""
     return scale * (positive * branches.positive + negative * branches.negative).sum()
+
+
+@dataclass(frozen=True)
+class BranchCotangents:
+    """What the branch losses send into the network: two vectors a row, whatever K is."""
+
+    residual: Tensor
+    """[B, ...], e = x_t - t v_old - x0; known before the trained network is run."""
+    gap: Tensor
+    """[B, ...], v - v_old: the pull towards the old policy, much the same for every reward."""
+    positive: Tensor
+    """[B], 2 t mix / (D w+), D elements a row."""
+    negative: Tensor
+    """[B], 2 t mix / (D w-)."""
+    reach: Tensor
+    """[B], t mix."""
+
+    def signal(self, optimality: Tensor, shares: Tensor, scale: float) -> Tensor:
+        """[B, K], S_ik of dL_k/dv_i = S_ik residual_i + T_ik gap_i; arguments: `reward_losses`."""
+        weights = (1 - optimality) * self.negative[:, None] - optimality * self.positive[:, None]
+        return scale * shares * weights
+
+    def pull(self, optimality: Tensor, shares: Tensor, scale: float) -> Tensor:
+        """[B, K], T_ik of the same."""
+        weights = optimality * self.positive[:, None] + (1 - optimality) * self.negative[:, None]
+        return scale * shares * self.reach[:, None] * weights
+
+
+def branch_cotangents(
+    velocity: Tensor, old_velocity: Tensor, noised: Tensor, latents: Tensor, rows: LossRows
+) -> BranchCotangents:
+    """The derivatives of :func:`branch_losses` by the velocity, in closed form; same shapes.
+
+    The branches' errors are e -+ t mix gap, so dl+/dv = 2 t mix (t mix gap - e) / (D w+) and
+    dl-/dv = 2 t mix (t mix gap + e) / (D w-).
+    """
+    residual = noised - _per_row(rows.noise_level, noised) * old_velocity - latents
+    gap = (velocity - old_velocity).detach()
+    reach = rows.noise_level * rows.mix
+    move = _per_row(reach, gap) * gap
+    factor = 2 * reach / residual[0].numel()
+    return BranchCotangents(
+        residual=residual,
+        gap=gap,
+        positive=factor / _mean_size(residual - move),
+        negative=factor / _mean_size(residual + move),
+        reach=reach,
+    )
 
 
 def velocity_penalty(velocity: Tensor, reference_velocity: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,13 @@ from marblecli.types import ConflictRecord, Json
 FILE_NAME = "conflicts.jsonl"
 
 
+_RECORD = TypeAdapter(ConflictRecord)
+
+
 def conflict_to_json(record: ConflictRecord) -> dict[str, Json]:
     """One line's object; its keys are a contract with users' scripts."""
-    return {
-        "step": record.step,
-        "rewards": list(record.rewards),
-        "valid": list(record.valid),
-        "norms": list(record.norms),
-        "gram": [list(row) for row in record.gram],
-        "simplex_weights": list(record.simplex_weights),
-        "coefficients": list(record.coefficients),
-        "cosines": {name: list(cosines) for name, cosines in record.cosines.items()},
-    }
+    line: dict[str, Json] = _RECORD.dump_python(record, mode="json")
+    return line
 
 
 def read_conflicts(run_dir: Path) -> tuple[ConflictRecord, ...]:
@@ -49,9 +45,6 @@ def read_conflicts(run_dir: Path) -> tuple[ConflictRecord, ...]:
     return records
 
 
-_RECORD = TypeAdapter(ConflictRecord)
-
-
 def _to_record(line: dict[str, Any], place: str) -> ConflictRecord:
     try:
         record = _RECORD.validate_python(line)
@@ -60,16 +53,20 @@ def _to_record(line: dict[str, Any], place: str) -> ConflictRecord:
         key = ".".join(str(part) for part in first["loc"])
         raise BadInputError(f"{place}: {key}: {first['msg']}") from error
     count = len(record.rewards)
-    parts = {
-        "valid": record.valid,
-        "norms": record.norms,
-        "gram": record.gram,
-        "simplex_weights": record.simplex_weights,
-        "coefficients": record.coefficients,
-        **{f"gram row {number}": row for number, row in enumerate(record.gram, start=1)},
-        **{f"cosines.{name}": cosines for name, cosines in record.cosines.items()},
-    }
-    for key, values in parts.items():
-        if len(values) != count:
-            raise BadInputError(f"{place}: {key}: {len(values)} entries for {count} rewards")
+    for key, length in _lengths(conflict_to_json(record), ""):
+        if length != count:
+            raise BadInputError(f"{place}: {key}: {length} entries for {count} rewards")
     return record
+
+
+def _lengths(value: Json, key: str) -> Iterator[tuple[str, int]]:
+    """The dotted key and length of every list: all of them hold one entry a reward."""
+    if isinstance(value, list):
+        yield key, len(value)
+        items = [(f"{key} row {place}", item) for place, item in enumerate(value, start=1)]
+    elif isinstance(value, dict):
+        items = [(f"{key}.{name}" if key else name, item) for name, item in value.items()]
+    else:
+        return
+    for name, item in items:
+        yield from _lengths(item, name)

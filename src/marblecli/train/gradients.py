@@ -1,9 +1,9 @@
-"""K reward gradients, their combination, and the amortised backward pass that equals it."""
+"""K reward gradients of one batch, their combination, and the amortised pass that equals it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -12,76 +12,21 @@ from marblecli.maths.nft import (
     BranchLosses,
     LossRows,
     affine_weights,
+    branch_cotangents,
     branch_losses,
     combined_loss,
     interpolate,
     reward_losses,
     velocity_penalty,
 )
-from marblecli.train.backbone import Conditioning
+from marblecli.train.batch import LossSettings, Rows, TrainingBatch
+from marblecli.train.contraction import Contraction
 from marblecli.train.policy import Policies
-from marblecli.train.seeding import torch_stream
+from marblecli.train.seeding import stream
 
-
-@dataclass(frozen=True)
-class LossSettings:
-    """The constants of the loss."""
-
-    mix: float
-    """beta of DiffusionNFT."""
-    advantage_clip: float
-    """c: the losses are scaled by c / beta."""
-    kl_weight: float
-    """kappa."""
-    micro_batch_size: int
-
-
-@dataclass(frozen=True)
-class TrainingBatch:
-    """One optimizer batch: N images, each at T noise levels."""
-
-    latents: Tensor
-    """[N, C, h, w], x0."""
-    conditioning: Conditioning
-    """Of the N images."""
-    noise_levels: Tensor
-    """[N, T], t in (0, 1), no two of an image alike."""
-    optimality: Tensor
-    """[N, K], r_ik."""
-    shares: Tensor
-    """[N, K], m_ik / n_k."""
-    noise_seed: tuple[int, int]
-    """(seed of the run, step): the noise of a row depends on these, its level's index and image."""
-
-    def rows(self, size: int) -> Iterator[Rows]:
-        """Micro-batches of at most ``size`` images at one noise level each."""
-        for index in range(self.noise_levels.shape[1]):
-            noise = self._noise(index)
-            for images in torch.arange(len(self.latents)).split(size):
-                yield Rows(
-                    latents=self.latents[images],
-                    noise=noise[images].to(self.latents.device),
-                    noise_level=self.noise_levels[images, index],
-                    conditioning=self.conditioning[images],
-                    optimality=self.optimality[images],
-                    shares=self.shares[images],
-                )
-
-    def _noise(self, index: int) -> Tensor:
-        generator = torch_stream(self.noise_seed[0], "noise", self.noise_seed[1], index)
-        return torch.randn(self.latents.shape, generator=generator).to(self.latents.dtype)
-
-
-@dataclass(frozen=True)
-class Rows:
-    """B images at one noise level each; shapes as in ``TrainingBatch``, with B for N."""
-
-    latents: Tensor
-    noise: Tensor
-    noise_level: Tensor
-    conditioning: Conditioning
-    optimality: Tensor
-    shares: Tensor
+WHOLE = ("whole",)
+PARTS = ("signal-a", "signal-b", "pull")
+"""The signal (the residual's part) of each half of the batch, and the pull (the gap's part)."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +34,21 @@ class RewardGradients:
     """The gradients of one optimizer batch, parameter by parameter."""
 
     blocks: list[Tensor]
-    """For each parameter [K, ...], g_k."""
+    """For each parameter [P, K, ...]: parts of g_k, which sum to it."""
     penalty: list[Tensor]
     """For each parameter [...], the gradient of the regulariser, which stays outside the QP."""
+    parts: tuple[str, ...] = WHOLE
+    """P names."""
+    slices: Mapping[str, list[Tensor]] = field(default_factory=dict)
+    """For each parameter [K, ...]: the signal of some of the rows, by name."""
+
+    def whole(self) -> Iterator[Tensor]:
+        """For each parameter [K, ...], g_k; made one by one, to hold no second copy of all."""
+        return (block.sum(0) for block in self.blocks)
+
+    def signal(self) -> Iterator[Tensor]:
+        """For each parameter [K, ...], g_k without the pull."""
+        return (block[:2].sum(0) for block in self.blocks)
 
     def combine(self, coefficients: Tensor) -> list[Tensor]:
         """sum_k coefficients_k g_k plus the regulariser's gradient; a coefficient of 0 drops g_k.
@@ -100,7 +57,7 @@ class RewardGradients:
         """
         kept = coefficients.nonzero().flatten()
         return [
-            torch.tensordot(coefficients[kept].to(block), block[kept], dims=1) + penalty
+            torch.tensordot(coefficients[kept].to(block), block[:, kept].sum(0), dims=1) + penalty
             for block, penalty in zip(self.blocks, self.penalty, strict=True)
         ]
 
@@ -108,21 +65,71 @@ class RewardGradients:
 def reward_gradients(
     policies: Policies, batch: TrainingBatch, settings: LossSettings
 ) -> RewardGradients:
-    """g_k = grad L_k for every reward: one forward and K + 1 backward passes a micro-batch."""
+    """g_k = grad L_k for every reward, by one forward and K + 1 backward passes a micro-batch.
+
+    The reference that :func:`contracted_gradients` is held against.
+    """
     parameters = list(policies.trained_parameters().values())
     rewards = batch.optimality.shape[1]
-    blocks = [parameter.new_zeros(rewards, *parameter.shape) for parameter in parameters]
+    blocks = [parameter.new_zeros(1, rewards, *parameter.shape) for parameter in parameters]
     penalty = [torch.zeros_like(parameter) for parameter in parameters]
     for rows in batch.rows(settings.micro_batch_size):
-        branches, regulariser = _forward(policies, batch, rows, settings)
-        losses = reward_losses(branches, rows.optimality, rows.shares, _scale(batch, settings))
+        branches, regulariser = _losses(policies, batch, rows, settings)
+        losses = reward_losses(branches, rows.optimality, rows.shares, batch.scale(settings))
         for index, loss in enumerate(losses):
             for block, gradient in zip(blocks, _gradients(loss, parameters), strict=True):
-                block[index] += gradient
+                block[0, index] += gradient
         if settings.kl_weight:
             for total, gradient in zip(penalty, _gradients(regulariser, parameters), strict=True):
                 total.add_(gradient)
     return RewardGradients(blocks, penalty)
+
+
+def contracted_gradients(
+    policies: Policies,
+    batch: TrainingBatch,
+    settings: LossSettings,
+    anchor_share: float = 1.0,
+) -> RewardGradients:
+    """The same K gradients, in :data:`PARTS`, by two backward passes a micro-batch for any K.
+
+    The pull and the regulariser are computed on a random ``anchor_share`` of the micro-batches
+    (at least one) and reweighted; the reference policy, and every backward pass but the first, run
+    there only. With a share of 1 the gradients equal :func:`reward_gradients` to rounding.
+    The signal of the batch's slices, if it has any, comes besides.
+    """
+    rewards, groups = batch.optimality.shape[1], len(batch.slices) + len(PARTS)
+    contraction = Contraction(
+        policies.network("trained"),
+        list(policies.trained_parameters().values()),
+        columns=groups * rewards + 1,
+    )
+    anchors, weight = _anchors(batch, settings, anchor_share)
+    with contraction.tapped():
+        for index, rows in enumerate(batch.rows(settings.micro_batch_size)):
+            anchored = index in anchors
+            micro = _forward(policies, rows, settings, regularised=anchored)
+            _contract(contraction, micro, batch, settings, weight if anchored else 0.0)
+    blocks = [total[:-1].unflatten(0, (groups, rewards)) for total in contraction.totals]
+    return RewardGradients(
+        blocks=[block[-len(PARTS) :] for block in blocks],
+        penalty=[total[-1] for total in contraction.totals],
+        parts=PARTS,
+        slices={
+            name: [block[index] for block in blocks] for index, name in enumerate(batch.slices)
+        },
+    )
+
+
+def _anchors(
+    batch: TrainingBatch, settings: LossSettings, share: float
+) -> tuple[frozenset[int], float]:
+    """Which micro-batches carry the anchor, and by what their part is multiplied."""
+    count = batch.micro_steps(settings.micro_batch_size)
+    chosen = max(1, round(share * count))
+    seed, *place = batch.noise_seed
+    picked = stream(seed, "anchors", *place).choice(count, chosen, replace=False)
+    return frozenset(picked.tolist()), count / chosen
 
 
 def amortised_backward(
@@ -133,37 +140,88 @@ def amortised_backward(
     Exact for this batch, to rounding, whatever batch the coefficients come from.
     """
     for rows in batch.rows(settings.micro_batch_size):
-        branches, regulariser = _forward(policies, batch, rows, settings)
+        branches, regulariser = _losses(policies, batch, rows, settings)
         positive, negative = affine_weights(
             rows.optimality, rows.shares, coefficients.to(rows.shares)
         )
-        loss = combined_loss(branches, positive, negative, _scale(batch, settings))
+        loss = combined_loss(branches, positive, negative, batch.scale(settings))
         (loss + regulariser).backward()
 
 
-def _scale(batch: TrainingBatch, settings: LossSettings) -> float:
-    return settings.advantage_clip / settings.mix / batch.noise_levels.shape[1]
+@dataclass(frozen=True)
+class _MicroBatch:
+    """What the three policies say of some rows; the trained one with its graph."""
+
+    rows: Rows
+    noised: Tensor
+    velocity: Tensor
+    old: Tensor
+    reference: Tensor | None
+    """None where the regulariser isn't wanted."""
+
+
+def _forward(
+    policies: Policies, rows: Rows, settings: LossSettings, *, regularised: bool = True
+) -> _MicroBatch:
+    noised = interpolate(rows.latents, rows.noise, rows.noise_level)
+    inputs = (noised, rows.noise_level, rows.conditioning)
+    old = policies.velocity("old", *inputs)
+    wanted = regularised and settings.kl_weight > 0.0
+    reference = policies.velocity("reference", *inputs) if wanted else None
+    # The trained policy last: the others deactivate its adapter.
+    return _MicroBatch(rows, noised, policies.velocity("trained", *inputs), old, reference)
+
+
+def _losses(
+    policies: Policies, batch: TrainingBatch, rows: Rows, settings: LossSettings
+) -> tuple[BranchLosses, Tensor]:
+    """The branch losses of the rows, and kappa times their share of the mean velocity penalty."""
+    micro = _forward(policies, rows, settings)
+    branches = branch_losses(
+        micro.velocity,
+        micro.old,
+        micro.noised,
+        rows.latents,
+        LossRows(rows.noise_level, settings.mix),
+    )
+    if micro.reference is None:
+        return branches, micro.velocity.new_zeros(())
+    weight = settings.kl_weight / batch.noise_levels.numel()
+    return branches, weight * velocity_penalty(micro.velocity, micro.reference)
+
+
+def _contract(
+    contraction: Contraction,
+    micro: _MicroBatch,
+    batch: TrainingBatch,
+    settings: LossSettings,
+    anchor_weight: float,
+) -> None:
+    """Fill the accumulators from one micro-batch; ``anchor_weight`` 0 leaves the anchor out."""
+    rows, velocity = micro.rows, micro.velocity
+    parts = branch_cotangents(
+        velocity, micro.old, micro.noised, rows.latents, LossRows(rows.noise_level, settings.mix)
+    )
+    targets = (rows.optimality, rows.shares, batch.scale(settings))
+    # The accumulators: the signal of every slice, of both halves, the pull, the regulariser.
+    groups = torch.cat([rows.slices, ~rows.halves[:, None], rows.halves[:, None]], 1)
+    signal = (groups[:, :, None] * parts.signal(*targets)[:, None]).flatten(1)
+    first, second = signal.shape[1], signal.shape[1] + rows.shares.shape[1]
+    anchored = anchor_weight > 0.0
+    contraction.backward(velocity, parts.residual, signal, slice(0, first), last=not anchored)
+    if not anchored:
+        return
+    pull = anchor_weight * parts.pull(*targets)
+    last = micro.reference is None
+    contraction.backward(velocity, parts.gap, pull, slice(first, second), last=last)
+    if micro.reference is not None:
+        gap = velocity.detach() - micro.reference
+        weight = 2 * anchor_weight * settings.kl_weight / batch.noise_levels.numel()
+        each = gap.new_full((len(gap), 1), weight / gap[0].numel())
+        contraction.backward(velocity, gap, each, slice(second, None), last=True)
 
 
 def _gradients(loss: Tensor, parameters: list[torch.nn.Parameter]) -> tuple[Tensor, ...]:
     return torch.autograd.grad(
         loss, parameters, retain_graph=True, allow_unused=True, materialize_grads=True
     )
-
-
-def _forward(
-    policies: Policies, batch: TrainingBatch, rows: Rows, settings: LossSettings
-) -> tuple[BranchLosses, Tensor]:
-    """The branch losses of the rows, and kappa times their share of the mean velocity penalty."""
-    noised = interpolate(rows.latents, rows.noise, rows.noise_level)
-    inputs = (noised, rows.noise_level, rows.conditioning)
-    old = policies.velocity("old", *inputs)
-    reference = policies.velocity("reference", *inputs) if settings.kl_weight else None
-    velocity = policies.velocity("trained", *inputs)
-    branches = branch_losses(
-        velocity, old, noised, rows.latents, LossRows(rows.noise_level, settings.mix)
-    )
-    if reference is None:
-        return branches, velocity.new_zeros(())
-    weight = settings.kl_weight / batch.noise_levels.numel()
-    return branches, weight * velocity_penalty(velocity, reference)

@@ -11,22 +11,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from marblecli.errors import InterruptedRunError, MarbleError
-from marblecli.maths.advantages import advantages, optimality_probability
-from marblecli.maths.nft import old_policy_decay, reward_shares
+from marblecli.maths.nft import old_policy_decay
+from marblecli.train.batch import TrainingBatch
+from marblecli.train.collect import collect, loss_settings, training_batch
 from marblecli.train.evaluate import Evaluation, Subject, changes, evaluate, mean_over_valid
 from marblecli.train.gradients import (
-    LossSettings,
     RewardGradients,
-    TrainingBatch,
     amortised_backward,
+    contracted_gradients,
     reward_gradients,
 )
 from marblecli.train.measure import Measurement, conflict_record, gradient_faults, measure
-from marblecli.train.rollout import draw_prompts, sample_and_score
-from marblecli.train.seeding import stream, torch_stream
 from marblecli.train.session import Session, restore, snapshot
 from marblecli.types import (
     Balance,
@@ -36,7 +33,6 @@ from marblecli.types import (
     Recorder,
     RewardChange,
     RewardTable,
-    Rollout,
     Snapshot,
 )
 
@@ -128,23 +124,24 @@ def train_step(
     """One optimizer step."""
     started = time.perf_counter()
     step = progress.step + 1
-    rollout, table = _collect(session, step)
-    batch = _training_batch(session, rollout, table, step)
+    collected = collect(session, step)
+    table = collected.table
+    batch = training_batch(session, step, collected)
     faults = [f"{fault.reward}: {fault.message}" for fault in table.faults]
     cosines: Mapping[str, float] = {}
     refresh_every = session.recipe.balance.refresh_every
     if progress.balance is None or (step - 1) % refresh_every == 0:
-        gradients = reward_gradients(session.policies, batch, _loss_settings(session))
-        measured = _measure(session, step, gradients, table)
+        measured = _measure(session, step, _gradients(session, batch), table)
         balanced = measured.balance
         faults += gradient_faults(measured)
-        norm, record = _measured_step(session, step, measured)
+        fresh = _fresh_gradients(session, step)
+        norm, record = _measured_step(session, step, measured, fresh)
         recorder.conflict(record)
         cosines = _named(record.rewards, record.cosines["applied"])
     else:
         balanced = progress.balance
         coefficients = torch.from_numpy(balanced.coefficients)
-        amortised_backward(session.policies, batch, _loss_settings(session), coefficients)
+        amortised_backward(session.policies, batch, loss_settings(session.recipe), coefficients)
         norm = _apply(session, step)
     total = _count_faults(session, step, progress.faults, faults)
     means = _named(table.names, tuple(mean_over_valid(table)))
@@ -163,8 +160,25 @@ def _measure(
         raise MarbleError(f"step {step}: {error}") from error
 
 
+def _gradients(session: Session, batch: TrainingBatch) -> RewardGradients:
+    recipe = session.recipe
+    if recipe.training.gradients == "backward":
+        return reward_gradients(session.policies, batch, loss_settings(recipe))
+    share = recipe.training.anchor_share
+    return contracted_gradients(session.policies, batch, loss_settings(recipe), share)
+
+
+def _fresh_gradients(session: Session, step: int) -> RewardGradients | None:
+    """Of new images of the same policy, at the recipe's cadence; they are measured, not stepped."""
+    every = session.recipe.measure.fresh_every
+    if not every or step % every:
+        return None
+    batch = training_batch(session, step, collect(session, step, "fresh"))
+    return contracted_gradients(session.policies, batch, loss_settings(session.recipe))
+
+
 def _measured_step(
-    session: Session, step: int, measured: Measurement
+    session: Session, step: int, measured: Measurement, fresh: RewardGradients | None
 ) -> tuple[float, ConflictRecord]:
     """Step the balanced gradient of the batch just measured; what it did, by the same gradients."""
     direction = measured.direction()
@@ -175,7 +189,8 @@ def _measured_step(
     before = [parameter.detach().clone() for parameter in parameters]
     norm = _apply(session, step)
     change = [old - new.detach() for old, new in zip(before, parameters, strict=True)]
-    return norm, conflict_record(step, measured, {"applied": direction, "update": change})
+    directions = {"applied": direction, "update": change}
+    return norm, conflict_record(step, measured, directions, fresh)
 
 
 def _count_faults(session: Session, step: int, earlier: int, faults: list[str]) -> int:
@@ -185,56 +200,6 @@ def _count_faults(session: Session, step: int, earlier: int, faults: list[str]) 
             f"step {step}: more than {limit} faults (training.max_faults), the last: {faults[-1]}"
         )
     return earlier + len(faults)
-
-
-def _collect(session: Session, step: int) -> tuple[Rollout, RewardTable]:
-    recipe = session.recipe
-    prompts = draw_prompts(
-        session.prompts.train, recipe.sampling.prompts_per_step, step, recipe.run.seed
-    )
-    generators = [
-        torch_stream(recipe.run.seed, "rollout", step, index) for index in range(len(prompts))
-    ]
-    sampler = session.sampler("old", recipe.sampling.steps)
-    return sample_and_score(sampler, session.suite, prompts, recipe.sampling.group_size, generators)
-
-
-def _training_batch(
-    session: Session, rollout: Rollout, table: RewardTable, step: int
-) -> TrainingBatch:
-    recipe = session.recipe
-    device = session.accelerator.device
-    scaled = advantages(table.values, table.valid, rollout.groups, recipe.training.advantage_scale)
-    optimality = optimality_probability(scaled, recipe.training.advantage_clip)
-    valid = torch.from_numpy(table.valid).float()
-    return TrainingBatch(
-        latents=rollout.latents.float(),
-        conditioning=session.backbone.conditioning([p.text for p in rollout.prompts]),
-        noise_levels=_noise_levels(session, len(rollout.prompts), step).to(device),
-        optimality=torch.from_numpy(optimality).float().to(device),
-        shares=reward_shares(valid, valid.sum(0)).to(device),
-        noise_seed=(recipe.run.seed, step),
-    )
-
-
-def _noise_levels(session: Session, images: int, step: int) -> Tensor:
-    """[images, noise_levels], drawn for each image without replacement from the sampler's grid."""
-    recipe = session.recipe
-    grid = session.backbone.sampler(recipe.sampling.steps).sigmas[:-1]
-    rng = stream(recipe.run.seed, "noise-levels", step)
-    count = recipe.training.noise_levels
-    chosen = rng.permuted(np.tile(np.arange(len(grid)), (images, 1)), axis=1)[:, :count]
-    return grid[torch.from_numpy(chosen)].float()
-
-
-def _loss_settings(session: Session) -> LossSettings:
-    training = session.recipe.training
-    return LossSettings(
-        mix=training.mix,
-        advantage_clip=training.advantage_clip,
-        kl_weight=training.kl_weight,
-        micro_batch_size=training.micro_batch_size,
-    )
 
 
 def _loss_weights(session: Session) -> FloatArray:

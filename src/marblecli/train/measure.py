@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -11,14 +11,30 @@ from torch import Tensor
 
 from marblecli.errors import MarbleError
 from marblecli.maths.balance import balance
-from marblecli.maths.conflicts import direction_cosines
-from marblecli.maths.gram import gradient_stats, inner_products
+from marblecli.maths.conflicts import direction_length
+from marblecli.maths.gram import (
+    cross_products,
+    gradient_stats,
+    gram_matrix,
+    inner_products,
+    part_grams,
+)
 from marblecli.settings import BalanceSettings
-from marblecli.train.gradients import RewardGradients
-from marblecli.types import Balance, ConflictRecord, FloatArray, GradientStats, RewardTable
+from marblecli.train.gradients import PARTS, RewardGradients
+from marblecli.types import (
+    Balance,
+    ConflictRecord,
+    FloatArray,
+    FreshRecord,
+    GradientStats,
+    Matrix,
+    PartGrams,
+    RewardTable,
+    SliceRecord,
+)
 
 Direction = Sequence[Tensor]
-"""One tensor a parameter, in the policies' order."""
+"""One tensor a parameter, in the policies' order: what a parameter loses in a step."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +48,7 @@ class Measurement:
     """K, how many images each reward applies to."""
     loss_weights: FloatArray
     """[K], of the method ``weighted-sum``."""
+    parts: PartGrams | None
 
     def direction(self) -> list[Tensor]:
         """The gradient to step: sum_k lambda_k g_k and the regulariser's."""
@@ -46,12 +63,22 @@ def measure(
 ) -> Measurement:
     """Gram, then balance. Raises MarbleError, which says why, if no gradient is usable."""
     valid = tuple(table.valid.sum(0).tolist())
-    stats = gradient_stats(table.names, gradients.blocks, valid)
+    stats, parts = _statistics(gradients, table.names, valid)
     if not stats.usable.any():
         reasons = "; ".join(_why_unusable(gradients, table))
         raise MarbleError(f"no reward has a usable gradient: {reasons}")
     balanced = balance(stats, settings.method, loss_weights, settings.solver)
-    return Measurement(gradients, stats, balanced, valid, loss_weights)
+    return Measurement(gradients, stats, balanced, valid, loss_weights, parts)
+
+
+def _statistics(
+    gradients: RewardGradients, names: tuple[str, ...], valid: Sequence[int]
+) -> tuple[GradientStats, PartGrams | None]:
+    gram = gram_matrix(block.flatten(0, 1) for block in gradients.blocks)
+    count = len(names)
+    whole: FloatArray = gram.reshape(-1, count, len(gram) // count, count).sum((0, 2))
+    stats = gradient_stats(names, whole, valid)
+    return stats, part_grams(gram, stats.usable) if gradients.parts == PARTS else None
 
 
 def gradient_faults(measurement: Measurement) -> list[str]:
@@ -65,7 +92,7 @@ def gradient_faults(measurement: Measurement) -> list[str]:
 
 def _finite_rewards(gradients: RewardGradients) -> list[bool]:
     """K, whether every element of the reward's gradient is finite."""
-    finite = [block.flatten(1).isfinite().all(1) for block in gradients.blocks]
+    finite = [block.transpose(0, 1).flatten(1).isfinite().all(1) for block in gradients.blocks]
     return torch.stack(finite).all(0).tolist()
 
 
@@ -81,34 +108,113 @@ def _why_unusable(gradients: RewardGradients, table: RewardTable) -> Iterator[st
 
 
 def conflict_record(
-    step: int, measurement: Measurement, directions: Mapping[str, Direction]
+    step: int,
+    measured: Measurement,
+    directions: Mapping[str, Direction],
+    fresh: RewardGradients | None = None,
 ) -> ConflictRecord:
     """The batch with its cosines: with the ``directions`` by name, and with the weighted sum.
 
-    A direction is what a parameter loses: the gradient that was stepped, or -(new - old).
+    ``fresh`` are the gradients of new images of the policy that the batch was sampled from.
     """
-    stats, balanced = measurement.stats, measurement.balance
-    weights = np.where(stats.usable, measurement.loss_weights, 0.0)
-    cosines = {name: _cosines(measurement, direction) for name, direction in directions.items()}
+    stats, balanced, parts = measured.stats, measured.balance, measured.parts
+    signal = None if parts is None else _signal(measured, parts)
     return ConflictRecord(
         step=step,
         rewards=stats.names,
-        valid=measurement.valid,
+        valid=measured.valid,
         norms=tuple(stats.norms.tolist()),
-        gram=tuple(tuple(row) for row in stats.gram.tolist()),
+        gram=_matrix(stats.gram),
         simplex_weights=tuple(balanced.simplex_weights.tolist()),
         coefficients=tuple(balanced.coefficients.tolist()),
-        cosines={**cosines, "weighted-sum": _finite(direction_cosines(stats.gram, weights))},
+        cosines=_cosines(measured, _whole(measured), directions),
+        signal_cosines={} if signal is None else _cosines(measured, signal, directions),
+        parts={}
+        if parts is None
+        else {name: _matrix(part) for name, part in asdict(parts).items()},
+        slices={
+            name: _slice(measured, blocks) for name, blocks in measured.gradients.slices.items()
+        },
+        fresh=None if fresh is None else _fresh(measured, fresh, directions),
     )
 
 
-def _cosines(measurement: Measurement, direction: Direction) -> tuple[float | None, ...]:
-    stats = measurement.stats
-    products = inner_products(measurement.gradients.blocks, direction)
-    length = float(torch.stack([part.double().square().sum() for part in direction]).sum().sqrt())
-    scale = np.where(stats.usable, stats.norms * length, 0.0)
-    return _finite(np.divide(products, scale, out=np.full_like(scale, np.nan), where=scale > 0))
+@dataclass(frozen=True)
+class _Vectors:
+    """K vectors that are held against the batch's directions."""
+
+    blocks: Callable[[], Iterable[Tensor]]
+    """For each parameter [K, ...]."""
+    norms: FloatArray
+    """[K]; 0 for those that are to be left out."""
+    products: FloatArray
+    """[K, K], with the K gradients of the batch."""
 
 
-def _finite(values: FloatArray) -> tuple[float | None, ...]:
-    return tuple(float(value) if np.isfinite(value) else None for value in values)
+def _whole(measured: Measurement) -> _Vectors:
+    return _Vectors(measured.gradients.whole, measured.stats.norms, measured.stats.gram)
+
+
+def _signal(measured: Measurement, parts: PartGrams) -> _Vectors:
+    return _Vectors(
+        measured.gradients.signal,
+        norms=np.sqrt(np.maximum(np.diag(parts.signal), 0.0)),
+        products=parts.signal + parts.signal_pull,
+    )
+
+
+def _new(measured: Measurement, blocks: Callable[[], Iterable[Tensor]]) -> _Vectors:
+    """Vectors whose inner products aren't known yet; unusable ones are masked."""
+    squares = np.diag(gram_matrix(blocks()))
+    usable = measured.stats.usable & np.isfinite(squares)
+    products = cross_products(blocks(), measured.gradients.whole())
+    return _Vectors(
+        blocks,
+        norms=np.sqrt(np.where(usable, squares, 0.0)),
+        products=np.where(np.outer(usable, measured.stats.usable), products, 0.0),
+    )
+
+
+def _cosines(
+    measured: Measurement, vectors: _Vectors, directions: Mapping[str, Direction]
+) -> dict[str, tuple[float | None, ...]]:
+    """By direction, and for the weighted sum of the batch's gradients."""
+    found = {}
+    for name, direction in directions.items():
+        length = torch.stack([part.double().square().sum() for part in direction]).sum().sqrt()
+        products = inner_products(vectors.blocks(), direction)
+        found[name] = _ratios(products, vectors.norms * float(length))
+    weights = np.where(measured.stats.usable, measured.loss_weights, 0.0)
+    lengths = direction_length(measured.stats.gram, weights)
+    return {**found, "weighted-sum": _ratios(vectors.products @ weights, vectors.norms * lengths)}
+
+
+def _ratios(products: FloatArray, scale: FloatArray) -> tuple[float | None, ...]:
+    ratios = np.divide(products, scale, out=np.full_like(scale, np.nan), where=scale > 0.0)
+    return tuple(float(ratio) if np.isfinite(ratio) else None for ratio in ratios)
+
+
+def _slice(measured: Measurement, blocks: Sequence[Tensor]) -> SliceRecord:
+    vectors = _new(measured, lambda: blocks)
+    return SliceRecord(tuple(vectors.norms.tolist()), _matrix(vectors.products))
+
+
+def _fresh(
+    measured: Measurement, gradients: RewardGradients, directions: Mapping[str, Direction]
+) -> FreshRecord:
+    whole, signal = _new(measured, gradients.whole), _new(measured, gradients.signal)
+    usable = (whole.norms > 0.0) & (signal.norms > 0.0)
+    halves = part_grams(gram_matrix(block.flatten(0, 1) for block in gradients.blocks), usable)
+    return FreshRecord(
+        norms=tuple(whole.norms.tolist()),
+        products=_matrix(whole.products),
+        signal_norms=tuple(signal.norms.tolist()),
+        signal_products=_matrix(signal.products),
+        cross=_matrix(halves.cross),
+        cosines=_cosines(measured, whole, directions),
+        signal_cosines=_cosines(measured, signal, directions),
+    )
+
+
+def _matrix(values: FloatArray) -> Matrix:
+    return tuple(tuple(row) for row in values.tolist())

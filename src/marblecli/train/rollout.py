@@ -33,7 +33,11 @@ class Sampler:
 
 
 def draw_prompts(
-    sources: Sequence[Sequence[Prompt]], per_step: int, step: int, seed: int
+    sources: Sequence[Sequence[Prompt]],
+    per_step: int,
+    step: int,
+    seed: int,
+    purpose: str = "prompts",
 ) -> tuple[Prompt, ...]:
     """The prompts of optimizer step ``step`` (from 1): equally from every source.
 
@@ -45,7 +49,7 @@ def draw_prompts(
         index, turn = slot % len(sources), slot // len(sources)
         prompts = sources[index]
         epoch, place = divmod(turn, len(prompts))
-        order = stream(seed, "prompts", index, epoch).permutation(len(prompts))
+        order = stream(seed, purpose, index, epoch).permutation(len(prompts))
         chosen.append(prompts[order[place]])
     return tuple(chosen)
 
