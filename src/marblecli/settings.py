@@ -7,9 +7,9 @@ and only :mod:`marblecli.runs.recipe` makes them, from TOML.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -19,6 +19,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -171,13 +172,93 @@ class TrainingSettings(_Table):
     """Times that a reward or its gradient may fail (raise, NaN) in a run before it stops."""
 
 
+BalanceMethod = Literal[
+    "marble",
+    "weighted-sum",
+    "equal",
+    "single",
+    "sequential",
+    "marble-published",
+    "pcgrad",
+    "upgrad",
+    "torchjd:aligned-mtl",
+    "torchjd:cagrad",
+    "torchjd:dualproj",
+    "torchjd:fairgrad",
+    "torchjd:imtl-g",
+    "torchjd:mgda",
+    "torchjd:nash-mtl",
+    "torchjd:pcgrad",
+    "torchjd:upgrad",
+]
+"""docs/balance.md says what each does."""
+
+
+class BalancePhase(_Table):
+    """``[[balance.phases]]``"""
+
+    method: BalanceMethod
+    until: PositiveInt
+    """The last step of the phase; the next one starts after it."""
+
+
 class BalanceSettings(_Table):
     """``[balance]``"""
 
-    method: Literal["marble", "weighted-sum", "equal"] = "marble"
-    solver: Literal["wolfe", "cvxpy"] = "wolfe"
+    method: BalanceMethod = "marble"
+    """Of all steps, or of those after the last phase."""
+    phases: Sequence[BalancePhase] = ()
+    """Methods of the first steps, in order."""
+    solver: str = "wolfe"
+    """Of ``marble``'s QP: ``wolfe``, ``cvxpy``, or ``cvxpy:NAME`` for a solver it has installed."""
     refresh_every: PositiveInt = 1
     """Steps for which the coefficients of a measured batch are used."""
+    priorities: Mapping[str, PositiveFloat] = {}
+    """By reward, 1 where absent: ``marble`` makes the worst cosine per priority the largest, so
+    that twice the priority asks for twice the cosine."""
+    floors: Mapping[str, Annotated[float, Field(ge=0.0, lt=1.0)]] = {}
+    """By reward, 0 where absent: the least share of its unit gradient in ``marble``'s mixture."""
+    reward: str | None = None
+    """The one that ``single`` follows."""
+    stage_steps: PositiveInt = 100
+    """Steps for which ``sequential`` follows one reward before it turns to the next."""
+    gram: Literal["whole", "signal"] = "whole"
+    """What the balance is solved on: whole gradients, or without their pull to the old policy."""
+    memory: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """What the cosines and norms of earlier batches count in the balance; 0 for this batch only."""
+    shrinkage: Share = 0.0
+    """How much nearer to orthogonal the balance takes the gradients to be; 1 is ``equal``."""
+
+    @field_validator("solver", mode="after")
+    @classmethod
+    def _known_solver(cls, solver: str) -> str:
+        if solver not in ("wolfe", "cvxpy") and not solver.startswith("cvxpy:"):
+            raise ValueError(f"must be 'wolfe', 'cvxpy' or 'cvxpy:NAME', got {solver!r}")
+        return solver
+
+    @field_validator("phases", mode="after")
+    @classmethod
+    def _one_after_another(cls, phases: Sequence[BalancePhase]) -> Sequence[BalancePhase]:
+        ends = [phase.until for phase in phases]
+        if ends != sorted(set(ends)):
+            raise ValueError(f"each must end after the one before it, got until = {ends}")
+        return tuple(phases)
+
+    @field_validator("floors", mode="after")
+    @classmethod
+    def _leave_room(cls, floors: Mapping[str, float]) -> Mapping[str, float]:
+        if (total := sum(floors.values())) >= 1.0:
+            raise ValueError(f"must sum to less than 1, got {total:g}")
+        return floors
+
+    @model_validator(mode="after")
+    def _used_by_a_method(self) -> Self:
+        methods = {self.method, *(phase.method for phase in self.phases)}
+        if (self.priorities or self.floors) and "marble" not in methods:
+            raise ValueError(f"only the method marble takes priorities and floors: {self.method}")
+        if "single" in methods and self.reward is None:
+            raise ValueError('the method single needs a reward = "NAME"')
+        return self
 
 
 class MeasureSettings(_Table):
@@ -237,3 +318,12 @@ class Recipe(_Table):
         if not any(reward.weight for reward in rewards.values()):
             raise ValueError("at least one reward needs a weight above 0")
         return rewards
+
+    @field_validator("balance", mode="after")
+    @classmethod
+    def _of_known_rewards(cls, balance: BalanceSettings, info: ValidationInfo) -> BalanceSettings:
+        rewards = info.data.get("rewards", {})
+        named = {*balance.priorities, *balance.floors, *filter(None, [balance.reward])}
+        if rewards and (unknown := sorted(named - rewards.keys())):
+            raise ValueError(f"no reward {unknown[0]!r}; choose from {', '.join(sorted(rewards))}")
+        return balance

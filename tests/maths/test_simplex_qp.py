@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from itertools import combinations
 
 import numpy as np
@@ -7,79 +8,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marblecli.errors import BadInputError
-from marblecli.maths.simplex_qp import SOLVERS, certify, solve_min_norm, solve_min_norm_cvxpy
+from grams import FAMILIES, high_dimensional, random_points, sharp_conflict, unit_gram
+from marblecli.errors import BadInputError, MarbleError
+from marblecli.maths.published import slsqp_weights
+from marblecli.maths.simplex_qp import (
+    SOLVERS,
+    certify,
+    find_solver,
+    solve_min_norm,
+    solve_min_norm_cvxpy,
+)
 
 EXACT = 1e-12
 
 
-def unit_gram(points):
-    points = points / np.linalg.norm(points, axis=1, keepdims=True)
-    return points @ points.T
-
-
-def random_points(rng, count):
-    return rng.normal(size=(count, int(rng.integers(2, 3 * count + 2))))
-
-
-def near_parallel(rng, count):
-    spread = 10.0 ** rng.uniform(-10, -1)
-    return np.ones((count, 5)) + spread * rng.normal(size=(count, 5))
-
-
-def opposite(rng, count):
-    half = random_points(rng, count // 2 + 1)
-    noise = 10.0 ** rng.uniform(-10, -1) * rng.normal(size=half.shape)
-    return np.concatenate([half, noise - half])[-count:]
-
-
-def exactly_opposite(rng, count):
-    half = random_points(rng, count // 2 + 1)
-    return np.concatenate([half, -half])[:count]
-
-
-def duplicates(rng, count):
-    points = random_points(rng, count // 2 + 1)
-    return points[rng.integers(0, len(points), size=count)]
-
-
-def rank_deficient(rng, count):
-    rank = int(rng.integers(1, count // 2 + 2))
-    return rng.normal(size=(count, rank)) @ rng.normal(size=(rank, 2 * count))
-
-
-def sharp_conflict(rng, count):
-    """Every point has the same small part in common, and the rest cancels out."""
-    common = 10.0 ** rng.uniform(-7, -1)
-    around = rng.normal(size=(count, count + 1))
-    around -= around.mean(axis=0) if count > 1 else 0.0
-    around /= np.linalg.norm(around, axis=1, keepdims=True)
-    return np.column_stack([around, np.full(count, common)])
-
-
-def nearly_tied(rng, count):
-    points = random_points(rng, count)
-    for row in range(1, count):
-        if rng.random() < 0.5:
-            sign = rng.choice([-1.0, 1.0])
-            noise = 10.0 ** rng.uniform(-12, -2) * rng.normal(size=points.shape[1])
-            points[row] = sign * points[row - 1] + noise
-    return points
-
-
-FAMILIES = {
-    family.__name__: family
-    for family in (
-        random_points,
-        near_parallel,
-        opposite,
-        exactly_opposite,
-        duplicates,
-        rank_deficient,
-        sharp_conflict,
-        nearly_tied,
-    )
-}
+def cosines(gram, weights):
+    return gram @ weights / np.sqrt(weights @ gram @ weights)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -94,12 +38,43 @@ def test_exact_on_adversarial_unit_grams(family, count, seed):
     assert solution.weights.sum() == pytest.approx(1.0, abs=1e-14)
 
 
-@settings(max_examples=60, deadline=None)
-@given(count=st.integers(2, 16), seed=st.integers(0, 2**32 - 1))
-def test_exact_on_raw_grams_of_different_norms(count, seed):
+@pytest.mark.parametrize("family", FAMILIES)
+@settings(max_examples=25, deadline=None)
+@given(
+    count=st.integers(2, 16),
+    least=st.sampled_from([-12.0, -6.0, -1.5]),
+    most=st.sampled_from([1.5, 6.0]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_exact_on_raw_grams_of_different_norms(family, count, least, most, seed):
     rng = np.random.default_rng(seed)
-    points = random_points(rng, count) * 10.0 ** rng.uniform(-1.5, 1.5, size=(count, 1))
-    assert solve_min_norm(points @ points.T).kkt_residual <= EXACT
+    norms = 10.0 ** rng.uniform(least, most, size=count)
+    gram = unit_gram(FAMILIES[family](rng, count)) * np.outer(norms, norms)
+    assert solve_min_norm(gram).kkt_residual <= EXACT
+
+
+@settings(max_examples=30, deadline=None)
+@given(count=st.integers(2, 16), seed=st.integers(0, 2**32 - 1))
+def test_the_smallest_of_very_different_gradients_is_served_too(count, seed):
+    """The certificate is relative to the largest; a definite Gram is solved in its own units."""
+    rng = np.random.default_rng(seed)
+    norms = 10.0 ** rng.uniform(-12.0, 6.0, size=count)
+    gram = unit_gram(high_dimensional(rng, count)) * np.outer(norms, norms)
+    weights = solve_min_norm(gram).weights
+    direction, squared_norm = gram @ weights, weights @ gram @ weights
+    assert ((direction - squared_norm) / (norms * np.sqrt(squared_norm)) >= -1e-9).all()
+
+
+@pytest.mark.parametrize("count", [2, 5, 16, 64])
+@pytest.mark.parametrize("cosine", [1e-1, 1e-2, 1e-3, 1e-4])
+def test_sharp_conflicts_are_told_to_the_digits_that_the_gram_holds(cosine, count):
+    """A regular simplex around the part that its corners have in common: that part is c*."""
+    simplex = np.eye(count) - 1.0 / count
+    gram = cosine**2 + (1.0 - cosine**2) * simplex / simplex[0, 0]
+    solution = solve_min_norm(gram)
+    assert solution.weights == pytest.approx(1.0 / count, abs=1e-7)
+    assert cosines(gram, solution.weights) == pytest.approx(cosine, rel=1e-6)
+    assert solution.kkt_residual <= EXACT
 
 
 @settings(max_examples=40, deadline=None)
@@ -113,6 +88,79 @@ def test_the_point_is_a_common_descent_direction(count, seed):
     scale = (points**2).sum(axis=1).max()
     assert (products >= squared_norm - EXACT * scale).all()
     assert products[solution.weights > 1e-9] == pytest.approx(squared_norm, abs=EXACT * scale)
+
+
+@settings(max_examples=60, deadline=None)
+@given(count=st.integers(2, 12), share=st.sampled_from([0.0, 0.5]), seed=st.integers(0, 2**32 - 1))
+def test_priorities_are_the_ratios_of_the_cosines(count, share, seed):
+    """<g_k, d> / p_k is the same wherever the weight is above its floor, and larger elsewhere."""
+    rng = np.random.default_rng(seed)
+    gram = unit_gram(high_dimensional(rng, count))
+    priorities = 10.0 ** rng.uniform(-1.0, 1.0, size=count)
+    solution = solve_min_norm(gram, priorities=priorities)
+    per_priority = cosines(gram, solution.weights) / priorities
+    assert per_priority[solution.weights > 1e-9] == pytest.approx(per_priority.min(), rel=1e-9)
+    floors = share * rng.dirichlet(np.ones(count))
+    floored = solve_min_norm(gram, floors, priorities)
+    assert floored.kkt_residual <= EXACT
+    assert (floored.weights >= floors - 1e-15).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    count=st.integers(2, 8),
+    factor=st.floats(1.0, 100.0),
+    family=st.sampled_from(["random_points", "high_dimensional", "sharp_conflict"]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_a_higher_priority_never_costs_its_own_reward(count, factor, family, seed):
+    rng = np.random.default_rng(seed)
+    gram = unit_gram(FAMILIES[family](rng, count))
+    lower = 10.0 ** rng.uniform(-1.0, 1.0, size=count)
+    higher = lower * np.where(np.arange(count) == 0, factor, 1.0)
+    before, after = solve_min_norm(gram, None, lower), solve_min_norm(gram, None, higher)
+    if min(before.squared_norm, after.squared_norm) > 1e-8:
+        change = cosines(gram, after.weights) - cosines(gram, before.weights)
+        assert change[0] >= -1e-7
+    assert max(before.kkt_residual, after.kkt_residual) <= EXACT
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    family=st.sampled_from(sorted(FAMILIES)),
+    count=st.integers(2, 16),
+    value=st.sampled_from([1e-6, 0.3, 1.0, 1e6]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_equal_priorities_are_none(family, count, value, seed):
+    gram = unit_gram(FAMILIES[family](np.random.default_rng(seed), count))
+    plain, equal = solve_min_norm(gram), solve_min_norm(gram, None, np.full(count, value))
+    assert equal.weights == pytest.approx(plain.weights, abs=1e-12)
+
+
+def test_priorities_worked_by_hand():
+    """Orthogonal, p = 1 and 2: cosines 1 to 2, so d is along (1, 2)."""
+    solution = solve_min_norm(np.eye(2), priorities=np.array([1.0, 2.0]))
+    assert solution.weights == pytest.approx([1 / 3, 2 / 3], abs=1e-12)
+    assert solution.squared_norm == pytest.approx(5 / 9)
+    assert solution.kkt_residual <= EXACT
+    assert solution.duality_gap <= EXACT
+
+
+def test_floors_and_priorities_worked_by_hand():
+    """The priorities alone would give 1/3 and 2/3; a floor of 1/2 under the first binds."""
+    solution = solve_min_norm(np.eye(2), np.array([0.5, 0.0]), np.array([1.0, 2.0]))
+    assert solution.weights == pytest.approx([0.5, 0.5], abs=1e-12)
+    assert solution.kkt_residual <= EXACT
+
+
+def test_wrong_priorities_are_certified_as_wrong():
+    even, priorities = np.array([0.5, 0.5]), np.array([1.0, 2.0])
+    wrong = certify(np.eye(2), even, priorities=priorities)
+    # d = (1/2, 1/2) / (3/2) = (1/3, 1/3), of the points (1, 0) and (0, 1/2): products 1/3 and 1/6,
+    # shares 1/3 and 2/3, ||d||² = 2/9.
+    assert wrong.kkt_residual == pytest.approx(1 / 9)
+    assert wrong.duality_gap == pytest.approx(2 * (2 / 9 - 1 / 6))
 
 
 @settings(max_examples=40, deadline=None)
@@ -192,6 +240,38 @@ def test_agrees_with_cvxpy(family):
     assert theirs.kkt_residual < 1e-4
     assert ours.squared_norm == pytest.approx(theirs.squared_norm, abs=1e-7)
     assert ours.squared_norm <= theirs.squared_norm + EXACT
+
+
+@pytest.mark.parametrize("backend", ["CLARABEL", "OSQP", "SCS"])
+def test_cvxpy_s_solvers_agree(backend):
+    rng = np.random.default_rng(6)
+    gram = unit_gram(rng.normal(size=(5, 4)))
+    floors, priorities = np.array([0.3, 0.0, 0.1, 0.0, 0.0]), np.array([1.0, 2.0, 1.0, 0.5, 1.0])
+    theirs = find_solver(f"cvxpy:{backend.lower()}")(gram, floors, priorities)
+    assert theirs.weights == pytest.approx(
+        solve_min_norm(gram, floors, priorities).weights, abs=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("wolf", "unknown solver 'wolf' .did you mean 'wolfe'..; there are: cvxpy, cvxpy:NAME, wo"),
+        ("cvxpy:OSPQ", "'cvxpy:OSPQ' .did you mean 'cvxpy:OSQP'..; there are: cvxpy:CLARABEL, "),
+        ("cvxpy:", "unknown solver 'cvxpy:'.*there are: cvxpy:CLARABEL"),
+    ],
+)
+def test_an_unknown_solver_is_refused_with_those_installed(name, message):
+    with pytest.raises(BadInputError, match=message) as caught:
+        find_solver(name)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_solver_that_cannot_do_it_says_so_in_one_line():
+    """SciPy's solvers, as cvxpy knows them, are for linear programs."""
+    with pytest.raises(MarbleError, match="cvxpy:SCIPY failed on the min-norm problem") as caught:
+        find_solver("cvxpy:scipy")(np.eye(2))
+    assert "\n" not in str(caught.value)
 
 
 def test_floors_agree_with_cvxpy():
@@ -278,3 +358,41 @@ def test_what_is_no_gram_is_refused_in_one_line(solve, gram, message):
 def test_floors_that_cannot_be_met_are_refused(floors, message):
     with pytest.raises(BadInputError, match=message):
         solve_min_norm(np.eye(2), np.array(floors))
+
+
+@pytest.mark.parametrize(
+    ("priorities", "message"),
+    [
+        ([1.0, 0.0], "must be above 0"),
+        ([1.0, -1.0], "must be above 0"),
+        ([np.inf, 1.0], "must be above 0"),
+        ([1.0], "1 priorities were given for 2 rewards"),
+    ],
+)
+def test_priorities_that_cannot_be_used_are_refused(priorities, message):
+    with pytest.raises(BadInputError, match=message):
+        solve_min_norm(np.eye(2), None, np.array(priorities))
+
+
+def test_a_gram_that_was_rounded_in_a_file_is_solved():
+    """Three digits make it indefinite."""
+    gram = np.round(unit_gram(np.random.default_rng(2).normal(size=(8, 3))), 3)
+    assert np.linalg.eigvalsh(gram)[0] < 0.0
+    solution = solve_min_norm(gram)
+    assert solution.weights.min() >= 0.0
+    assert solution.kkt_residual < 1e-2
+
+
+@pytest.mark.parametrize("family", [high_dimensional, sharp_conflict])
+def test_faster_than_slsqp(family):
+    """In turns, so that both share the machine's load; benchmarks/solvers.py has the figures."""
+    rng = np.random.default_rng(0)
+    grams = [unit_gram(family(rng, 5)) for _ in range(20)]
+    took = {solve_min_norm: [], slsqp_weights: []}
+    for gram in 5 * grams:
+        for solve, times in took.items():
+            for _ in range(5):
+                started = time.perf_counter()
+                solve(gram)
+                times.append(time.perf_counter() - started)
+    assert np.median(took[slsqp_weights]) > 3.0 * np.median(took[solve_min_norm])

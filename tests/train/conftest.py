@@ -103,6 +103,7 @@ def make_batch(dtype: torch.dtype, seed: int = 0) -> TrainingBatch:
             torch.randn(IMAGES, 8, generator=g, dtype=dtype),
         ),
         noise_levels=grid[order],
+        advantages=valid * torch.randn(IMAGES, REWARDS, generator=g, dtype=dtype),
         optimality=torch.rand(IMAGES, REWARDS, generator=g, dtype=dtype),
         # Shares 300-fold apart make the gradients' norms differ 30-fold or more.
         shares=valid / valid.sum(0) * torch.logspace(0, 2.5, REWARDS, dtype=dtype),

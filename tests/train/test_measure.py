@@ -8,9 +8,16 @@ import torch
 from torch import Tensor
 
 from marblecli.errors import MarbleError
+from marblecli.maths.balance import BalanceState
 from marblecli.settings import BalanceSettings
 from marblecli.train.gradients import RewardGradients
-from marblecli.train.measure import Measurement, conflict_record, gradient_faults, measure
+from marblecli.train.measure import (
+    BalancePlan,
+    Measurement,
+    conflict_record,
+    gradient_faults,
+    measure,
+)
 from marblecli.types import RewardFault, RewardTable
 
 NAN = float("nan")
@@ -29,6 +36,10 @@ def table(names: str, counts: tuple[int, ...], faults: tuple[RewardFault, ...] =
     return RewardTable(tuple(names), np.zeros(valid.shape), valid, faults)
 
 
+def plan(method: str, loss_weights: np.ndarray) -> BalancePlan:
+    return BalancePlan(BalanceSettings(method=method), loss_weights, 1, BalanceState())
+
+
 def measured(
     method: str, *rows: tuple[float, ...], counts: tuple[int, ...] | None = None
 ) -> Measurement:
@@ -37,8 +48,7 @@ def measured(
     return measure(
         gradients(*rows),
         table(names, counts or (4,) * len(rows)),
-        BalanceSettings(method=method),
-        np.arange(1.0, 2 * len(rows), 2),
+        plan(method, np.arange(1.0, 2 * len(rows), 2)),
     )
 
 
@@ -72,8 +82,7 @@ def test_cosines_from_the_gram_are_those_of_the_gradients_themselves(method: str
             [rows[None, :, :20], rows[None, :, 20:]], [torch.zeros(20), torch.zeros(30)]
         ),
         table("abcd", (4, 3, 2, 1)),
-        BalanceSettings(method=method),
-        np.array([1.0, 2.0, 3.0, 4.0]),
+        plan(method, np.array([1.0, 2.0, 3.0, 4.0])),
     )
     record = conflict_record(1, result, {"applied": result.direction()})
     weighted = (torch.tensor([1.0, 2.0, 3.0, 4.0]).double()[:, None] * rows).sum(0)
@@ -98,7 +107,7 @@ def test_no_step_has_no_cosine() -> None:
 
 def test_the_penalty_is_stepped_but_not_balanced() -> None:
     rows = gradients((3.0, 0.0, 0.0), (0.0, 0.0, 4.0), penalty=0.25)
-    result = measure(rows, table("ab", (4, 4)), BalanceSettings(), np.ones(2))
+    result = measure(rows, table("ab", (4, 4)), plan("marble", np.ones(2)))
     assert result.balance.coefficients == pytest.approx([1.75 / 3, 1.75 / 4])
     assert flat(result.direction()) == pytest.approx([2.0, 0.25, 2.0])
 
@@ -133,8 +142,7 @@ def test_without_any_usable_gradient_the_error_says_why_of_each() -> None:
         measure(
             gradients((NAN, 0.0, 0.0), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)),
             table("abc", (4, 0, 4), faults),
-            BalanceSettings(),
-            np.ones(3),
+            plan("marble", np.ones(3)),
         )
     assert str(caught.value) == (
         "no reward has a usable gradient: a: its gradient is not finite; "

@@ -1,4 +1,4 @@
-"""Gram + coefficients -> who is fought, how often, how badly.
+"""Gram + coefficients -> who is fought, how often, how badly, and how surely.
 
 For d = sum_k c_k g_k: <g_k, d> = (Gc)_k and ||d||² = cᵀGc, so any balancer can be judged on a batch
 from its Gram alone. A reward is fought when its cosine with the direction is negative.
@@ -9,29 +9,33 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from marblecli.errors import BadInputError, did_you_mean, one_of
-from marblecli.maths.balance import METHODS, balance
-from marblecli.types import ConflictRecord, GradientStats
+from marblecli.maths.noise import (
+    Estimate,
+    SharedSignal,
+    estimate_means,
+    half_cosines,
+    shared_signal,
+)
 
 if TYPE_CHECKING:
-    from marblecli.types import FloatArray
+    from marblecli.types import ConflictRecord, FloatArray
 
-RECORDED_DIRECTIONS = ("applied", "update", "weighted-sum")
-"""Directions whose cosines each record holds: the combined gradient that was stepped, the parameter
-change that really happened, and the weighted sum of the same gradients."""
+Verdict = Literal["conflict", "agreement", "can't be told from noise", "not measured"]
 
 
 @dataclass(frozen=True)
 class RewardSummary:
     """How one direction treats one reward, over the batches where its cosine exists."""
 
-    fought_share: float
-    """Share of batches with a negative cosine; NaN without a batch."""
-    cosine_mean: float
+    cosine: Estimate
+    """The mean cosine."""
+    cosine_worst: float
+    fought_share: Estimate
+    """Share of batches with a negative cosine."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +43,21 @@ class DirectionSummary:
     """How one direction treats the rewards, over the batches where any cosine exists."""
 
     batches: int
-    fought_share: float
-    """Share of batches in which at least one reward's cosine is negative; NaN without a batch."""
-    worst_cosine_mean: float
+    worst_cosine: Estimate
+    """The mean over batches of the least cosine of each."""
+    fought_share: Estimate
+    """Share of batches in which at least one reward's cosine is negative."""
     per_reward: Mapping[str, RewardSummary]
+
+    @property
+    def worst_reward(self) -> str | None:
+        """The reward whose mean cosine is the least; noise doesn't lower it, unlike the other."""
+        means = {
+            name: reward.cosine.value
+            for name, reward in self.per_reward.items()
+            if not np.isnan(reward.cosine.value)
+        }
+        return min(means, key=means.__getitem__, default=None)
 
 
 @dataclass(frozen=True)
@@ -52,9 +67,13 @@ class PairSummary:
     first: str
     second: str
     batches: int
-    fought_share: float
-    """Share of batches with a negative cosine between the two; NaN without a batch."""
-    cosine_mean: float
+    cosine: Estimate
+    """The mean of what single batches show, which noise pulls to zero."""
+    fought_share: Estimate
+    """Share of batches with a negative cosine between the two."""
+    corrected: Estimate
+    """The cosine without the noise: see :func:`marblecli.maths.noise.shared_signal`."""
+    verdict: Verdict
 
 
 def direction_cosines(gram: FloatArray, coefficients: FloatArray) -> FloatArray:
@@ -63,9 +82,20 @@ def direction_cosines(gram: FloatArray, coefficients: FloatArray) -> FloatArray:
     ``gram`` [K, K] of the raw gradients; ``coefficients`` [K]. NaN where the gradient is zero, and
     everywhere if d is zero, or so short that rounding in the Gram decides its sign.
     """
-    scale = np.sqrt(np.diag(gram)) * direction_length(gram, coefficients)
-    cosines = np.full(len(gram), np.nan)
-    np.divide(gram @ coefficients, scale, out=cosines, where=scale > 0.0)
+    norms = np.sqrt(np.diag(gram))
+    return cosines_with(gram, norms, coefficients, direction_length(gram, coefficients))
+
+
+def cosines_with(
+    products: FloatArray, norms: FloatArray, coefficients: FloatArray, length: float
+) -> FloatArray:
+    """[K], cosines of vectors v_k with d = sum_l coefficients_l g_l of that ``length``.
+
+    ``products`` [K, L], <v_k, g_l>; ``norms`` [K] of the v_k. NaN where a norm or the length is 0.
+    """
+    scale = norms * length
+    cosines = np.full(len(norms), np.nan)
+    np.divide(products @ coefficients, scale, out=cosines, where=scale > 0.0)
     return cosines
 
 
@@ -86,63 +116,68 @@ def pairwise_cosines(gram: FloatArray) -> FloatArray:
     return cosines
 
 
-def batch_cosines(record: ConflictRecord, direction: str) -> FloatArray:
-    """[K], the cosines of ``direction`` on one batch; NaN where there is none.
+def batch_cosines(
+    record: ConflictRecord, names: Sequence[str], found: Sequence[float | None] | FloatArray
+) -> FloatArray:
+    """[K], the cosines ``found`` of the record's rewards, in the order of ``names``; else NaN."""
+    columns = [names.index(name) for name in record.rewards]
+    cosines = np.full(len(names), np.nan)
+    cosines[columns] = np.array(found, dtype=np.float64)
+    return cosines
 
-    ``direction`` is a key of the record's cosines or, recomputed from its Gram, a method of
-    :data:`marblecli.maths.balance.METHODS` (with equal weights of the losses).
-    Raises BadInputError if it's neither nor one of :data:`RECORDED_DIRECTIONS`.
+
+def summarise(names: Sequence[str], cosines: FloatArray) -> DirectionSummary:
+    """A direction's cosines [batches, W, K] with the rewards ``names``; NaN where there is none.
+
+    Where a batch was judged in W ways, their mean counts.
     """
-    if direction in record.cosines:
-        cosines = record.cosines[direction]
-        return np.array([np.nan if cosine is None else cosine for cosine in cosines])
-    if direction in METHODS:
-        return _recomputed_cosines(record, direction)
-    if direction in RECORDED_DIRECTIONS:
-        return np.full(len(record.rewards), np.nan)
-    choices = {*METHODS, *RECORDED_DIRECTIONS}
-    hint = did_you_mean(direction, choices)
-    raise BadInputError(f"unknown balancer {direction!r}{hint}; there are: {one_of(choices)}")
-
-
-def judge(records: Sequence[ConflictRecord], direction: str) -> DirectionSummary:
-    """How ``direction`` (see :func:`batch_cosines`) treated the rewards of all records.
-
-    Missing cosines are skipped. Raises BadInputError for an unknown direction.
-    """
-    names = reward_names(records)
-    cosines = np.full((len(records), len(names)), np.nan)
-    for row, record in enumerate(records):
-        columns = [names.index(name) for name in record.rewards]
-        cosines[row, columns] = batch_cosines(record, direction)
-    measured = cosines[~np.isnan(cosines).all(axis=1)]
-    worst = np.nanmin(measured, axis=1) if len(measured) else np.array([])
+    measured = cosines[~np.isnan(cosines).all(axis=(1, 2))]
+    fought = np.where(np.isnan(measured), np.nan, measured < 0.0)
+    columns = np.column_stack(
+        [
+            _over(np.fmin.reduce(measured, axis=2), axis=1),
+            _over(np.fmax.reduce(fought, axis=2), axis=1),
+            _over(measured, axis=1),
+            _over(fought, axis=1),
+        ]
+    )
+    worst, share, *each = estimate_means(columns)
+    least = np.fmin.reduce(measured, axis=(0, 1), initial=np.nan)
+    count = len(names)
     return DirectionSummary(
         batches=len(measured),
-        fought_share=_negative_share(worst),
-        worst_cosine_mean=_mean(worst),
+        worst_cosine=worst,
+        fought_share=share,
         per_reward={
-            name: RewardSummary(_negative_share(column), _mean(column))
-            for name, column in zip(names, cosines.T, strict=True)
+            name: RewardSummary(each[k], float(least[k]), each[count + k])
+            for k, name in enumerate(names)
         },
     )
 
 
 def who_fights_whom(records: Sequence[ConflictRecord]) -> tuple[PairSummary, ...]:
-    """Every unordered pair of rewards, the pair most at odds first."""
-    summaries = []
-    for first, second in combinations(reward_names(records), 2):
-        cosines = np.array([_pair_cosine(record, first, second) for record in records])
-        summaries.append(
+    """Every unordered pair of rewards, the surest conflict first."""
+    names = reward_names(records)
+    naive = np.stack([_named_pairs(record, names) for record in records])
+    shared = shared_signal(np.stack([half_cosines(record, names) for record in records]))
+    measured = any(record.parts for record in records)
+    pairs = []
+    for k, el in combinations(range(len(names)), 2):
+        cosines = naive[:, k, el]
+        fought = np.where(np.isnan(cosines), np.nan, cosines < 0.0)
+        cosine, share = estimate_means(np.column_stack([cosines, fought]))
+        pairs.append(
             PairSummary(
-                first,
-                second,
+                names[k],
+                names[el],
                 batches=int((~np.isnan(cosines)).sum()),
-                fought_share=_negative_share(cosines),
-                cosine_mean=_mean(cosines),
+                cosine=cosine,
+                fought_share=share,
+                corrected=shared.corrected[k][el],
+                verdict=_verdict(shared, k, el) if measured else "not measured",
             )
         )
-    return tuple(sorted(summaries, key=lambda pair: np.nan_to_num(pair.cosine_mean, nan=2.0)))
+    return tuple(sorted(pairs, key=_by_conflict))
 
 
 def reward_names(records: Sequence[ConflictRecord]) -> tuple[str, ...]:
@@ -150,26 +185,36 @@ def reward_names(records: Sequence[ConflictRecord]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for record in records for name in record.rewards))
 
 
-def _recomputed_cosines(record: ConflictRecord, method: str) -> FloatArray:
-    gram = np.array(record.gram)
-    usable = np.diag(gram) > 0.0
-    if not usable.any():
-        return np.full(len(gram), np.nan)
-    chosen = balance(GradientStats(record.rewards, gram, usable), method, np.ones(len(gram)))
-    return direction_cosines(gram, chosen.coefficients)
+_VERDICTS: Mapping[int, Verdict] = {
+    -1: "conflict",
+    0: "can't be told from noise",
+    1: "agreement",
+}
 
 
-def _pair_cosine(record: ConflictRecord, first: str, second: str) -> float:
-    if first not in record.rewards or second not in record.rewards:
-        return float("nan")
-    row, column = record.rewards.index(first), record.rewards.index(second)
-    return float(pairwise_cosines(np.array(record.gram))[row, column])
+def _verdict(shared: SharedSignal, k: int, el: int) -> Verdict:
+    return _VERDICTS[shared.corrected[k][el].sign]
 
 
-def _negative_share(cosines: FloatArray) -> float:
-    return _mean(np.where(np.isnan(cosines), np.nan, cosines < 0.0))
+def _by_conflict(pair: PairSummary) -> tuple[float, float]:
+    """Told ones from the worst to the best, those that can't be told between them."""
+    corrected = pair.corrected.value if pair.corrected.sign else 0.0
+    return (corrected, float(np.nan_to_num(pair.cosine.value, nan=2.0)))
 
 
-def _mean(values: FloatArray) -> float:
-    there = values[~np.isnan(values)]
-    return float(there.mean()) if len(there) else float("nan")
+def _named_pairs(record: ConflictRecord, names: Sequence[str]) -> FloatArray:
+    """[K, K], the pairwise cosines of one batch in the order of ``names``; NaN where absent."""
+    pairs = np.full((len(names), len(names)), np.nan)
+    columns = [names.index(name) for name in record.rewards]
+    pairs[np.ix_(columns, columns)] = pairwise_cosines(np.array(record.gram))
+    return pairs
+
+
+def _over(values: FloatArray, axis: int) -> FloatArray:
+    """The mean over an axis of what isn't NaN; NaN where nothing is."""
+    there = ~np.isnan(values)
+    total = np.where(there, values, 0.0).sum(axis=axis)
+    counts = there.sum(axis=axis)
+    return np.divide(total, counts, out=np.full(total.shape, np.nan), where=counts > 0)
+
+

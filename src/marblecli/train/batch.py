@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -68,6 +68,8 @@ class TrainingBatch:
     """Of the N images."""
     noise_levels: Tensor
     """[N, T], t in (0, 1), no two of an image alike."""
+    advantages: Tensor
+    """[N, K], A_ik; 0 where the reward doesn't apply."""
     optimality: Tensor
     """[N, K], r_ik."""
     shares: Tensor
@@ -95,6 +97,20 @@ class TrainingBatch:
                     halves=self.halves[images],
                     slices=self._slices(images, index),
                 )
+
+    def head(self, size: int) -> TrainingBatch:
+        """The first micro-batch as a batch by itself: ``size`` images at one noise level."""
+        return replace(
+            self,
+            latents=self.latents[:size],
+            conditioning=self.conditioning[slice(size)],
+            noise_levels=self.noise_levels[:size, :1],
+            advantages=self.advantages[:size],
+            optimality=self.optimality[:size],
+            shares=self.shares[:size],
+            halves=self.halves[:size],
+            slices={},
+        )
 
     def micro_steps(self, size: int) -> int:
         """How many micro-batches :meth:`rows` yields."""

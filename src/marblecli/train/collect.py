@@ -59,6 +59,7 @@ def training_batch(session: Session, step: int, collected: Collected) -> Trainin
         latents=rollout.latents.float(),
         conditioning=session.backbone.conditioning([p.text for p in rollout.prompts]),
         noise_levels=noise_levels,
+        advantages=torch.from_numpy(scaled).float().to(device),
         optimality=torch.from_numpy(optimality).float().to(device),
         shares=reward_shares(valid, valid.sum(0)).to(device),
         halves=torch.from_numpy(split_halves(sources, rollout.groups)).to(device),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -146,6 +146,24 @@ def amortised_backward(
         )
         loss = combined_loss(branches, positive, negative, batch.scale(settings))
         (loss + regulariser).backward()
+
+
+def published_backward(
+    policies: Policies, batch: TrainingBatch, settings: LossSettings, weights: Tensor
+) -> None:
+    """Like :func:`amortised_backward`, as the published MARBLE code does it, to be compared with.
+
+    One loss over all images: the advantages are summed with the raw ``weights`` [K], 0 standing
+    for a reward that doesn't apply, and the sum is clipped.
+    """
+    combined = (batch.advantages * weights.to(batch.advantages)).sum(1, keepdim=True)
+    clip = settings.advantage_clip
+    one = replace(
+        batch,
+        optimality=combined.clamp(-clip, clip) / (2 * clip) + 0.5,
+        shares=torch.full_like(combined, 1 / len(combined)),
+    )
+    amortised_backward(policies, one, settings, combined.new_ones(1))
 
 
 @dataclass(frozen=True)

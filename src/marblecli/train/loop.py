@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
 from marblecli.errors import InterruptedRunError, MarbleError
+from marblecli.maths.balance import BalanceState, method_at
 from marblecli.maths.nft import old_policy_decay
 from marblecli.train.batch import TrainingBatch
 from marblecli.train.collect import collect, loss_settings, training_batch
@@ -21,9 +22,16 @@ from marblecli.train.gradients import (
     RewardGradients,
     amortised_backward,
     contracted_gradients,
+    published_backward,
     reward_gradients,
 )
-from marblecli.train.measure import Measurement, conflict_record, gradient_faults, measure
+from marblecli.train.measure import (
+    BalancePlan,
+    Measurement,
+    conflict_record,
+    gradient_faults,
+    measure,
+)
 from marblecli.train.session import Session, restore, snapshot
 from marblecli.types import (
     Balance,
@@ -44,6 +52,8 @@ class Progress:
     step: int = 0
     balance: Balance | None = None
     """Of the last measured batch."""
+    state: BalanceState = field(default_factory=BalanceState)
+    """What that balance left to the next."""
     faults: int = 0
 
 
@@ -129,35 +139,63 @@ def train_step(
     batch = training_batch(session, step, collected)
     faults = [f"{fault.reward}: {fault.message}" for fault in table.faults]
     cosines: Mapping[str, float] = {}
-    refresh_every = session.recipe.balance.refresh_every
-    if progress.balance is None or (step - 1) % refresh_every == 0:
-        measured = _measure(session, step, _gradients(session, batch), table)
+    held = progress.balance
+    if held is None or (step - 1) % session.recipe.balance.refresh_every == 0:
+        measured = _measured(session, step, batch, table, progress.state)
         balanced = measured.balance
+    else:
+        measured, balanced = None, held
+    _fill_gradients(session, step, batch, balanced, measured)
+    if measured is None:
+        norm = _apply(session, step)
+    else:
         faults += gradient_faults(measured)
         fresh = _fresh_gradients(session, step)
-        norm, record = _measured_step(session, step, measured, fresh)
+        norm, record = _recorded_step(session, step, measured, fresh)
         recorder.conflict(record)
         cosines = _named(record.rewards, record.cosines["applied"])
-    else:
-        balanced = progress.balance
-        coefficients = torch.from_numpy(balanced.coefficients)
-        amortised_backward(session.policies, batch, loss_settings(session.recipe), coefficients)
-        norm = _apply(session, step)
     total = _count_faults(session, step, progress.faults, faults)
     means = _named(table.names, tuple(mean_over_valid(table)))
     report = StepReport(step, time.perf_counter() - started, means, cosines, tuple(faults))
     recorder.step(_metrics(table, report, balanced, norm))
     session.accelerator.log({f"reward/{k}": v for k, v in means.items()}, step=step)
-    return Progress(step, balanced, total), report
+    state = progress.state if measured is None else measured.state
+    return Progress(step, balanced, state, total), report
 
 
-def _measure(
-    session: Session, step: int, gradients: RewardGradients, table: RewardTable
+def _measured(
+    session: Session, step: int, batch: TrainingBatch, table: RewardTable, state: BalanceState
 ) -> Measurement:
+    """The rewards' gradients and their balance."""
+    recipe = session.recipe
+    if method_at(step, recipe.balance) == "marble-published":
+        # The published code solves from the first micro-batch, at one noise level.
+        batch = batch.head(recipe.training.micro_batch_size)
+    plan = BalancePlan(recipe.balance, _loss_weights(session), step, state)
     try:
-        return measure(gradients, table, session.recipe.balance, _loss_weights(session))
+        return measure(_gradients(session, batch), table, plan)
     except MarbleError as error:
         raise MarbleError(f"step {step}: {error}") from error
+
+
+def _fill_gradients(
+    session: Session,
+    step: int,
+    batch: TrainingBatch,
+    balanced: Balance,
+    measured: Measurement | None,
+) -> None:
+    """Set every trained parameter's ``.grad`` to the combined gradient."""
+    settings = loss_settings(session.recipe)
+    coefficients = torch.from_numpy(balanced.coefficients)
+    if method_at(step, session.recipe.balance) == "marble-published":
+        published_backward(session.policies, batch, settings, coefficients)
+    elif measured is None:
+        amortised_backward(session.policies, batch, settings, coefficients)
+    else:
+        parameters = session.policies.trained_parameters().values()
+        for parameter, gradient in zip(parameters, measured.direction(), strict=True):
+            parameter.grad = gradient
 
 
 def _gradients(session: Session, batch: TrainingBatch) -> RewardGradients:
@@ -177,19 +215,17 @@ def _fresh_gradients(session: Session, step: int) -> RewardGradients | None:
     return contracted_gradients(session.policies, batch, loss_settings(session.recipe))
 
 
-def _measured_step(
+def _recorded_step(
     session: Session, step: int, measured: Measurement, fresh: RewardGradients | None
 ) -> tuple[float, ConflictRecord]:
-    """Step the balanced gradient of the batch just measured; what it did, by the same gradients."""
-    direction = measured.direction()
-    parameters = session.policies.trained_parameters().values()
-    for parameter, gradient in zip(parameters, direction, strict=True):
-        # Clipping scales in place; the direction is still needed for the record.
-        parameter.grad = gradient.clone()
+    """Step, and what the step was to every reward's gradient."""
+    parameters = list(session.policies.trained_parameters().values())
+    # Clipping scales in place; the direction is still needed for the record.
+    applied = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in parameters]
     before = [parameter.detach().clone() for parameter in parameters]
     norm = _apply(session, step)
     change = [old - new.detach() for old, new in zip(before, parameters, strict=True)]
-    directions = {"applied": direction, "update": change}
+    directions = {"applied": applied, "update": change}
     return norm, conflict_record(step, measured, directions, fresh)
 
 
@@ -263,6 +299,7 @@ def _state(progress: Progress) -> dict[str, Json]:
     balanced = progress.balance
     return {
         "faults": progress.faults,
+        "balance_state": progress.state.to_json(),
         "balance": None
         if balanced is None
         else {
@@ -281,4 +318,5 @@ def _resume(session: Session, saved: Snapshot) -> Progress:
         coefficients=np.array(stored["coefficients"]),
         kkt_residual=stored["kkt_residual"],
     )
-    return Progress(saved.step, balanced, saved.state["faults"])
+    state = BalanceState.from_json(saved.state["balance_state"])
+    return Progress(saved.step, balanced, state, saved.state["faults"])

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from marblecli.errors import MarbleError
-from marblecli.maths.balance import balance
+from marblecli.maths.balance import BalanceState, next_balance
 from marblecli.maths.conflicts import direction_length
 from marblecli.maths.gram import (
     cross_products,
@@ -44,6 +44,8 @@ class Measurement:
     gradients: RewardGradients
     stats: GradientStats
     balance: Balance
+    state: BalanceState
+    """For the next balance."""
     valid: tuple[int, ...]
     """K, how many images each reward applies to."""
     loss_weights: FloatArray
@@ -55,20 +57,29 @@ class Measurement:
         return self.gradients.combine(torch.from_numpy(self.balance.coefficients))
 
 
-def measure(
-    gradients: RewardGradients,
-    table: RewardTable,
-    settings: BalanceSettings,
-    loss_weights: FloatArray,
-) -> Measurement:
+@dataclass(frozen=True)
+class BalancePlan:
+    """How the recipe has a batch balanced, and where the run stands."""
+
+    settings: BalanceSettings
+    loss_weights: FloatArray
+    """[K], of the method ``weighted-sum``."""
+    step: int
+    state: BalanceState
+
+
+def measure(gradients: RewardGradients, table: RewardTable, plan: BalancePlan) -> Measurement:
     """Gram, then balance. Raises MarbleError, which says why, if no gradient is usable."""
     valid = tuple(table.valid.sum(0).tolist())
     stats, parts = _statistics(gradients, table.names, valid)
     if not stats.usable.any():
         reasons = "; ".join(_why_unusable(gradients, table))
         raise MarbleError(f"no reward has a usable gradient: {reasons}")
-    balanced = balance(stats, settings.method, loss_weights, settings.solver)
-    return Measurement(gradients, stats, balanced, valid, loss_weights, parts)
+    judged = stats
+    if plan.settings.gram == "signal" and parts is not None:
+        judged = replace(stats, gram=parts.signal)
+    balanced, state = next_balance(judged, plan.settings, plan.loss_weights, plan.step, plan.state)
+    return Measurement(gradients, stats, balanced, state, valid, plan.loss_weights, parts)
 
 
 def _statistics(

@@ -7,6 +7,7 @@ ten minutes for the VAE and seventy-five for the rest.
 from __future__ import annotations
 
 import argparse
+import copy
 import logging
 import shutil
 from pathlib import Path
@@ -57,7 +58,15 @@ def _new_pipeline(options: argparse.Namespace) -> StableDiffusion3Pipeline:
 
 
 def _load(folder: Path) -> StableDiffusion3Pipeline:
-    return StableDiffusion3Pipeline.from_pretrained(folder, torch_dtype=torch.float32)
+    """A new pipeline with the weights of ``folder``, so that nothing else of it is saved again."""
+    loaded = StableDiffusion3Pipeline.from_pretrained(folder, torch_dtype=torch.float32)
+    pipeline = architecture.build_pipeline()
+    vae, config = architecture.vae(), loaded.vae.config
+    vae.register_to_config(shift_factor=config.shift_factor, scaling_factor=config.scaling_factor)
+    pipeline.register_modules(vae=vae)
+    for name in ("vae", "transformer", "text_encoder", "text_encoder_2", "text_encoder_3"):
+        getattr(pipeline, name).load_state_dict(getattr(loaded, name).state_dict())
+    return pipeline
 
 
 def save(pipeline: StableDiffusion3Pipeline, folder: Path) -> None:
@@ -69,10 +78,8 @@ def save(pipeline: StableDiffusion3Pipeline, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     pipeline.save_pretrained(folder)
     for name in ("transformer", "vae"):
-        part = getattr(pipeline, name)
-        copy = type(part).from_config(part.config)
-        copy.load_state_dict(part.state_dict())
-        copy.half().save_pretrained(folder / name)
+        # Not from_config: it would put defaults back where a value was set later.
+        copy.deepcopy(getattr(pipeline, name)).half().save_pretrained(folder / name)
 
 
 def _parse() -> argparse.Namespace:
