@@ -226,3 +226,24 @@ def test_anchors_are_drawn_from_all_micro_batches(
     assert {len(anchors) for anchors, _ in drawn} == {2}
     assert {weight for _, weight in drawn} == {3.0}
     assert frozenset().union(*(anchors for anchors, _ in drawn)) == set(range(6))
+
+
+def test_the_published_step_worked_by_hand(
+    policies_of: Policymaker, batch_of: Batchmaker, loss_settings: LossSettings
+) -> None:
+    """The summed advantage, clipped, as the only reward, over all images alike."""
+    policies = policies_of("lora", torch.float64)
+    batch = batch_of(torch.float64)
+    weights = torch.tensor([0.1, 0.2, 0.0, 0.3, 0.4], dtype=torch.float64)
+    summed = (batch.advantages @ weights)[:, None]
+    one = replace(
+        batch,
+        optimality=(summed / 10 + 0.5).clamp(0, 1),
+        shares=torch.full((6, 1), 1 / 6, dtype=torch.float64),
+    )
+    expected = amortised(policies, one, loss_settings, torch.ones(1, dtype=torch.float64))
+    for parameter in policies.trained_parameters().values():
+        parameter.grad = None
+    gradients.published_backward(policies, batch, loss_settings, weights)
+    found = flat([p.grad for p in policies.trained_parameters().values() if p.grad is not None])
+    torch.testing.assert_close(found, expected)

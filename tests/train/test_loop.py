@@ -277,3 +277,77 @@ def test_a_reward_that_never_varies_is_left_out_without_fault(run_tiny: Runner) 
     first = recorded.conflicts[0]
     assert first.norms[1] == pytest.approx(0.0, abs=1e-6)
     assert all(line["faults"] == [] for line in recorded.metrics)
+
+
+def test_all_gradients_in_two_passes_make_the_same_run_as_one_pass_each(run_tiny: Runner) -> None:
+    overrides = {"training.kl_weight": 1e-2}
+    contracted, _ = run_tiny(overrides)
+    backward, _ = run_tiny({**overrides, "training.gradients": "backward"})
+    for one, other in zip(contracted.conflicts, backward.conflicts, strict=True):
+        assert one.norms == pytest.approx(other.norms, rel=1e-3)
+        assert one.coefficients == pytest.approx(other.coefficients, rel=1e-2)
+        assert one.parts
+        assert not other.parts
+
+
+def test_the_parts_of_a_record_make_up_its_gram(run_tiny: Runner) -> None:
+    recorded, _ = run_tiny({"measure.slices_every": 2})
+    for record in recorded.conflicts:
+        parts = {name: np.array(matrix) for name, matrix in record.parts.items()}
+        signal = parts["first"] + parts["second"] + parts["cross"] + parts["cross"].T
+        whole = signal + parts["pull"] + parts["signal_pull"] + parts["signal_pull"].T
+        np.testing.assert_allclose(whole, np.array(record.gram), rtol=1e-5, atol=1e-12)
+        assert set(record.signal_cosines) == {"applied", "update", "weighted-sum"}
+    assert [bool(record.slices) for record in recorded.conflicts] == [False, True, False, True]
+    names = set(recorded.conflicts[1].slices)
+    assert names >= {"source scenes", "source letters"}
+    # The text reward has no signal where it doesn't apply.
+    assert recorded.conflicts[1].slices["source scenes"].norms[2] == 0.0
+
+
+def test_fresh_images_are_measured_at_the_recipes_cadence_and_change_nothing(
+    run_tiny: Runner,
+) -> None:
+    plain, _ = run_tiny({"measure.slices_every": 2})
+    recorded, _ = run_tiny({"measure.slices_every": 2, "measure.fresh_every": 2})
+    assert [record.fresh is not None for record in recorded.conflicts] == [False, True] * 2
+    for record, without in zip(recorded.conflicts, plain.conflicts, strict=True):
+        assert record.gram == without.gram
+        assert record.cosines == without.cosines
+    fresh = recorded.conflicts[1].fresh
+    assert fresh is not None
+    coefficients = np.array(recorded.conflicts[1].coefficients)
+    gram = np.array(recorded.conflicts[1].gram)
+    length = np.sqrt(coefficients @ gram @ coefficients)
+    expected = np.array(fresh.products) @ coefficients / np.array(fresh.norms) / length
+    # Without the regulariser, the direction applied is the combination of the gradients.
+    assert fresh.cosines["applied"] == pytest.approx(tuple(expected), abs=1e-3)
+    assert fresh.norms != recorded.conflicts[1].norms
+
+
+def test_the_published_method_solves_on_the_first_micro_batch(run_tiny: Runner) -> None:
+    overrides = {"balance.method": "marble-published", "balance.refresh_every": 2}
+    recorded, _ = run_tiny({**overrides, "training.micro_batch_size": 2})
+    assert [record.step for record in recorded.conflicts] == [1, 3]
+    first, second = (np.array(record.coefficients) for record in recorded.conflicts)
+    # Raw simplex weights, and from the second refresh on 0.7 of what was and 0.3 of what is.
+    assert first.sum() == pytest.approx(1.0)
+    assert (second >= 0.7 * first - 1e-9).all()
+    lines = [tuple(line["coefficients"].values()) for line in recorded.metrics]
+    assert lines[0] == lines[1] == pytest.approx(tuple(first))
+    assert lines[2] == lines[3]
+
+
+def test_phases_change_the_method_by_step(run_tiny: Runner) -> None:
+    phases = [{"method": "single", "until": 2}]
+    recorded, _ = run_tiny({"balance.phases": phases, "balance.reward": "red"})
+    weights = [record.simplex_weights for record in recorded.conflicts]
+    assert weights[:2] == [(0.0, 1.0, 0.0)] * 2
+    assert min(weights[2]) > 0.0
+
+
+def test_a_remembered_gram_survives_a_resume_to_the_bit(run_tiny: Runner) -> None:
+    overrides = {"balance.memory": 0.5, "checkpoint.every": 2}
+    whole, _ = run_tiny(overrides)
+    rest, _ = run_tiny(overrides, saved=whole.checkpoints[0])
+    assert [r.coefficients for r in rest.conflicts] == [r.coefficients for r in whole.conflicts[2:]]
