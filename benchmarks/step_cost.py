@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -23,7 +22,6 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from marblecli.cli.setup import build_suite, load_plan
 from marblecli.maths.balance import balance
 from marblecli.maths.gram import gradient_stats, gram_matrix
 from marblecli.train.batch import LossSettings, TrainingBatch
@@ -34,8 +32,8 @@ from marblecli.train.gradients import (
     contracted_gradients,
     reward_gradients,
 )
-from marblecli.train.quiet import quiet_libraries
-from marblecli.train.session import PromptSets, Session, open_session
+from marblecli.train.session import Session
+from opening import opened
 
 Update = Callable[[], None]
 
@@ -61,10 +59,10 @@ class Bench:
 def main() -> None:
     """Parse, measure, print."""
     options = _parse()
-    quiet_libraries()
-    bench, rollout_seconds = _prepare(options.recipe, options.micro_batch_size, options.set)
-    variants = _variants(bench, options.anchor_share)
-    seconds = _measure(variants, options.rounds)
+    overrides = [*options.set, f"training.micro_batch_size={options.micro_batch_size}"]
+    with opened(options.recipe, overrides) as session:
+        bench, rollout_seconds = _prepare(session)
+        seconds = _measure(_variants(bench, options.anchor_share), options.rounds)
     baseline = rollout_seconds + seconds["single, as published"]
     rows = [
         {
@@ -81,19 +79,14 @@ def main() -> None:
         options.json.write_text(json.dumps(document, indent=2))
 
 
-def _prepare(recipe_path: Path, micro_batch_size: int, overrides: list[str]) -> tuple[Bench, float]:
-    plan = load_plan(recipe_path, [*overrides, f"training.micro_batch_size={micro_batch_size}"])
-    prompts = PromptSets(plan.train_prompts, {})
-    with tempfile.TemporaryDirectory() as folder:
-        session = open_session(plan.recipe, prompts, partial(build_suite, plan), Path(folder))
-    with session.suite:
-        collect(session, 1)
-        started = time.perf_counter()
-        collected = collect(session, 2)
-        rollout_seconds = time.perf_counter() - started
+def _prepare(session: Session) -> tuple[Bench, float]:
+    collect(session, 1)
+    started = time.perf_counter()
+    collected = collect(session, 2)
+    rollout_seconds = time.perf_counter() - started
     batch = training_batch(session, 2, collected)
     _move_apart(session)
-    return Bench(session, replace(batch, slices={}), loss_settings(plan.recipe)), rollout_seconds
+    return Bench(session, replace(batch, slices={}), loss_settings(session.recipe)), rollout_seconds
 
 
 @torch.no_grad()

@@ -52,14 +52,16 @@ def make_transformer() -> SD3Transformer2DModel:
     return transformer
 
 
-def make_policies(mode: str, dtype: torch.dtype = torch.float32) -> Policies:
+def make_policies(
+    mode: str, dtype: torch.dtype = torch.float32, autocast: torch.dtype = torch.float32
+) -> Policies:
     """Policies whose trained, old and reference weights differ."""
     transformer = make_transformer()
     policies: Policies
     if mode == "lora":
-        policies = LoraPolicies(transformer, LoraSettings(rank=3, alpha=6), torch.float32)
+        policies = LoraPolicies(transformer, LoraSettings(rank=3, alpha=6), autocast)
     else:
-        policies = FullPolicies(transformer, torch.float32)
+        policies = FullPolicies(transformer, autocast)
     for name in ("trained", "old", "reference"):
         policies.network(name).to(dtype=dtype)
     disturb(policies, 0)

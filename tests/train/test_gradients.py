@@ -247,3 +247,13 @@ def test_the_published_step_worked_by_hand(
     gradients.published_backward(policies, batch, loss_settings, weights)
     found = flat([p.grad for p in policies.trained_parameters().values() if p.grad is not None])
     torch.testing.assert_close(found, expected)
+
+
+def test_under_bf16_autocast_both_ways_point_the_same_way(
+    policies_of: Policymaker, batch: TrainingBatch, loss_settings: LossSettings
+) -> None:
+    policies = policies_of("lora", autocast=torch.bfloat16)
+    coefficients = torch.ones(5)
+    found = contracted_gradients(policies, batch, loss_settings).combine(coefficients)
+    once = amortised(policies, batch, loss_settings, coefficients)
+    assert torch.cosine_similarity(flat(found), once, dim=0).item() >= 0.9999

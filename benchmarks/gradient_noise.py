@@ -1,0 +1,246 @@
+"""How noisy the rewards' gradients are: ``python benchmarks/gradient_noise.py [RECIPE]``.
+
+Samples many batches of one frozen policy and compares their gradients. What two batches share is
+signal: the mean inner product of different batches estimates the squared norm of the true
+gradient without bias, and that of two rewards their true inner product.
+
+Printed are, by reward, the signal-to-noise ratio of one batch (whole, by prompt source and by noise
+level), the norms and the split-half reliability; the true cosines between the rewards beside what
+one batch shows; and what direction, worst true cosine first, the balance would take from several
+estimates of the Gram.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from marblecli.maths.balance import BalanceState, balance, next_balance
+from marblecli.maths.conflicts import direction_cosines, pairwise_cosines
+from marblecli.maths.gram import gram_matrix, part_grams
+from marblecli.settings import BalanceSettings
+from marblecli.train.batch import row_slices
+from marblecli.train.collect import collect, loss_settings, training_batch
+from marblecli.train.gradients import RewardGradients, contracted_gradients
+from marblecli.train.session import Session
+from marblecli.types import FloatArray, GradientStats, PartGrams
+from opening import opened
+
+
+@dataclass
+class Shared:
+    """Running sums over batches, from which the unbiased Gram of the mean vectors follows."""
+
+    total: list[Tensor] = field(default_factory=list)
+    grams: list[FloatArray] = field(default_factory=list)
+
+    def add(self, blocks: list[Tensor]) -> None:
+        """One batch's vectors, for each parameter [K, ...]."""
+        self.grams.append(gram_matrix(blocks))
+        held = self.total or [torch.zeros_like(block) for block in blocks]
+        self.total = [total + block for total, block in zip(held, blocks, strict=True)]
+
+    @property
+    def signal(self) -> FloatArray:
+        """[K, K], the mean of <v_k of one batch, v_l of another>."""
+        count = len(self.grams)
+        return (gram_matrix(self.total) - np.sum(self.grams, 0)) / (count * (count - 1))
+
+    @property
+    def signal_to_noise(self) -> FloatArray:
+        """[K], norm of the true vector over that of a batch's deviation; 0 where unmeasurable."""
+        signal = np.maximum(np.diag(self.signal), 0.0)
+        noise = np.diag(np.mean(self.grams, 0)) - signal
+        return np.sqrt(np.divide(signal, noise, out=np.zeros_like(signal), where=noise > 0))
+
+
+@dataclass
+class Sums:
+    """All that is gathered over the batches."""
+
+    signal: Shared = field(default_factory=Shared)
+    slices: dict[str, Shared] = field(default_factory=dict)
+    parts: list[PartGrams] = field(default_factory=list)
+    whole: list[FloatArray] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is printed."""
+
+    batches: int
+    by_reward: dict[str, dict[str, float]]
+    slices: dict[str, dict[str, float]]
+    """Signal-to-noise by slice and reward."""
+    true_cosines: list[list[float]]
+    batch_cosines: list[list[float]]
+    estimators: dict[str, dict[str, float]]
+
+
+def main() -> None:
+    """Parse, measure, print."""
+    options = _parse()
+    with opened(options.recipe, options.set) as session:
+        names = tuple(session.recipe.rewards)
+        sums = _gather(session, options.batches)
+    report = Report(
+        batches=options.batches,
+        by_reward=_by_reward(names, sums),
+        slices={
+            name: dict(zip(names, shared.signal_to_noise.tolist(), strict=True))
+            for name, shared in sums.slices.items()
+        },
+        true_cosines=_cosines(sums.signal.signal),
+        batch_cosines=np.mean([pairwise_cosines(gram) for gram in sums.whole], 0).tolist(),
+        estimators=_estimators(names, sums),
+    )
+    _show(report)
+    if options.json is not None:
+        options.json.write_text(json.dumps(asdict(report), indent=2))
+
+
+def _gather(session: Session, batches: int) -> Sums:
+    sums = Sums()
+    settings = loss_settings(session.recipe)
+    for step in range(1, batches + 1):
+        collected = collect(session, step)
+        batch = training_batch(session, step, collected)
+        sources = [prompt.source for prompt in collected.rollout.prompts]
+        batch = replace(batch, slices=row_slices(sources, batch.noise_levels))
+        _add(sums, contracted_gradients(session.policies, batch, settings))
+    return sums
+
+
+def _add(sums: Sums, gradients: RewardGradients) -> None:
+    gram = gram_matrix(block.flatten(0, 1) for block in gradients.blocks)
+    count = gradients.blocks[0].shape[1]
+    sums.parts.append(part_grams(gram, np.ones(count, dtype=bool)))
+    sums.whole.append(gram.reshape(3, count, 3, count).sum((0, 2)))
+    sums.signal.add(list(gradients.signal()))
+    for name, blocks in gradients.slices.items():
+        sums.slices.setdefault(name, Shared()).add(blocks)
+
+
+def _by_reward(names: tuple[str, ...], sums: Sums) -> dict[str, dict[str, float]]:
+    cross, first, second, pull, whole = (
+        np.mean([np.diag(matrix) for matrix in matrices], 0)
+        for matrices in (
+            [parts.cross for parts in sums.parts],
+            [parts.first for parts in sums.parts],
+            [parts.second for parts in sums.parts],
+            [parts.pull for parts in sums.parts],
+            sums.whole,
+        )
+    )
+    return {
+        name: {
+            "norm": float(np.sqrt(whole[k])),
+            "pull_norm": float(np.sqrt(pull[k])),
+            "signal_to_noise": float(sums.signal.signal_to_noise[k]),
+            "split_half_reliability": float(cross[k] / np.sqrt(first[k] * second[k])),
+        }
+        for k, name in enumerate(names)
+    }
+
+
+def _cosines(gram: FloatArray) -> list[list[float]]:
+    norms = np.sqrt(np.maximum(np.diag(gram), 1e-300))
+    return (gram / np.outer(norms, norms)).tolist()
+
+
+def _estimators(names: tuple[str, ...], sums: Sums) -> dict[str, dict[str, float]]:
+    """Of each way to choose coefficients: its direction's cosines with the true signal.
+
+    d = sum_k coefficients_k (true signal of k), worst of the mean cosines and share of batches
+    whose direction fights a reward.
+    """
+    eigenvalues, vectors = np.linalg.eigh(sums.signal.signal)
+    truth = (vectors * np.maximum(eigenvalues, 0.0)) @ vectors.T
+    found: dict[str, list[FloatArray]] = {}
+    state = BalanceState()
+    ones = np.ones(len(names))
+    usable = np.ones(len(names), dtype=bool)
+
+    def judged(label: str, gram: FloatArray, method: str = "marble") -> None:
+        chosen = balance(GradientStats(names, gram, usable), method, ones)
+        found.setdefault(label, []).append(direction_cosines(truth, chosen.coefficients))
+
+    for index, (gram, parts) in enumerate(zip(sums.whole, sums.parts, strict=True)):
+        judged("marble, this batch", gram)
+        judged("marble, signal without pull", parts.signal)
+        judged("marble, half of the batch", parts.first)
+        judged("marble, the batch before (stale)", sums.whole[index - 1])
+        judged("equal", gram, "equal")
+        judged("weighted sum", gram, "weighted-sum")
+        remembered, state = next_balance(
+            GradientStats(names, gram, usable), BalanceSettings(memory=0.9), ones, index + 1, state
+        )
+        found.setdefault("marble, memory 0.9", []).append(
+            direction_cosines(truth, remembered.coefficients)
+        )
+    judged("marble, true Gram (an oracle)", truth)
+    return {
+        label: {
+            "worst_mean_cosine": float(np.mean(cosines, 0).min()),
+            "mean_cosine": float(np.mean(cosines)),
+            "share_that_fights": float(np.mean(np.min(cosines, 1) < 0)),
+        }
+        for label, cosines in found.items()
+    }
+
+
+def _show(report: Report) -> None:
+    console = Console()
+    names = list(report.by_reward)
+    columns = ("norm", "pull", "signal/noise", "split-half", *report.slices)
+    table = _table(f"Signal and noise of one batch, {report.batches} batches", "reward", columns)
+    for name, row in report.by_reward.items():
+        cells = [f"{value:.3g}" for value in row.values()]
+        table.add_row(name, *cells, *(f"{part[name]:.2f}" for part in report.slices.values()))
+    console.print(table)
+    for values, title in (
+        (report.true_cosines, "True cosines (what batches share)"),
+        (report.batch_cosines, "Mean cosine of one batch"),
+    ):
+        table = _table(title, "", names)
+        for name, row in zip(names, values, strict=True):
+            table.add_row(name, *(f"{value:.2f}" for value in row))
+        console.print(table)
+    columns = ("worst of mean cosines", "mean cosine", "share that fights")
+    table = _table("Coefficients from ... applied to the true signal", "estimate", columns)
+    for label, figures in report.estimators.items():
+        table.add_row(label, *(f"{value:.2f}" for value in figures.values()))
+    console.print(table)
+
+
+def _table(title: str, first: str, columns: Sequence[str]) -> Table:
+    table = Table(title=title)
+    table.add_column(first)
+    for column in columns:
+        table.add_column(column, justify="right")
+    return table
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="How noisy the rewards' gradients are.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("recipe", type=Path, nargs="?", default=Path("recipes/quickstart.toml"))
+    parser.add_argument("--batches", type=int, default=48)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--json", type=Path)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from marblecli.train.batch import TrainingBatch, row_slices, split_halves
+
+
+def test_groups_of_a_source_take_turns_and_are_never_split() -> None:
+    sources = ["a"] * 6 + ["b"] * 4
+    groups = np.array([0, 0, 1, 1, 2, 2, 3, 3, 4, 4])
+    halves = split_halves(sources, groups)
+    assert halves.tolist() == [False, False, True, True, False, False, True, True, False, False]
+
+
+def test_sources_with_one_group_each_do_not_all_fall_into_one_half() -> None:
+    halves = split_halves(["a", "a", "b", "b"], np.array([0, 0, 1, 1]))
+    assert halves.tolist() == [False, False, True, True]
+
+
+def test_interleaved_sources_are_told_apart() -> None:
+    halves = split_halves(["a", "b", "a", "b"], np.array([0, 1, 2, 3]))
+    assert halves.tolist() == [False, True, True, False]
+
+
+def test_every_row_is_in_one_source_and_one_range_of_noise_levels() -> None:
+    levels = torch.tensor([[0.1, 0.9], [0.5, 0.33], [1.0, 0.7]])
+    slices = row_slices(["a", "b", "a"], levels)
+    assert list(slices) == [
+        "source a",
+        "source b",
+        "noise 0.0-0.33",
+        "noise 0.33-0.67",
+        "noise 0.67-1.0",
+    ]
+    by_source = torch.stack([slices["source a"], slices["source b"]]).sum(0)
+    assert (by_source == 1).all()
+    by_level = torch.stack([part for name, part in slices.items() if "noise" in name]).sum(0)
+    assert (by_level == 1).all()
+    assert slices["source a"].tolist() == [[True] * 2, [False] * 2, [True] * 2]
+    assert slices["noise 0.0-0.33"].tolist() == [[True, False], [False, True], [False, False]]
+
+
+def test_the_head_is_the_first_micro_batch(batch: TrainingBatch) -> None:
+    head, rows = batch.head(4), next(batch.rows(4))
+    assert head.micro_steps(4) == 1
+    torch.testing.assert_close(head.latents, rows.latents)
+    torch.testing.assert_close(head.noise_levels[:, 0], rows.noise_level)
+    torch.testing.assert_close(head.conditioning.context, rows.conditioning.context)
+    torch.testing.assert_close(head.shares, rows.shares)
+
+
+def test_micro_steps_are_counted_without_making_them(batch: TrainingBatch) -> None:
+    for size in (1, 2, 4, 5, 6, 100):
+        assert batch.micro_steps(size) == len(list(batch.rows(size)))
