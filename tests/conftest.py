@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -80,3 +83,76 @@ def run_and_tell() -> Callable[..., tuple[str, set[str]]]:
         return result.stdout, set(json.loads(result.stdout.splitlines()[-1]))
 
     return run
+
+
+HUB_REVISION = "0123456789abcdef0123456789abcdef01234567"
+HUB_FILES = {"config.json": b'{"size": 1}', "model.safetensors": b"w" * 5000, "README.md": b"x"}
+
+
+class _Hub(BaseHTTPRequestHandler):
+    """Just what a snapshot needs of the hub's interface, for one repository."""
+
+    protocol_version = "HTTP/1.1"
+    asked: list[str]
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        self.asked.append(f"{self.command} {path}")
+        if path == f"/api/models/someone/weights/tree/{HUB_REVISION}":
+            entries = [
+                {"type": "file", "path": name, "size": len(data), "oid": _digest(data)}
+                for name, data in HUB_FILES.items()
+            ]
+            self._answer(200, json.dumps(entries).encode(), {"Content-Type": "application/json"})
+            return
+        data = HUB_FILES.get(path.removeprefix(f"/someone/weights/resolve/{HUB_REVISION}/"))
+        if data is None:
+            self._answer(404, b"{}", {"X-Error-Code": "RepoNotFound"})
+        else:
+            self._answer(200, data, {"ETag": f'"{_digest(data)}"', "X-Repo-Commit": HUB_REVISION})
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for key, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(key, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha1(data, usedforsecurity=False).hexdigest()
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The hub's cache, with nothing in it; and a hub that nobody can reach."""
+    from huggingface_hub import constants
+
+    cache = tmp_path / "hub"
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    return cache
+
+
+@pytest.fixture
+def hub(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """A hub with one repository; what it was asked for."""
+    from huggingface_hub import constants
+
+    asked: list[str] = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Hub", (_Hub,), {"asked": asked}))
+    endpoint = f"http://127.0.0.1:{server.server_port}"
+    template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, endpoint)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield asked
+    server.shutdown()
+    server.server_close()

@@ -87,9 +87,19 @@ def libraries(tree: ast.AST) -> set[str]:
 
 def writing_calls(tree: ast.AST) -> set[str]:
     """Names of the calls by which files are opened, made or removed."""
-    calls = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
+    nodes = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+    calls = (node.func for node in nodes if not _in_memory(node))
     names = {call.id if isinstance(call, ast.Name) else _method(call) for call in calls}
     return names & WRITES
+
+
+def _in_memory(call: ast.Call) -> bool:
+    """Whether the call's file is a ``BytesIO(...)``, or one that is named ``buffer``."""
+    file = call.args[0] if call.args else None
+    made = isinstance(file, ast.Call) and isinstance(file.func, ast.Name)
+    return (made and file.func.id == "BytesIO") or (
+        isinstance(file, ast.Name) and file.id == "buffer"
+    )
 
 
 def _method(call: ast.expr) -> str:
@@ -169,6 +179,9 @@ def test_imports_are_seen_in_every_form(code: str, found: str) -> None:
         ("Path('a').mkdir()", {"mkdir"}),
         ("torch.save(weights, path)", {"save"}),
         ("RunStore.open(path)", set()),
+        ("Image.open(BytesIO(data))", set()),
+        ("image.save(buffer, format='png')", set()),
+        ("image.save(path, buffer)", {"save"}),
         ("text.replace('a', 'b')", set()),
     ],
 )

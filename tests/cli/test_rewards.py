@@ -17,6 +17,7 @@ from marblecli.rewards import RewardSpec, hookimpl
 def marble_register_rewards(register):
     register(RewardSpec("half", "Half [of] it.", print, metadata=("text",), range=(-1, 2.5)))
     register(RewardSpec("{own}", "Its own.", print, range=(0, float("inf"))))
+    register(RewardSpec("picky-{own}", "", print, condition=bool, metadata=("tag",)))
 """
 
 
@@ -40,6 +41,14 @@ def test_a_reward_is_listed_with_what_it_needs_and_where_it_comes_from(
         assert part in line
 
 
+def test_a_condition_is_told(install_plugin: InstallPlugin) -> None:
+    install_plugin("strange-rewards", GOOD.format(own="own"))
+    (line,) = [line for line in output().splitlines() if "picky-own" in line]
+    assert "tag, its condition" in line
+    rewards = {reward["name"]: reward for reward in json.loads(output("--json"))["rewards"]}
+    assert rewards["picky-own"]["conditional"]
+
+
 def test_failures_and_clashes_stand_below_with_their_reason(install_plugin: InstallPlugin) -> None:
     install_plugin("broken", "raise RuntimeError('no driver')")
     install_plugin("first", GOOD.format(own="one"))
@@ -60,6 +69,7 @@ def test_json_is_one_document(install_plugin: InstallPlugin) -> None:
         "name": "one",
         "summary": "Its own.",
         "metadata": [],
+        "conditional": False,
         "range": [0, None],
         "options": [],
         "distribution": "first",

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
 import pytest
@@ -15,7 +16,8 @@ from marblecli.rewards.host import (
     RewardCatalog,
     discover,
 )
-from marblecli.rewards.spec import NoOptions, RewardSpec, Scorer
+from marblecli.rewards.hub import MissingFilesError
+from marblecli.rewards.spec import Build, HubFiles, NoOptions, RewardBatch, RewardSpec, Scorer
 
 InstallPlugin = Callable[..., None]
 
@@ -39,6 +41,8 @@ class Loose(BaseModel):
 
 class Greedy(NoOptions):
     weight: float = 1.0
+    timeout: float = 60.0
+    device: str = "cpu"
 
 def spec(**changes):
     return RewardSpec(**{{"name": "odd", "summary": "", "build": print, **changes}})
@@ -70,6 +74,7 @@ def test_an_installed_plugin_is_found_with_its_distribution(install_plugin: Inst
     found = discover().get("half")
     assert (found.distribution, found.version) == ("strange-rewards", "2.1")
     assert found.spec.summary == "Half."
+    assert found.module == "plugin_strange_rewards"
 
 
 def test_a_broken_plugin_is_recorded_and_takes_none_down(install_plugin: InstallPlugin) -> None:
@@ -96,7 +101,7 @@ def test_a_broken_plugin_is_recorded_and_takes_none_down(install_plugin: Install
         ("register(spec(range=(float('nan'), 1.0)))", "range must rise"),
         ("register(spec(options=dict))", "options is a pydantic model"),
         ("register(spec(options=Loose))", "options must forbid extra keys"),
-        ("register(spec(options=Greedy))", "the options weight are marble's own"),
+        ("register(spec(options=Greedy))", "the options device, timeout, weight are marble's own"),
         ("register('sharp')", "'sharp', which is no RewardSpec"),
         ("register(spec()); register(spec())", "registers 'odd' twice"),
         ("register(spec()); raise KeyError('late')", "KeyError: 'late'"),
@@ -191,6 +196,69 @@ def test_weights_that_dont_load_are_one_line() -> None:
         catalog_of(RewardSpec("heavy", "", fail)).build("heavy", {}, "cpu")
     assert str(caught.value) == "reward 'heavy' failed to load: OSError: no weights at hub/x"
     assert caught.value.exit_code == 1
+
+
+def needs_files(options: Options, device: str) -> Scorer:
+    raise MissingFilesError("a/b at 0123 isn't there")
+
+
+def reads_a_folder(options: Options, device: str) -> Scorer:
+    raise FileNotFoundError("no config.json")
+
+
+@pytest.mark.parametrize(
+    ("make", "start"),
+    [
+        (needs_files, "reward 'heavy': a/b at 0123 isn't there; run "),
+        (reads_a_folder, "reward 'heavy' failed to load: FileNotFoundError: no config.json; run "),
+    ],
+)
+@pytest.mark.parametrize(
+    ("options", "command"),
+    [
+        ({}, "marble rewards download heavy"),
+        ({"size": 3}, "marble rewards download heavy --set size=3"),
+        ({"mode": "slow"}, "marble rewards download heavy --set mode=slow"),
+    ],
+)
+def test_missing_files_are_named_with_the_command_that_gets_these(
+    make: Build, start: str, options: dict[str, object], command: str
+) -> None:
+    files = (HubFiles("a/b", "0" * 40, ("*",)),)
+    spec = RewardSpec("heavy", "", make, options=Options, files=lambda _options: files)
+    with pytest.raises(MarbleError) as caught:
+        catalog_of(spec).build("heavy", options, "cpu")
+    assert str(caught.value) == (
+        f"{start}`{command}` where there is a network, or set its option to a local folder"
+    )
+
+
+def test_a_reward_without_hub_files_gets_no_such_advice() -> None:
+    with pytest.raises(MarbleError) as caught:
+        catalog_of(RewardSpec("f", "", reads_a_folder, options=Options)).build("f", {}, "cpu")
+    assert str(caught.value) == "reward 'f' failed to load: FileNotFoundError: no config.json"
+
+
+def test_a_label_gives_a_reward_a_name_of_its_own() -> None:
+    catalog = catalog_of(SHARP)
+    for name in ("sharp_fine", "sharp_2", "sharp_very-fine"):
+        assert catalog.get(name).spec == replace(SHARP, name=name)
+    assert catalog.check_options("sharp_fine", {"size": 2}) == []
+    (problem,) = catalog.check_options("sharp_fine", {"size": "x"})
+    assert problem.key == "rewards.sharp_fine.size"
+    assert catalog.build("sharp_fine", {}, "cpu")(RewardBatch([0], ["a"], [{}])) == [1.0]
+
+
+@pytest.mark.parametrize("name", ["sharp_", "sharp_a_b", "sharp_a b", "_sharp", "shrap_fine"])
+def test_not_everything_is_a_label(name: str) -> None:
+    with pytest.raises(BadInputError, match=f"unknown reward '{name}'"):
+        catalog_of(SHARP).get(name)
+
+
+def test_validated_options_are_the_plugins_own() -> None:
+    assert catalog_of(SHARP).validate("sharp", {"size": 2}) == Options(size=2)
+    with pytest.raises(BadInputError, match=r"rewards\.sharp\.siez"):
+        catalog_of(SHARP).validate("sharp", {"siez": 2})
 
 
 def test_a_scorer_that_cant_be_called_is_named() -> None:

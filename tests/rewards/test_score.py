@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -245,6 +249,77 @@ def test_a_closed_suite_takes_nothing() -> None:
     suite.close()
     with pytest.raises(RuntimeError):
         suite.submit(IMAGES, PROMPTS)
+
+
+def test_a_suite_with_a_scorer_that_never_returns_closes_and_the_process_ends() -> None:
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", NEVER], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stdout.split() == ["1", "[[True,", "False]]"]
+    # Import torch, one time-out, the patience of closing.
+    assert time.monotonic() - began < 60
+
+
+NEVER = """
+import time, torch
+from marblecli.rewards.score import ActiveReward, RewardSuite
+from marblecli.rewards.spec import RewardSpec
+from marblecli.types import Prompt
+
+def forever(batch):
+    time.sleep(3600)
+
+good = ActiveReward(RewardSpec("good", "", print), lambda batch: [1.0] * len(batch.prompts))
+bad = ActiveReward(RewardSpec("bad", "", print), forever, timeout=0.2)
+with RewardSuite([good, bad]) as suite:
+    table = suite.score(torch.zeros(1, 3, 4, 4), [Prompt("a", "s")])
+    suite.submit(torch.zeros(1, 3, 4, 4), [Prompt("a", "s")])
+print(len(table.faults), table.valid.tolist())
+"""
+
+
+class Movable:
+    """Scores only where it should be, and writes down its moves."""
+
+    def __init__(self, moves: list[str], name: str) -> None:
+        self.moves, self.name = moves, name
+        self.place = "cpu"
+
+    def __call__(self, batch: RewardBatch) -> Any:
+        assert self.place == "cuda"
+        return ones(batch)
+
+    def to(self, device: str, /) -> None:
+        self.place = device
+        self.moves.append(f"{self.name} to {device}")
+
+
+def test_offloaded_rewards_move_in_before_any_scores_and_out_when_nothing_waits() -> None:
+    """Rewards may share a model: none moves while another scores."""
+    moves: list[str] = []
+    gate = threading.Event()
+
+    def note(batch: RewardBatch) -> Any:
+        assert gate.wait(30)
+        moves.append("score")
+        return ones(batch)
+
+    rewards = [
+        replace(reward(Movable(moves, "a"), "a"), offload_from="cuda"),
+        replace(reward(Movable(moves, "b"), "b", metadata=("absent",)), offload_from="cuda"),
+        replace(reward(Movable(moves, "c"), "c"), offload_from="cuda"),
+        reward(note, "note"),
+    ]
+    with RewardSuite(rewards) as suite:
+        futures = [suite.submit(IMAGES, PROMPTS) for _ in range(2)]
+        gate.set()
+        tables = [future.result(30) for future in futures]
+        assert moves == ["a to cuda", "c to cuda", "score", "score", "a to cpu", "c to cpu"]
+        moves.clear()
+        suite.score(IMAGES, PROMPTS)
+    assert moves == ["a to cuda", "c to cuda", "score", "a to cpu", "c to cpu"]
+    assert [table.faults for table in tables] == [(), ()]
 
 
 def test_merging_joins_images_and_faults() -> None:

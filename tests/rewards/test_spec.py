@@ -7,13 +7,21 @@ import pytest
 from pydantic import ValidationError
 
 from marblecli import rewards
-from marblecli.rewards.spec import ImageLayout, NoOptions, RewardSpec, hookimpl
+from marblecli.rewards.spec import (
+    ImageLayout,
+    MovableScorer,
+    NoOptions,
+    RewardBatch,
+    RewardSpec,
+    hookimpl,
+)
 
 
 def test_a_spec_needs_three_things_only() -> None:
     spec = RewardSpec("plain", "Nothing.", lambda options, device: len)  # type: ignore[arg-type,return-value]
     assert (spec.images, spec.metadata, spec.range) == ("uint8", (), (0.0, 1.0))
     assert spec.options is NoOptions
+    assert (spec.optional_metadata, spec.examples) == ((), ())
     with pytest.raises(dataclasses.FrozenInstanceError):
         spec.name = "other"  # type: ignore[misc]
 
@@ -30,3 +38,15 @@ def test_layouts_are_three() -> None:
 def test_plugin_authors_import_from_the_room() -> None:
     assert rewards.RewardSpec is RewardSpec
     assert rewards.hookimpl is hookimpl
+
+
+def test_a_scorer_with_weights_can_be_told_from_one_without() -> None:
+    class Movable:
+        def __call__(self, batch: RewardBatch) -> list[float]:
+            return []
+
+        def to(self, device: str, /) -> None:
+            """Move."""
+
+    assert isinstance(Movable(), MovableScorer)
+    assert not isinstance(lambda batch: [], MovableScorer)

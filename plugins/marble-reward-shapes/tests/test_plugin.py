@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from marble_reward_shapes.scenes import Group, Scene, render
+from marble_reward_shapes.plugin import COLOUR, COMPOSITION, LETTERS
+from marble_reward_shapes.scenes import ALL_SCENES, Group, Scene, render
 from marblecli.rewards import RewardBatch
 from marblecli.rewards.host import RewardCatalog, discover
+from marblecli.rewards.testing import check_reward
 
 SCENES = {
     "count": Scene("gray", (Group("circle", "red", 2),)),
@@ -85,3 +87,17 @@ def test_registering_imports_no_scorer() -> None:
     code = "import sys, marble_reward_shapes.plugin;"
     code += "sys.exit(any(name in sys.modules for name in ('torch', 'scipy', 'PIL')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_examples_are_prompts_of_the_grammar() -> None:
+    scenes = {scene.prompt: scene.metadata() for kind in ALL_SCENES.values() for scene in kind}
+    for spec in (COLOUR, COMPOSITION, LETTERS):
+        for example in spec.examples:
+            asked = scenes[example.text]
+            assert all(asked[key] == value for key, value in example.metadata.items())
+            assert spec.applies(example, None)
+
+
+@pytest.mark.parametrize("name", NEEDS)
+def test_every_reward_keeps_the_contract(name: str) -> None:
+    check_reward(name).raise_if_failed()

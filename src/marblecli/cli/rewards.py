@@ -1,4 +1,4 @@
-"""``marble rewards``: what is installed, from where, and what failed."""
+"""``marble rewards``: its commands, and ``list``: what is installed, from where, what failed."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from marblecli.cli.rewards_check import check
+from marblecli.cli.rewards_download import download
+from marblecli.cli.rewards_new import new
+from marblecli.cli.rewards_serve import serve
+
 if TYPE_CHECKING:
     from marblecli.rewards.host import InstalledReward, RewardCatalog
 
-rewards_app = typer.Typer(help="The rewards that are installed.", no_args_is_help=True)
-
-
-@rewards_app.callback()
-def _rewards() -> None:
-    """The rewards that are installed."""
+rewards_app = typer.Typer(
+    help="The rewards that are installed, and how to add one.", no_args_is_help=True
+)
 
 
 @rewards_app.command("list")
@@ -31,6 +33,12 @@ def list_rewards(
         typer.echo(json.dumps(_document(catalog), indent=2, allow_nan=False))
         return
     _show(catalog)
+
+
+rewards_app.command("check")(check)
+rewards_app.command("new")(new)
+rewards_app.command("download")(download)
+rewards_app.command("serve")(serve)
 
 
 def _document(catalog: RewardCatalog) -> dict[str, Any]:
@@ -57,6 +65,7 @@ def _describe(reward: InstalledReward) -> dict[str, Any]:
         "name": spec.name,
         "summary": spec.summary,
         "metadata": list(spec.metadata),
+        "conditional": spec.conditional,
         "range": [bound if math.isfinite(bound) else None for bound in spec.range],
         "options": list(spec.options.model_fields),
         "distribution": reward.distribution,
@@ -77,10 +86,10 @@ def _show(catalog: RewardCatalog) -> None:
         table.add_column(column, overflow="fold")
     for reward in catalog.rewards.values():
         spec = reward.spec
-        needs = ", ".join(spec.metadata) or "anything"
+        needs = ", ".join([*spec.metadata, *(["its condition"] if spec.conditional else [])])
         bounds = "{:g} to {:g}".format(*spec.range)
         origin = f"{reward.distribution} {reward.version}"
-        table.add_row(*map(escape, (spec.name, needs, bounds, origin, spec.summary)))
+        table.add_row(*map(escape, (spec.name, needs or "anything", bounds, origin, spec.summary)))
     if catalog.rewards:
         console.print(table)
     else:

@@ -75,15 +75,9 @@ def _load(recipe_path: Path, recipe: Recipe, split: str) -> tuple[tuple[Prompt, 
 
 def build_suite(plan: Plan, device: str) -> RewardSuite:
     """Load the recipe's rewards."""
-    from marblecli.rewards.score import ActiveReward, RewardSuite
+    from marblecli.rewards.activate import activate
+    from marblecli.rewards.score import RewardSuite
 
     return RewardSuite(
-        [
-            ActiveReward(
-                spec=plan.catalog.get(name).spec,
-                scorer=plan.catalog.build(name, entry.options, device),
-                sources=entry.sources,
-            )
-            for name, entry in plan.recipe.rewards.items()
-        ]
+        [activate(plan.catalog, name, entry, device) for name, entry in plan.recipe.rewards.items()]
     )

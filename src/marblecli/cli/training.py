@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from marblecli.types import RewardChange, Snapshot
 
 _FREE_TO_CHANGE = ("training.steps", "eval", "checkpoint", "tracking")
 """What a resumed run may set anew: how long, and what it tells; the rest would be another run."""
+_WHERE_SCORED = re.compile(r"rewards\.[^.]+\.(timeout|batch_size|device)")
+"""And where its rewards are scored."""
 
 
 def run_training(plan: Plan, run_dir: Path | None, resume: bool) -> None:
@@ -56,7 +59,7 @@ def _resume(plan: Plan, run_dir: Path | None) -> tuple[RunStore, Snapshot]:
     changed = [
         key
         for key in _differences(earlier.model_dump(), plan.recipe.model_dump())
-        if not key.startswith(_FREE_TO_CHANGE)
+        if not (key.startswith(_FREE_TO_CHANGE) or _WHERE_SCORED.fullmatch(key))
     ]
     if changed:
         raise BadInputError(

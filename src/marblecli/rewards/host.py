@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any, get_args
 
@@ -20,6 +22,7 @@ from marblecli.errors import (
     one_of,
     validation_problems,
 )
+from marblecli.rewards.hub import MissingFilesError
 from marblecli.rewards.spec import (
     ENTRY_POINT_GROUP,
     ImageLayout,
@@ -27,10 +30,9 @@ from marblecli.rewards.spec import (
     RewardSpec,
     Scorer,
 )
+from marblecli.settings import OWN_REWARD_KEYS
 
 _NAME = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*")
-_RESERVED_OPTIONS = frozenset({"sources", "weight"})
-"""Keys of ``[rewards.NAME]`` that are marble's own."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class InstalledReward:
     spec: RewardSpec
     distribution: str
     version: str
+    module: str = ""
+    """What its entry point names."""
 
 
 @dataclass(frozen=True)
@@ -75,21 +79,35 @@ class RewardCatalog:
     clashes: tuple[NameClash, ...] = ()
 
     def get(self, name: str) -> InstalledReward:
-        """The reward of that name. Raises BadInputError if there is none that can be used."""
-        if name not in self.rewards:
+        """The reward of that name. Raises BadInputError if there is none that can be used.
+
+        ``NAME_LABEL`` is the reward ``NAME`` under a name of its own, so that a recipe can use one
+        reward several times.
+        """
+        kind, underscore, label = name.partition("_")
+        if kind not in self.rewards or (underscore and not _NAME.fullmatch(label)):
             raise BadInputError(self._why_not(name))
-        return self.rewards[name]
+        found = self.rewards[kind]
+        return replace(found, spec=replace(found.spec, name=name)) if label else found
 
     def check_options(self, name: str, options: Mapping[str, Any]) -> list[Problem]:
         """What is wrong with the recipe's table ``[rewards.NAME]``."""
-        if name not in self.rewards:
-            return [Problem(f"rewards.{name}", self._why_not(name))]
-        schema = self.rewards[name].spec.options
+        try:
+            schema = self.get(name).spec.options
+        except BadInputError as error:
+            return [Problem(f"rewards.{name}", str(error))]
         try:
             schema.model_validate(dict(options))
         except ValidationError as error:
             return validation_problems(error, schema, f"rewards.{name}.")
         return []
+
+    def validate(self, name: str, options: Mapping[str, Any]) -> BaseModel:
+        """The options as the plugin wants them. Raises BadInputError, one line a problem."""
+        problems = self.check_options(name, options)
+        if problems:
+            raise BadInputError("\n".join(str(problem) for problem in problems))
+        return self.get(name).spec.options.model_validate(dict(options))
 
     def build(self, name: str, options: Mapping[str, Any], device: str) -> Scorer:
         """Load the reward's weights and make its scorer.
@@ -98,24 +116,41 @@ class RewardCatalog:
         can't load.
         """
         spec = self.get(name).spec
-        problems = self.check_options(name, options)
-        if problems:
-            raise BadInputError("\n".join(str(problem) for problem in problems))
+        validated = self.validate(name, options)
         try:
-            scorer = spec.build(spec.options.model_validate(dict(options)), device)
-        except (ImportError, OSError, RuntimeError, ValueError) as error:
-            raise MarbleError(f"reward {name!r} failed to load: {_one_line(error)}") from error
+            scorer = spec.build(validated, device)
+        except MissingFilesError as error:
+            raise MarbleError(
+                f"reward {name!r}: {error}; {download_advice(name, options)}"
+            ) from error
+        except OSError as error:
+            advice = f"; {download_advice(name, options)}" if spec.files(validated) else ""
+            raise MarbleError(
+                f"reward {name!r} failed to load: {one_line(error)}{advice}"
+            ) from error
+        except (ImportError, RuntimeError, ValueError) as error:
+            raise MarbleError(f"reward {name!r} failed to load: {one_line(error)}") from error
         if not callable(scorer):
             raise MarbleError(f"reward {name!r} built {scorer!r}, which can't be called")
         return scorer
 
     def _why_not(self, name: str) -> str:
         for clash in self.clashes:
-            if clash.name == name:
+            if clash.name == name.partition("_")[0]:
                 return str(clash)
         why = f"unknown reward {name!r}{did_you_mean(name, self.rewards)}"
         why += f"; installed: {one_of(self.rewards)}; see `marble rewards list`"
         return "; ".join([why, *(str(failure) for failure in self.failures)])
+
+
+def download_advice(name: str, options: Mapping[str, Any]) -> str:
+    """How to get the files that the reward, with these options, reads from the hub."""
+    words = ["marble", "rewards", "download", name]
+    for key, value in options.items():
+        words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
+    return (
+        f"run `{shlex.join(words)}` where there is a network, or set its option to a local folder"
+    )
 
 
 def discover() -> RewardCatalog:
@@ -125,13 +160,13 @@ def discover() -> RewardCatalog:
     for entry in sorted(metadata.entry_points(group=ENTRY_POINT_GROUP), key=lambda e: e.name):
         distribution, version = _origin(entry)
         try:
-            specs = _load(entry)
+            specs = load_plugin(entry)
         # A plugin's code may raise anything, and mustn't take the others down with it.
         except Exception as error:  # noqa: BLE001
-            failures.append(PluginFailure(entry.name, distribution, _one_line(error)))
+            failures.append(PluginFailure(entry.name, distribution, one_line(error)))
             continue
         for spec in specs:
-            found[spec.name].append(InstalledReward(spec, distribution, version))
+            found[spec.name].append(InstalledReward(spec, distribution, version, entry.value))
     return RewardCatalog(
         rewards={name: one[0] for name, one in sorted(found.items()) if len(one) == 1},
         failures=tuple(failures),
@@ -143,8 +178,8 @@ def _origin(entry: metadata.EntryPoint) -> tuple[str, str]:
     return (entry.dist.name, entry.dist.version) if entry.dist else ("unknown", "unknown")
 
 
-def _load(entry: metadata.EntryPoint) -> list[RewardSpec]:
-    """Import one plugin and collect what it registers."""
+def load_plugin(entry: metadata.EntryPoint) -> list[RewardSpec]:
+    """Import one plugin and collect what it registers; raises whatever is wrong with it."""
     # A manager for each plugin: what one does in its hook can't reach the others'.
     manager = pluggy.PluginManager("marble")
     manager.add_hookspecs(RewardHooks)
@@ -156,14 +191,14 @@ def _load(entry: metadata.EntryPoint) -> list[RewardSpec]:
     specs: list[RewardSpec] = []
     manager.hook.marble_register_rewards(register=specs.append)
     for spec in specs:
-        _check_spec(spec)
+        check_spec(spec)
     twice = [name for name, count in Counter(spec.name for spec in specs).items() if count > 1]
     if twice:
         raise ValueError(f"it registers {twice[0]!r} twice")
     return specs
 
 
-def _check_spec(spec: Any) -> None:
+def check_spec(spec: Any) -> None:
     """Raise if a declaration breaks the contract of :mod:`marblecli.rewards.spec`."""
     if not isinstance(spec, RewardSpec):
         raise TypeError(f"it registers {spec!r}, which is no RewardSpec")
@@ -182,7 +217,7 @@ def _check_spec(spec: Any) -> None:
 def _check_schema(name: str, schema: Any) -> None:
     if not (isinstance(schema, type) and issubclass(schema, BaseModel)):
         raise TypeError(f"reward {name!r}: options is a pydantic model, got {schema!r}")
-    taken = _RESERVED_OPTIONS & schema.model_fields.keys()
+    taken = OWN_REWARD_KEYS & schema.model_fields.keys()
     if taken:
         raise ValueError(f"reward {name!r}: the options {one_of(taken)} are marble's own")
     if schema.model_config.get("extra") not in ("forbid", "allow"):
@@ -190,6 +225,7 @@ def _check_schema(name: str, schema: Any) -> None:
         raise ValueError(f"reward {name!r}: options must forbid extra keys; derive from NoOptions")
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
+    """The error's type and message without line breaks."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,7 +1,12 @@
-"""A reward's files on the hub: read from the cache, or named with the command that fetches them."""
+"""A reward's files on the hub: read from the cache, or named with what fetches them."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,23 +16,79 @@ if TYPE_CHECKING:
     from marblecli.rewards.spec import HubFiles
 
 
+class MissingFilesError(MarbleError):
+    """Files that are neither in the hub's cache nor to be had; a line without advice."""
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What the files of one repository take."""
+
+    count: int
+    bytes: int
+    missing_bytes: int
+    """Of those that aren't in the hub's cache yet."""
+
+
 def fetch(files: HubFiles) -> Path:
     """Download what is missing; the folder of the snapshot in the hub's cache.
 
-    Raises MarbleError if a file is missing and the hub can't be reached, or refuses.
+    What is in the cache needs no network. Raises MissingFilesError if a file is missing and the hub
+    can't be reached or refuses, and if the repository has none of the files.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    try:
-        return Path(
-            snapshot_download(
-                files.repo, revision=files.revision, allow_patterns=list(files.patterns)
-            )
+    with _explaining(files):
+        folder = snapshot_download(
+            files.repo, revision=files.revision, allow_patterns=list(files.patterns)
         )
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise MarbleError(
-            f"{files.repo} at {files.revision} is neither in the hub's cache nor to be had: "
-            "run `marble rewards download NAME` where there is a network, "
-            "or set the reward's option to a local folder"
+    if not any(_matches(path.relative_to(folder), files) for path in Path(folder).rglob("*")):
+        raise MissingFilesError(f"{_name(files)} has none of {', '.join(files.patterns)}")
+    return Path(folder)
+
+
+def _matches(path: Path, files: HubFiles) -> bool:
+    return any(fnmatchcase(path.as_posix(), pattern) for pattern in files.patterns)
+
+
+def take_inventory(files: HubFiles) -> Inventory:
+    """The files' number and sizes. Raises MissingFilesError as :func:`fetch` does."""
+    from huggingface_hub import snapshot_download
+
+    with _explaining(files):
+        found = snapshot_download(
+            files.repo,
+            revision=files.revision,
+            allow_patterns=list(files.patterns),
+            dry_run=True,
+        )
+    sizes = [(one.file_size or 0, one.is_cached) for one in found]
+    return Inventory(
+        count=len(sizes),
+        bytes=sum(size for size, _ in sizes),
+        missing_bytes=sum(size for size, cached in sizes if not cached),
+    )
+
+
+@contextmanager
+def _explaining(files: HubFiles) -> Iterator[None]:
+    """Any failure of the hub in one line; its library's own lines about retries are left out."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    log = logging.getLogger("huggingface_hub")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        reason = error.__cause__ or error
+        text = " ".join(str(reason).split())
+        raise MissingFilesError(
+            f"{_name(files)} isn't in the hub's cache, and the hub doesn't give it: {text}"
         ) from error
+    finally:
+        log.setLevel(level)
+
+
+def _name(files: HubFiles) -> str:
+    return f"{files.repo} at {files.revision[:12]}"

@@ -3,60 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from marblecli.rewards.spec import ImageLayout, RewardBatch, RewardSpec, Scorer
-from marblecli.types import Prompt, RewardFault, RewardTable
+from marblecli.rewards.daemon import DaemonExecutor
+from marblecli.rewards.lane import ActiveReward, Lane
+from marblecli.rewards.spec import ImageLayout
+from marblecli.types import Prompt, RewardTable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from marblecli.types import BoolArray, FloatArray
+    from marblecli.types import BoolArray
 
+__all__ = ["ActiveReward", "RewardSuite", "convert", "merge"]
 
-@dataclass(frozen=True)
-class ActiveReward:
-    """A reward with its scorer built."""
-
-    spec: RewardSpec
-    scorer: Scorer
-    sources: tuple[str, ...] | None = None
-    """Prompt sources that it is limited to, or None for all."""
-
-    @property
-    def name(self) -> str:
-        return self.spec.name
-
-    def applies(self, prompt: Prompt) -> bool:
-        """Whether the prompt carries the declared metadata and comes from one of the sources."""
-        return self.spec.applies(prompt, self.sources)
-
-
-@dataclass(frozen=True)
-class _Column:
-    """One reward's part of a table."""
-
-    values: FloatArray
-    valid: BoolArray
-    fault: RewardFault | None = None
+_PATIENCE = 5.0
+"""Seconds that a call gets to return when the suite is closed."""
 
 
 class RewardSuite:
     """K rewards that score together, each in a thread of its own, one call at a time.
 
+    Nothing here waits for ever, and none of its threads holds up the end of the process.
     Use it as a context manager, or call :meth:`close`.
     """
 
     def __init__(self, rewards: Sequence[ActiveReward]) -> None:
         self._rewards = tuple(rewards)
-        self._queue = ThreadPoolExecutor(1, "rewards")
-        self._threads = [ThreadPoolExecutor(1, f"reward-{one.name}") for one in rewards]
+        self._lanes = tuple(Lane(reward) for reward in rewards)
+        self._queue = DaemonExecutor("rewards")
+        self._drivers = DaemonExecutor("lanes", len(self._lanes))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -71,8 +52,8 @@ class RewardSuite:
     def score(self, images: Tensor, prompts: Sequence[Prompt]) -> RewardTable:
         """Score float32 [B, 3, H, W] images in [0, 1], one prompt for each; waits for all rewards.
 
-        A reward that raises, or gives values that aren't finite, is masked there and named in
-        ``faults``.
+        A reward that raises, takes longer than its time-out, or gives values that aren't finite,
+        is masked there and named in ``faults``.
         """
         return self.submit(images, prompts).result()
 
@@ -86,9 +67,11 @@ class RewardSuite:
         return self._queue.submit(self._score, images, tuple(prompts))
 
     def close(self) -> None:
-        """Finish the calls that run, drop those that wait."""
-        for pool in (self._queue, *self._threads):
-            pool.shutdown(wait=True, cancel_futures=True)
+        """Drop the batches that wait; give the calls that run a few seconds, then leave them."""
+        self._queue.close(_PATIENCE)
+        self._drivers.close(0.0)
+        for lane in self._lanes:
+            lane.close(0.0)
 
     def __enter__(self) -> Self:
         return self
@@ -98,17 +81,24 @@ class RewardSuite:
 
     def _score(self, images: Tensor, prompts: tuple[Prompt, ...]) -> RewardTable:
         applies = self.applies(prompts)
-        layouts = {layout: _convert(images, layout) for layout in self._layouts()}
+        layouts = {layout: convert(images, layout) for layout in self._layouts()}
+        # One after the other, before any of them scores: rewards may share a model.
+        for lane, column in zip(self._lanes, applies.T, strict=True):
+            if column.any():
+                lane.visit()
         waiting = [
-            thread.submit(_score_column, reward, layouts[reward.spec.images], prompts, column)
-            for thread, reward, column in zip(self._threads, self._rewards, applies.T, strict=True)
+            self._drivers.submit(lane.score, layouts[reward.spec.images], prompts, column)
+            for lane, reward, column in zip(self._lanes, self._rewards, applies.T, strict=True)
         ]
         columns = [future.result() for future in waiting]
+        faults = [column.fault for column in columns]
+        if not self._queue.waiting:
+            faults += [lane.rest() for lane in self._lanes]
         return RewardTable(
             names=self.names,
             values=_side_by_side([column.values for column in columns], len(prompts)),
             valid=_side_by_side([column.valid for column in columns], len(prompts)).astype(bool),
-            faults=tuple(column.fault for column in columns if column.fault),
+            faults=tuple(fault for fault in faults if fault),
         )
 
     def _layouts(self) -> set[ImageLayout]:
@@ -131,8 +121,8 @@ def merge(tables: Sequence[RewardTable]) -> RewardTable:
     )
 
 
-def _convert(images: Tensor, layout: ImageLayout) -> Any:
-    """Float32 [B, 3, H, W] in [0, 1] -> the layout that the rewards declared."""
+def convert(images: Tensor, layout: ImageLayout) -> Any:
+    """Float32 [B, 3, H, W] in [0, 1] -> the layout that a reward declared."""
     images = images.detach()
     if layout == "float":
         return images
@@ -143,47 +133,6 @@ def _convert(images: Tensor, layout: ImageLayout) -> Any:
     from PIL import Image
 
     return [Image.fromarray(image) for image in array]
-
-
-def _score_column(
-    reward: ActiveReward, images: Any, prompts: Sequence[Prompt], applies: BoolArray
-) -> _Column:
-    rows = [int(row) for row in np.flatnonzero(applies)]
-    values, valid = np.zeros(len(prompts)), np.zeros(len(prompts), dtype=bool)
-    if not rows:
-        return _Column(values, valid)
-    batch = RewardBatch(
-        images=_select(images, rows),
-        prompts=[prompts[row].text for row in rows],
-        metadata=[prompts[row].metadata for row in rows],
-    )
-    try:
-        scores = _call(reward.scorer, batch, len(rows))
-    # A scorer is a stranger's code: whatever it raises costs these images, not the run.
-    except Exception as error:  # noqa: BLE001
-        message = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        return _Column(values, valid, RewardFault(reward.name, message, len(rows)))
-    good = np.isfinite(scores)
-    values[rows], valid[rows] = np.where(good, scores, 0.0), good
-    if good.all():
-        return _Column(values, valid)
-    bad = int((~good).sum())
-    message = f"{bad} of {len(rows)} values aren't finite"
-    return _Column(values, valid, RewardFault(reward.name, message, bad))
-
-
-def _select(images: Any, rows: list[int]) -> Any:
-    """Copies, so that what a scorer does to its images reaches no other reward."""
-    return [images[row].copy() for row in rows] if isinstance(images, list) else images[rows]
-
-
-def _call(scorer: Scorer, batch: RewardBatch, count: int) -> FloatArray:
-    # A worker thread starts with gradients on, whatever the caller's mode.
-    with torch.no_grad():
-        scores = np.asarray(scorer(batch), dtype=np.float64)
-    if scores.shape != (count,):
-        raise ValueError(f"expected {count} values, got an array of shape {scores.shape}")
-    return scores
 
 
 def _side_by_side(columns: Sequence[NDArray[Any]], rows: int) -> NDArray[Any]:

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import pluggy
 from numpy.typing import ArrayLike
@@ -60,9 +60,14 @@ class Scorer(Protocol):
     """A reward ready to score; called from a worker thread, one call at a time."""
 
     def __call__(self, batch: RewardBatch) -> ArrayLike:
-        """B finite numbers, higher is better, the same for the same image whatever its batch."""
+        """B finite numbers, higher is better, the same for the same image whatever its batch.
+
+        What raises, or isn't finite, is a fault: named, counted, its images masked. An image that
+        can't be judged through no fault of the reward is an element masked by ``numpy.ma``.
+        """
 
 
+@runtime_checkable
 class MovableScorer(Scorer, Protocol):
     """A scorer with weights; one that can be moved may be offloaded between phases."""
 
@@ -110,6 +115,8 @@ class RewardSpec:
     images: ImageLayout = "uint8"
     metadata: tuple[str, ...] = ()
     """Fields that a prompt must carry for the reward to apply to it."""
+    optional_metadata: tuple[str, ...] = ()
+    """Fields that it reads where a prompt carries them; ``("*",)`` is any."""
     condition: Callable[[Prompt], bool] = _always
     """What else must hold of a prompt, such as a quoted text in it."""
     range: tuple[float, float] = (0.0, 1.0)
@@ -117,6 +124,13 @@ class RewardSpec:
     files: Callable[[Any], tuple[HubFiles, ...]] = _no_files
     """What ``build`` will read from the hub, for its options; ``marble rewards download`` fetches
     it ahead."""
+    examples: tuple[Prompt, ...] = ()
+    """Prompts that it applies to, for the contract kit; needed where it declares metadata."""
+
+    @property
+    def conditional(self) -> bool:
+        """Whether it has a condition besides its metadata."""
+        return self.condition is not _always
 
     def applies(self, prompt: Prompt, sources: tuple[str, ...] | None) -> bool:
         """Whether the prompt carries the metadata, meets the condition and is of a given source."""

@@ -6,6 +6,7 @@ from typing import Literal
 
 from marblecli.rewards import NoOptions, RewardSpec, Scorer, hookimpl
 from marblecli.rewards.spec import Register
+from marblecli.types import Prompt
 
 
 class ScoringOptions(NoOptions):
@@ -57,11 +58,31 @@ def _build_compressibility(_options: NoOptions, _device: str) -> Scorer:
     return lambda batch: compressibility(batch.images)
 
 
+_SCENE = Prompt(
+    "a red square left of a blue triangle on black",
+    "composition",
+    {
+        "background": "black",
+        "colours": ["red", "blue"],
+        "objects": [
+            {"shape": "square", "colour": "red", "count": 1},
+            {"shape": "triangle", "colour": "blue", "count": 1},
+        ],
+        "relation": "left of",
+    },
+)
+_WORD = Prompt(
+    'the text "HI" in red on white',
+    "letters",
+    {"background": "white", "colours": ["red"], "text": "HI"},
+)
+
 COLOUR = RewardSpec(
     name="shapes-colour",
     summary="The image keeps to the colours asked for and shows each of them.",
     build=_build_colour,
     metadata=("background", "colours"),
+    examples=(_SCENE, _WORD),
 )
 COMPOSITION = RewardSpec(
     name="shapes-composition",
@@ -69,6 +90,7 @@ COMPOSITION = RewardSpec(
     build=_build_composition,
     options=ScoringOptions,
     metadata=("background", "objects", "relation"),
+    examples=(_SCENE,),
 )
 LETTERS = RewardSpec(
     name="shapes-letters",
@@ -76,6 +98,7 @@ LETTERS = RewardSpec(
     build=_build_letters,
     options=ScoringOptions,
     metadata=("background", "colours", "text"),
+    examples=(_WORD,),
 )
 AESTHETIC = RewardSpec(
     name="shapes-aesthetic",

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from marblecli.errors import MarbleError
+from marblecli.rewards.hub import Inventory, MissingFilesError, fetch, take_inventory
+from marblecli.rewards.spec import HubFiles
+
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+FILES = HubFiles("someone/weights", REVISION, ("config.json", "*.safetensors", "absent.txt"))
+"""The last pattern may match nothing: not every repository has every file."""
+
+
+def test_files_are_fetched_once_and_then_found_without_the_hub(
+    hub: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    folder = fetch(FILES)
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
+    assert (folder / "model.safetensors").read_bytes() == b"w" * 5000
+    hub.clear()
+    assert fetch(FILES) == folder
+    assert hub == []
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert fetch(FILES) == folder
+
+
+def test_an_inventory_knows_sizes_and_what_is_missing(hub: list[str]) -> None:
+    assert take_inventory(FILES) == Inventory(2, 5011, 5011)
+    fetch(HubFiles("someone/weights", REVISION, ("config.json",)))
+    assert take_inventory(FILES) == Inventory(2, 5011, 5000)
+    fetch(FILES)
+    assert take_inventory(FILES) == Inventory(2, 5011, 0)
+
+
+@pytest.mark.usefixtures("empty_cache")
+def test_without_a_network_what_is_missing_is_one_line() -> None:
+    for function in (fetch, take_inventory):
+        with pytest.raises(MissingFilesError) as caught:
+            function(FILES)
+        assert "\n" not in str(caught.value)
+        assert str(caught.value).startswith(
+            "someone/weights at 0123456789ab isn't in the hub's cache, and the hub doesn't give it"
+        )
+    assert issubclass(MissingFilesError, MarbleError)
+
+
+def test_half_a_snapshot_isnt_taken_for_a_whole_one(
+    hub: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    fetch(HubFiles("someone/weights", REVISION, ("config.json",)))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(MissingFilesError, match="isn't in the hub's cache"):
+        fetch(FILES)
+
+
+def test_a_repository_that_isnt_there_is_named(hub: list[str]) -> None:
+    with pytest.raises(MissingFilesError, match="nobody/nothing at 0123456789ab") as caught:
+        fetch(HubFiles("nobody/nothing", REVISION, ("config.json",)))
+    assert "\n" not in str(caught.value)
+
+
+def test_patterns_that_match_nothing_are_named(hub: list[str]) -> None:
+    fetch(FILES)
+    with pytest.raises(MissingFilesError) as caught:
+        fetch(HubFiles("someone/weights", REVISION, ("*.pt", "*.bin")))
+    assert str(caught.value) == "someone/weights at 0123456789ab has none of *.pt, *.bin"
+
+
+@pytest.mark.usefixtures("empty_cache")
+def test_a_name_that_is_none_is_told_too() -> None:
+    with pytest.raises(MissingFilesError, match="two words"):
+        fetch(HubFiles("two words", REVISION, ("config.json",)))
+
+
+@pytest.mark.usefixtures("empty_cache")
+def test_the_hubs_own_log_is_left_as_it_was() -> None:
+    log = logging.getLogger("huggingface_hub")
+    before = log.level
+    with pytest.raises(MissingFilesError):
+        fetch(FILES)
+    assert log.level == before
+
+
+def test_the_folder_is_where_the_cache_is(hub: list[str], empty_cache: Path) -> None:
+    assert empty_cache in fetch(FILES).parents
