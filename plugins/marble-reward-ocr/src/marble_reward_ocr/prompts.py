@@ -187,7 +187,7 @@ KINDS = (
     Kind(
         (
             *_numbered(("Exit", "Gate", "Platform", "Track"), range(2, 30)),
-            *_numbered(("Bus", "Floor", "Room", "Route"), range(31, 99)),
+            *_numbered(("Bus", "Room", "Route"), range(31, 99)),
             *_pairs(_FIRST, ("Street", "Lane", "Square")),
         ),
         {
@@ -195,7 +195,7 @@ KINDS = (
             "a brass plate engraved with": ("beside a doorbell", "on a marble wall"),
             "a blue enamel sign reading": ("on the corner of a building", "on a lamppost"),
             "a stencil that reads": ("on a concrete wall", "on a steel door"),
-            "an arrow-shaped sign pointing to": ("on a foggy morning", "at a crossroads"),
+            "an arrow-shaped sign pointing to": ("on a foggy morning", "at the end of a hallway"),
             "a departure board showing": ("in an empty hall", "above a waiting crowd"),
         },
     ),
@@ -220,11 +220,11 @@ KINDS = (
     ),
 )
 _LOOKS = (
-    *("a photograph of", "a close-up of", "a black and white photo of", "a flat illustration of"),
+    *("a photograph of", "a close-up of", "a vintage photo of", "a flat illustration of"),
     *("a watercolor painting of", "a detailed digital painting of", "a 3D render of"),
 )
 _LIGHTS = (
-    *("soft morning light", "warm evening light", "an overcast day", "harsh midday sun"),
+    *("soft morning light", "warm evening light", "overcast sky", "harsh midday sun"),
     *("light mist", "deep shadows", "shallow depth of field", "muted colors", "vivid colors"),
 )
 
@@ -286,7 +286,7 @@ def _write(text: str, kind: Kind, rng: np.random.Generator) -> str:
 
 
 def _pick(words: Sequence[str], rng: np.random.Generator) -> str:
-    return words[rng.integers(len(words))]
+    return words[int(rng.integers(len(words)))]
 
 
 def main() -> None:

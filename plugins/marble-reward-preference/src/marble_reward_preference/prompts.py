@@ -184,7 +184,7 @@ THEMES = (
     ),
 )
 _STYLES = (
-    *("35 mm film photograph", "art deco poster", "black and white photograph", "charcoal sketch"),
+    *("35 mm film photograph", "art deco poster", "vintage photograph", "charcoal sketch"),
     *("children's book illustration", "claymation still", "colored pencil drawing"),
     *("detailed digital painting", "double exposure photograph", "engraving", "fresco"),
     *("gouache painting", "impressionist oil painting", "ink wash painting", "isometric render"),
@@ -248,7 +248,7 @@ def _in_style(scene: str, rng: np.random.Generator) -> str:
 
 
 def _pick(words: Sequence[str], rng: np.random.Generator) -> str:
-    return words[rng.integers(len(words))]
+    return words[int(rng.integers(len(words)))]
 
 
 def _an(name: str) -> str:
