@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,17 +26,21 @@ def test_the_geometry_of_a_step_worked_by_hand(marble: Marble, recipe: Path) -> 
     assert table["micro-batches a step"] == "4 of at most 4 images"
     assert table["sampling"] == "3 solver steps at 32 px"
     assert table["balance"] == "marble, refreshed every 5"
-    assert table["prompts.scenes"] == "2 for training"
-    assert table["rewards.shapes-colour"] == "sources all; needs background, colours"
-    assert table["rewards.shapes-aesthetic"] == "sources all; needs nothing"
+    assert table["prompts.scenes"] == "2 for training, 2 held out"
+    assert table["rewards.shapes-colour"] == "applies to scenes (all)"
+    assert table["rewards.shapes-aesthetic"] == "applies to scenes (all)"
 
 
-def test_sources_are_shown_as_a_user_writes_them(marble: Marble, recipe: Path) -> None:
-    shown = marble(
-        "train", recipe, "--dry-run", "--set", "rewards.shapes-colour.sources=['scenes']"
-    )
+def test_a_reward_is_shown_with_the_prompts_that_it_applies_to(
+    marble: Marble, recipe: Path, tmp_path: Path
+) -> None:
+    mixed = tmp_path / "mixed.jsonl"
+    lines = ({"prompt": "a"}, {"prompt": "b", "background": "black", "colours": ["red"]})
+    mixed.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    shown = marble("train", recipe, "--dry-run", "--set", f"prompts.mixed.train={mixed}")
     table = rows(shown.out)
-    assert table["rewards.shapes-colour"] == "sources scenes; needs background, colours"
+    assert table["rewards.shapes-colour"] == "applies to scenes (all), mixed (1)"
+    assert table["rewards.shapes-aesthetic"] == "applies to scenes (all), mixed (all)"
 
 
 def test_micro_batches_never_exceed_the_batch(marble: Marble, recipe: Path) -> None:

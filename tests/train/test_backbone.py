@@ -57,11 +57,11 @@ def test_rows_of_a_conditioning_stay_together(
 class FakePipeline:
     """Encodes a text as its length; its encoder and itself log what is asked of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: str = "meta") -> None:
         self.log: list[object] = []
         self.text_encoder = SimpleNamespace(to=lambda device: self.log.append(str(device)))
         self.text_encoder_2 = self.text_encoder_3 = None
-        self.vae = SimpleNamespace(device=torch.device("meta"))
+        self.vae = SimpleNamespace(device=torch.device(device))
 
     def encode_prompt(self, prompt: Sequence[str], **_: object) -> tuple[Tensor, ...]:
         self.log.append(list(prompt))
@@ -76,6 +76,13 @@ def test_a_text_is_encoded_once_and_the_encoders_leave_the_device() -> None:
     backbone.embed(["a", "ccc"])
     backbone.embed(["bb", "ccc"])
     assert pipeline.log == ["meta", ["a", "bb"], "cpu", "meta", ["ccc"], "cpu"]
+    # Kept on the CPU, handed out where the model is.
+    assert backbone.conditioning(["ccc", "a"]).pooled.device.type == "meta"
+
+
+def test_embeddings_come_in_the_order_asked_for() -> None:
+    backbone = Backbone(FakePipeline("cpu"), ModelSettings(pretrained="x"))
+    backbone.embed(["bb", "a", "ccc"])
     assert backbone.conditioning(["ccc", "a"]).pooled.flatten().tolist() == [3.0, 1.0]
 
 

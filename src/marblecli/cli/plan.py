@@ -29,12 +29,23 @@ def show_plan(plan: Plan) -> None:
         ("balance", f"{recipe.balance.method}, refreshed every {recipe.balance.refresh_every}"),
     ):
         table.add_row(key, value)
+    held_out = {part[0].source: len(part) for part in plan.held_out_prompts if part}
     for source, prompts in zip(recipe.prompts, plan.train_prompts, strict=True):
-        table.add_row(f"prompts.{source}", f"{len(prompts)} for training")
-    for name, entry in recipe.rewards.items():
-        spec = plan.catalog.get(name).spec
-        needs = ", ".join(spec.metadata) or "nothing"
-        sources = ", ".join(entry.sources) if entry.sources else "all"
-        table.add_row(f"rewards.{name}", f"sources {sources}; needs {needs}")
+        counts = f"{len(prompts)} for training, {held_out.get(source, 0)} held out"
+        table.add_row(f"prompts.{source}", counts)
+    for name in recipe.rewards:
+        table.add_row(f"rewards.{name}", f"applies to {_applicability(plan, name)}")
     out.print(table)
     out.print("the recipe is valid; nothing was loaded")
+
+
+def _applicability(plan: Plan, name: str) -> str:
+    """How many training prompts of each source the reward applies to."""
+    entry = plan.recipe.rewards[name]
+    spec = plan.catalog.get(name).spec
+    found = []
+    for source, prompts in zip(plan.recipe.prompts, plan.train_prompts, strict=True):
+        count = sum(spec.applies(prompt, entry.sources) for prompt in prompts)
+        if count:
+            found.append(f"{source} ({'all' if count == len(prompts) else count})")
+    return ", ".join(found)
