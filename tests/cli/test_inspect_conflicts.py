@@ -38,6 +38,44 @@ def line(step, applied):
     }
 
 
+def halved_line(step, rng):
+    """Two halves of 300 elements that share opposite gradients, and noise four times as long."""
+    true = np.zeros((2, 300))
+    true[:, 0] = (1.0, -1.0)
+    first, second = (true + 4.0 * rng.normal(size=(2, 300)) / np.sqrt(300) for _ in range(2))
+    whole = first + second
+    gram = whole @ whole.T
+    zero = np.zeros((2, 2)).tolist()
+    return {
+        **line(step, [0.4, 0.4]),
+        "norms": np.sqrt(np.diag(gram)).tolist(),
+        "gram": gram.tolist(),
+        "signal_cosines": {"applied": [0.3, 0.3]},
+        "parts": {
+            "first": (first @ first.T).tolist(),
+            "second": (second @ second.T).tolist(),
+            "cross": (first @ second.T).tolist(),
+            "pull": zero,
+            "signal_pull": zero,
+        },
+        "slices": {
+            "source scenes": {
+                "norms": np.sqrt(np.diag(first @ first.T)).tolist(),
+                "products": (first @ whole.T).tolist(),
+            }
+        },
+        "fresh": {
+            "norms": [2.0, 2.0],
+            "products": [[1.0, 0.0], [0.0, 1.0]],
+            "signal_norms": [2.0, 2.0],
+            "signal_products": [[1.0, 0.0], [0.0, 1.0]],
+            "cross": zero,
+            "cosines": {"applied": [0.2, -0.1]},
+            "signal_cosines": {"applied": [0.1, -0.2]},
+        },
+    }
+
+
 def write(run_dir, *lines):
     text = "".join(json.dumps(each) + "\n" for each in lines)
     (run_dir / "conflicts.jsonl").write_text(text)
@@ -49,22 +87,39 @@ def run_dir(tmp_path):
     return write(tmp_path, line(1, [0.4, 0.4]), line(2, [0.2, -0.2]))
 
 
+@pytest.fixture
+def halved_run(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "recipe.toml").write_text('[rewards.ocr]\n[balance]\nmethod = "equal"\n')
+    return write(tmp_path, *(halved_line(step, rng) for step in range(1, 41)))
+
+
 def test_json_worked_by_hand(run_dir):
     document = json.loads(run(run_dir, "--json"))
     assert document["batches"] == 2
     assert document["rewards"] == ["ocr", "geneval"]
-    assert list(document["directions"]) == ["applied", "update", "weighted-sum"]
+    assert list(document["directions"]) == ["applied", "update", "weighted-sum", "equal", "marble"]
     applied = document["directions"]["applied"]
     assert applied["fought_share"] == 0.5
     assert applied["worst_cosine_mean"] == pytest.approx(0.1)
-    assert applied["per_reward"]["geneval"] == pytest.approx(
-        {"fought_share": 0.5, "cosine_mean": 0.1}
-    )
-    assert document["directions"]["update"]["per_reward"]["geneval"] == {
-        "fought_share": None,
-        "cosine_mean": None,
-    }
+    geneval = applied["per_reward"]["geneval"]
+    assert (geneval["fought_share"], geneval["cosine_worst"]) == (0.5, -0.2)
+    assert geneval["cosine_mean"] == pytest.approx(0.1)
+    missing = document["directions"]["update"]["per_reward"]["geneval"]
+    assert (missing["fought_share"], missing["cosine_mean"]) == (None, None)
     assert document["directions"]["weighted-sum"]["fought_share"] == 1.0
+
+
+def test_old_records_have_no_numbers_where_nothing_was_measured(run_dir):
+    document = json.loads(run(run_dir, "--json"))
+    assert document["held_out"]["marble"]["batches"] == 0
+    assert document["reliability"]["ocr"] == {"split_half_cosine": None, "interval": None}
+    (pair,) = document["pairs"]
+    assert pair["verdict"] == "not measured"
+    assert pair["corrected_cosine"] is None
+    shown = run(run_dir)
+    assert "held-out half" not in shown.split("Caution")[0]
+    assert "measure.fresh_every" in shown
 
 
 def test_pairs_in_json(run_dir):
@@ -76,11 +131,33 @@ def test_pairs_in_json(run_dir):
 
 def test_other_balancers_are_judged_on_the_stored_grams(run_dir):
     arguments = ("--json", "--balancer", "marble", "--balancer", "weighted-sum")
-    directions = json.loads(run(run_dir, *arguments))["directions"]
-    assert list(directions) == ["applied", "update", "weighted-sum", "marble"]
+    directions = json.loads(run(run_dir, *arguments, "--balancer", "single:ocr"))["directions"]
+    assert list(directions) == ["applied", "update", "weighted-sum", "marble", "single:ocr"]
     assert directions["marble"]["fought_share"] == 0.0
     # Two unit gradients at 135 degrees: their sum is at 67.5 degrees from both.
     assert directions["marble"]["worst_cosine_mean"] == pytest.approx(np.cos(np.radians(67.5)))
+    alone = directions["single:ocr"]["per_reward"]
+    assert alone["ocr"]["cosine_mean"] == pytest.approx(1.0)
+    assert alone["geneval"]["cosine_mean"] == pytest.approx(-(0.5**0.5))
+
+
+def test_a_true_conflict_is_told_on_data_that_no_balance_saw(halved_run):
+    document = json.loads(run(halved_run, "--json"))
+    (pair,) = document["pairs"]
+    assert pair["verdict"] == "conflict"
+    low, high = pair["intervals"]["corrected_cosine"]
+    assert low <= -1.0 <= high < -0.6
+    assert pair["cosine_mean"] > -0.4
+    for reliability in document["reliability"].values():
+        low, high = reliability["interval"]
+        # Signal 1 and noise 16, squared: the halves' cosine is 1 / 17.
+        assert low <= 1 / 17 <= high
+    assert list(document["held_out"]) == ["applied", "update", "weighted-sum", "marble"]
+    assert document["held_out"]["applied"]["batches"] == 40
+    fresh = document["fresh"]["signal"]["applied"]["per_reward"]["geneval"]
+    assert fresh["cosine_mean"] == pytest.approx(-0.2)
+    assert document["signal"]["applied"]["per_reward"]["ocr"]["cosine_mean"] == pytest.approx(0.3)
+    assert list(document["slices"]) == ["source scenes"]
 
 
 def test_tables_for_people(run_dir):
@@ -88,22 +165,61 @@ def test_tables_for_people(run_dir):
     for expected in ("applied", "update", "weighted-sum", "ocr - geneval", "-0.707", "50 %"):
         assert expected in shown
     assert "by theorem" in shown
+    assert "nothing can be told" in shown
     assert "left out" not in shown
+
+
+def test_tables_of_all_that_was_measured(halved_run):
+    shown = run(halved_run)
+    for expected in ("applied is equal", "held-out half", "split halves", "conflict", "1 conflict"):
+        assert expected in shown
+    assert "source scenes" not in shown
+    details = " ".join(run(halved_run, "--details").split())  # titles are as wide as their tables
+    for expected in ("source scenes", "signal part of fresh images", "20 earlier batches left out"):
+        assert expected in details
 
 
 def test_a_long_run_shows_its_last_batches_and_says_so(tmp_path):
     write(tmp_path, *(line(step, [0.4, 0.4]) for step in range(1001, 1031)))
-    short, whole = run(tmp_path), run(tmp_path, "--all")
+    short, whole = run(tmp_path, "--details"), run(tmp_path, "--all")
     assert "10 earlier batches left out; --all shows them." in short
-    assert "1010" not in short
-    assert "1011" in short
-    assert "1001" in whole
+    assert "1010 " not in short
+    assert "1011 " in short
+    assert "1001 " in whole
     assert "left out" not in whole
 
 
-def test_an_unknown_balancer_gets_the_nearest_name(run_dir):
-    with pytest.raises(BadInputError, match=r"unknown balancer 'equall' \(did you mean 'equal'"):
-        run(run_dir, "--balancer", "equall")
+def test_a_page(halved_run, tmp_path):
+    run(halved_run, "--html")
+    page = (halved_run / "report.html").read_text(encoding="utf-8")
+    assert "Who fights whom" in page
+    other = tmp_path / "other.html"
+    assert json.loads(run(halved_run, "--html", other, "--json"))["batches"] == 40
+    assert other.read_text(encoding="utf-8") == page
+
+
+def test_a_recipe_that_is_not_understood_costs_only_its_row(halved_run):
+    (halved_run / "recipe.toml").write_text('[balance]\nmethod = "of-tomorrow"\n')
+    document = json.loads(run(halved_run, "--json"))
+    assert document["held_out"]["applied"]["batches"] == 0
+    assert document["held_out"]["marble"]["batches"] == 40
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--balancer", "equall"], r"unknown balancer 'equall' \(did you mean 'equal'"),
+        (["--balancer", "single:orc"], r"unknown reward 'orc' \(did you mean 'ocr'"),
+        (["page.html"], "only --html takes a second file"),
+        (["--out", "kept"], "--out is for a recipe"),
+        (["--batches", "3"], "--batches is for a recipe"),
+        (["--html", "absent/page.html"], "no such folder: absent"),
+    ],
+)
+def test_bad_options_get_one_line(run_dir, options, message):
+    with pytest.raises(BadInputError, match=message) as caught:
+        run(run_dir, *options)
+    assert "\n" not in str(caught.value)
 
 
 def test_what_is_no_run_directory_is_refused(tmp_path):
@@ -118,8 +234,8 @@ def test_neither_torch_nor_diffusers_is_imported(run_dir):
         "import sys; from pathlib import Path; "
         "from marblecli.cli.inspect_conflicts import inspect_conflicts; "
         "early = {'numpy', 'pydantic', 'rich'} & set(sys.modules); "
-        f"inspect_conflicts(Path({str(run_dir)!r}), as_json=True); "
-        "assert not {'torch', 'diffusers', 'cvxpy'} & set(sys.modules); "
+        f"inspect_conflicts(Path({str(run_dir)!r}), html=True, as_json=True); "
+        "assert not {'torch', 'diffusers', 'cvxpy', 'scipy'} & set(sys.modules); "
         "assert 'numpy' not in early, early"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)

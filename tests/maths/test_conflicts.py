@@ -1,35 +1,23 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marblecli.errors import BadInputError
 from marblecli.maths.conflicts import (
-    batch_cosines,
+    by_name,
+    cosines_with,
     direction_cosines,
-    judge,
+    direction_length,
     pairwise_cosines,
+    summarise,
     who_fights_whom,
 )
-from marblecli.types import ConflictRecord
 
-
-def record_of(gradients, names="ab", cosines=None, step=1):
-    gradients = np.asarray(gradients, dtype=float)
-    gram = gradients @ gradients.T
-    count = len(gradients)
-    return ConflictRecord(
-        step=step,
-        rewards=tuple(names),
-        valid=(4,) * count,
-        norms=tuple(np.linalg.norm(gradients, axis=1).tolist()),
-        gram=tuple(map(tuple, gram.tolist())),
-        simplex_weights=(1.0 / count,) * count,
-        coefficients=(1.0,) * count,
-        cosines={} if cosines is None else cosines,
-    )
+NAN = float("nan")
 
 
 @settings(max_examples=40, deadline=None)
@@ -41,6 +29,20 @@ def test_cosines_from_the_gram_are_those_of_the_vectors(count, seed):
     norms = np.linalg.norm(gradients, axis=1)
     expected = gradients @ direction / (norms * np.linalg.norm(direction))
     found = direction_cosines(gradients @ gradients.T, coefficients)
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(count=st.integers(1, 6), seed=st.integers(0, 2**32 - 1))
+def test_cosines_of_other_vectors_are_those_of_the_vectors(count, seed):
+    rng = np.random.default_rng(seed)
+    gradients, others = rng.normal(size=(2, count, 9))
+    coefficients = rng.normal(size=count)
+    direction = coefficients @ gradients
+    norms = np.linalg.norm(others, axis=1)
+    expected = others @ direction / (norms * np.linalg.norm(direction))
+    length = direction_length(gradients @ gradients.T, coefficients)
+    found = cosines_with(others @ gradients.T, norms, coefficients, length)
     assert found == pytest.approx(expected, abs=1e-9)
 
 
@@ -69,84 +71,113 @@ def test_pairwise_cosines_worked_by_hand():
     assert np.isnan(found[:, 2]).all()
 
 
-def test_judge_worked_by_hand_with_missing_cosines_skipped():
-    records = [
-        record_of(np.eye(2), cosines={"applied": (0.5, -0.25)}),
-        record_of(np.eye(2), cosines={"applied": (0.25, None)}),
-        record_of(np.eye(2), cosines={"applied": (None, None)}),
-    ]
-    summary = judge(records, "applied")
+def test_values_are_put_in_the_order_of_the_names(record_of):
+    record = record_of(np.eye(2), np.eye(2), names="ca")
+    found = by_name(record, ("a", "b", "c"), (0.5, None))
+    assert found == pytest.approx([NAN, NAN, 0.5], nan_ok=True)
+
+
+def test_a_summary_worked_by_hand_with_missing_cosines_skipped():
+    cosines = np.array([[[0.5, -0.25]], [[0.25, NAN]], [[NAN, NAN]]])
+    summary = summarise("ab", cosines)
     assert summary.batches == 2
-    assert summary.fought_share == 0.5
-    assert summary.worst_cosine_mean == 0.0
-    assert summary.per_reward["a"].fought_share == 0.0
-    assert summary.per_reward["a"].cosine_mean == 0.375
-    assert summary.per_reward["b"].fought_share == 1.0
-    assert summary.per_reward["b"].cosine_mean == -0.25
+    assert summary.fought_share.value == 0.5
+    assert summary.worst_cosine.value == 0.0
+    assert summary.worst_reward == "b"
+    first, second = summary.per_reward["a"], summary.per_reward["b"]
+    assert (first.cosine.value, first.cosine_worst, first.fought_share.value) == (0.375, 0.25, 0.0)
+    assert (second.cosine.value, second.fought_share.value) == (-0.25, 1.0)
 
 
-def test_rewards_are_matched_by_name_across_batches():
-    records = [
-        record_of(np.eye(2), "ab", {"applied": (0.5, 0.1)}),
-        record_of(np.eye(2), "bc", {"applied": (0.3, -0.1)}),
-    ]
-    summary = judge(records, "applied")
-    assert {name: reward.cosine_mean for name, reward in summary.per_reward.items()} == (
-        pytest.approx({"a": 0.5, "b": 0.2, "c": -0.1})
-    )
-
-
-@settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1))
-def test_marble_judged_on_the_batch_it_was_solved_for_fights_nobody(seed):
-    rng = np.random.default_rng(seed)
-    names = ("a", "b", "c", "d")
-    records = [
-        record_of(rng.normal(size=(4, 6)) * 30.0 ** rng.random((4, 1)), names) for _ in range(5)
-    ]
-    summary = judge(records, "marble")
-    assert summary.fought_share == 0.0
-    for other in ("equal", "weighted-sum"):
-        assert judge(records, other).worst_cosine_mean <= summary.worst_cosine_mean + 1e-9
-
-
-def test_the_weighted_sum_of_unequal_norms_fights_the_smaller():
-    """g = (1, 0) and (-3, 3): see above."""
-    record = record_of([[1.0, 0.0], [-3.0, 3.0]])
-    assert judge([record], "weighted-sum").per_reward["a"].fought_share == 1.0
-    assert judge([record], "equal").fought_share == 0.0
-
-
-def test_recorded_cosines_win_over_recomputed_ones():
-    record = record_of(np.eye(2), cosines={"weighted-sum": (0.1, 0.2)})
-    assert batch_cosines(record, "weighted-sum").tolist() == [0.1, 0.2]
-
-
-def test_a_batch_without_any_gradient_is_skipped():
-    summary = judge([record_of(np.zeros((2, 2))), record_of(np.eye(2))], "marble")
+def test_a_batch_judged_in_two_ways_counts_once():
+    """Fought in one of two ways is half fought; the least cosines are -.2 and .4."""
+    summary = summarise("ab", np.array([[[0.6, -0.2], [0.4, 0.8]]]))
     assert summary.batches == 1
-    assert summary.worst_cosine_mean == pytest.approx(np.sqrt(0.5))
+    assert summary.fought_share.value == 0.5
+    assert summary.worst_cosine.value == pytest.approx(0.1)
+    assert summary.per_reward["b"].cosine.value == pytest.approx(0.3)
+    assert summary.per_reward["b"].cosine_worst == -0.2
 
 
-def test_a_direction_that_no_record_holds_has_no_numbers():
-    summary = judge([record_of(np.eye(2))], "update")
+def test_the_least_of_noisy_cosines_is_low_and_the_least_mean_is_not():
+    """Five rewards at +0.1: noise makes some cosine of every batch negative, and none of them."""
+    cosines = 0.1 + 0.3 * np.random.default_rng(0).normal(size=(200, 1, 5))
+    summary = summarise("abcde", cosines)
+    assert summary.worst_cosine.high < -0.1
+    assert summary.per_reward[summary.worst_reward].cosine.low > 0.0
+
+
+def test_no_batch_no_numbers():
+    summary = summarise("ab", np.full((3, 1, 2), NAN))
     assert summary.batches == 0
-    assert np.isnan(summary.fought_share)
+    assert summary.worst_reward is None
+    assert np.isnan([summary.fought_share.value, summary.per_reward["a"].cosine_worst]).all()
 
 
-def test_an_unknown_balancer_is_refused_with_the_nearest_name():
-    with pytest.raises(BadInputError, match=r"'equall' \(did you mean 'equal'\?\); there are: "):
-        judge([record_of(np.eye(2))], "equall")
+def test_intervals_come_with_enough_batches():
+    cosines = np.tile([[0.5, -0.5]], (8, 1, 1)) + np.linspace(-0.1, 0.1, 8)[:, None, None]
+    per_reward = summarise("ab", cosines).per_reward
+    assert per_reward["a"].cosine.sign == 1
+    assert per_reward["b"].cosine.sign == -1
 
 
-def test_who_fights_whom_worked_by_hand_worst_first():
+def test_pairs_worked_by_hand_worst_first(record_of):
+    zero = np.zeros((3, 2))
     records = [
-        record_of([[1.0, 0.0], [-1.0, 0.0], [0.0, 2.0]], "abc"),
-        record_of([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0]], "abc"),
+        record_of([[1, 0], [-1, 0], [0, 2]], zero, names="abc"),
+        record_of([[1, 0], [1, 1], [0, 0]], zero, names="abc"),
     ]
     pairs = {(pair.first, pair.second): pair for pair in who_fights_whom(records)}
     against = pairs["a", "b"]
-    assert (against.batches, against.fought_share) == (2, 0.5)
-    assert against.cosine_mean == pytest.approx((np.sqrt(0.5) - 1.0) / 2.0)
-    assert (pairs["a", "c"].batches, pairs["a", "c"].cosine_mean) == (1, 0.0)
+    assert (against.batches, against.fought_share.value) == (2, 0.5)
+    assert against.cosine.value == pytest.approx((np.sqrt(0.5) - 1.0) / 2.0)
+    assert (pairs["a", "c"].batches, pairs["a", "c"].cosine.value) == (1, 0.0)
     assert next(iter(pairs)) == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("cosine", "strength", "verdict"),
+    [
+        (-0.9, 0.4, "conflict"),
+        (0.9, 0.4, "agreement"),
+        (0.9, 0.0, "can't be told from noise"),
+        (0.0, 0.4, "can't be told from noise"),
+    ],
+)
+def test_verdicts(noisy_records, cosine, strength, verdict):
+    (pair,) = who_fights_whom(noisy_records(cosine, strength, batches=30))
+    assert pair.verdict == verdict
+
+
+def test_records_without_halves_have_no_verdict(noisy_records):
+    records = [dataclasses.replace(each, parts={}) for each in noisy_records(-0.9, 0.4, 30)]
+    (pair,) = who_fights_whom(records)
+    assert pair.verdict == "not measured"
+    assert pair.cosine.value < 0.0
+    assert np.isnan(pair.corrected.value)
+
+
+def test_told_conflicts_come_before_what_single_batches_show(noisy_records):
+    """A pair that shared noise puts at odds in every batch, after one that truly is."""
+    true = noisy_records(-0.9, 0.4, batches=30)
+    noise = noisy_records(0.0, 0.0, batches=30, shared=-0.8)
+    records = [
+        dataclasses.replace(
+            one,
+            rewards=("n", "m", "s", "t"),
+            norms=(*other.norms, *one.norms),
+            gram=_diagonal(other.gram, one.gram),
+            parts={key: _diagonal(other.parts[key], one.parts[key]) for key in one.parts},
+        )
+        for one, other in zip(true, noise, strict=True)
+    ]
+    pairs = who_fights_whom(records)
+    assert (pairs[0].first, pairs[0].second) == ("s", "t")
+    noisy = next(pair for pair in pairs if (pair.first, pair.second) == ("n", "m"))
+    assert noisy.cosine.value < pairs[0].cosine.value
+
+
+def _diagonal(one, other):
+    block = np.zeros((4, 4))
+    block[:2, :2], block[2:, 2:] = one, other
+    return tuple(map(tuple, block.tolist()))

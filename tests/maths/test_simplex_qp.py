@@ -154,6 +154,10 @@ def test_floors_and_priorities_worked_by_hand():
     assert solution.kkt_residual <= EXACT
 
 
+def test_weights_that_are_no_numbers_are_certified_as_wrong():
+    assert certify(np.eye(2), np.array([np.nan, 1.0])).kkt_residual == np.inf
+
+
 def test_wrong_priorities_are_certified_as_wrong():
     even, priorities = np.array([0.5, 0.5]), np.array([1.0, 2.0])
     wrong = certify(np.eye(2), even, priorities=priorities)

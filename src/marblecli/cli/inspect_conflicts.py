@@ -1,4 +1,4 @@
-"""``marble inspect-conflicts RUN_DIR``"""
+"""``marble inspect-conflicts RUN_DIR``, and ``marble inspect-conflicts RECIPE``"""
 
 from __future__ import annotations
 
@@ -7,23 +7,74 @@ from typing import Annotated
 
 import typer
 
+from marblecli.errors import BadInputError
 
-def inspect_conflicts(
-    run_dir: Annotated[Path, typer.Argument(help="A run directory.")],
+
+def inspect_conflicts(  # noqa: PLR0913
+    target: Annotated[
+        Path,
+        typer.Argument(help="A run directory; or a recipe, to probe its model before training."),
+    ],
+    html_file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="With --html: the page to write.")
+    ] = None,
+    *,
+    html: Annotated[
+        bool, typer.Option("--html", help="Write a page: FILE, or report.html in the run.")
+    ] = False,
     balancer: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Judge this balancer on the same batches too: marble, weighted-sum or equal; "
-            "repeatable.",
+            help="Judge this balancer on the same batches: any method of a recipe's balance, "
+            "single:REWARD, or one with settings, as in marble,memory=0.9; repeatable.",
         ),
     ] = None,
+    details: Annotated[
+        bool,
+        typer.Option(
+            "--details",
+            help="Show every reward with every direction, prompt source and noise level.",
+        ),
+    ] = False,
     show_all: Annotated[bool, typer.Option("--all", help="Show every measured batch.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document and nothing else.")
     ] = False,
+    no_train: Annotated[
+        bool, typer.Option("--no-train", help="Of a recipe: only probe, which is all this does.")
+    ] = False,
+    batches: Annotated[
+        int | None, typer.Option(min=1, help="Of a recipe: batches to measure (default 8).")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Of a recipe: set any field; repeatable."),
+    ] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option("--out", help="Of a recipe: keep what was measured as a run directory."),
+    ] = None,
 ) -> None:
-    """Which rewards the training direction fought, how often and how badly."""
-    from marblecli.cli.inspecting import inspect_run
+    """Which rewards the training direction fights, how often, how badly, and how surely."""
+    from marblecli.cli.inspecting import InspectOptions, inspect_run
 
-    inspect_run(run_dir, tuple(balancer or ()), show_all=show_all, as_json=as_json)
+    if html_file is not None and not html:
+        raise BadInputError(f"unexpected {html_file}: only --html takes a second file")
+    options = InspectOptions(tuple(balancer or ()), details, show_all, as_json, html_file)
+    if target.is_file() or target.suffix == ".toml":
+        from marblecli.cli.probing import DEFAULT_BATCHES, ProbeOptions, probe_recipe
+
+        request = ProbeOptions(batches or DEFAULT_BATCHES, tuple(overrides or ()), keep)
+        probe_recipe(target, request, options, default_html=html)
+        return
+    of_recipes = {
+        "--no-train": no_train,
+        "--batches": batches,
+        "--set": overrides,
+        "--out": keep,
+    }
+    for option, value in of_recipes.items():
+        if value:
+            raise BadInputError(f"{option} is for a recipe, and {target} is none")
+    inspect_run(target, options, default_html=html)

@@ -1,133 +1,164 @@
-"""What ``marble inspect-conflicts`` does."""
+"""What ``marble inspect-conflicts`` does with a run directory, and with any measured batches."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import typer
-from rich.markup import escape
 
-from marblecli.cli.render import cosine, or_none, out, share, table
-from marblecli.maths.conflicts import (
-    RECORDED_DIRECTIONS,
-    DirectionSummary,
-    PairSummary,
-    batch_cosines,
-    judge,
-    reward_names,
-    who_fights_whom,
-)
+from marblecli.cli.balancers import parse_balancer
+from marblecli.cli.conflict_json import conflict_document
+from marblecli.cli.conflict_report import conflict_report
+from marblecli.cli.conflict_tables import show_batches, show_details, show_overview
+from marblecli.cli.render import log, out
+from marblecli.errors import BadInputError
+from marblecli.maths.balance import check_available
+from marblecli.maths.findings import Findings, find
+from marblecli.maths.noise import MIN_BATCHES
+from marblecli.maths.replay import Direction
 from marblecli.runs.records import read_conflicts
-from marblecli.types import ConflictRecord, Json
+from marblecli.runs.report import FILE_NAME, write_report
+from marblecli.runs.run_balance import RunBalance, read_run_balance
+from marblecli.settings import BalanceSettings
+from marblecli.types import ConflictRecord
 
-SHOWN_BATCHES = 20
-"""Batches of the table without ``--all``: the last ones."""
-
-_CAUTION = (
-    "Caution: on the batch that its QP was solved for, marble fights no reward by theorem, so zero "
-    "conflict there is no evidence; look at the update that really happened, and at fresh batches."
-)
+_RECORDED = ("applied", "update", "weighted-sum")
+"""Directions whose cosines the records hold."""
+_BASELINES = ("equal", "marble")
+"""Balancers that are judged where the user names none."""
 
 
-def inspect_run(run_dir: Path, balancers: Sequence[str], *, show_all: bool, as_json: bool) -> None:
-    """Read, judge, print. Raises BadInputError for an unusable run directory or balancer."""
+@dataclass(frozen=True)
+class InspectOptions:
+    """What the user asked for."""
+
+    balancers: tuple[str, ...] = ()
+    details: bool = False
+    show_all: bool = False
+    as_json: bool = False
+    html: Path | None = None
+
+
+def inspect_run(run_dir: Path, options: InspectOptions, *, default_html: bool = False) -> None:
+    """Read, judge, print. Raises BadInputError for an unusable run directory or balancer.
+
+    ``default_html``: write the page to the run directory where the options name no file.
+    """
     records = read_conflicts(run_dir)
-    directions = {
-        name: judge(records, name) for name in dict.fromkeys((*RECORDED_DIRECTIONS, *balancers))
+    html = options.html or (run_dir / FILE_NAME if default_html else None)
+    directions = make_directions(_balance_of(run_dir), options.balancers)
+    present(records, directions, options, str(run_dir), html)
+
+
+def make_directions(run: RunBalance | None, balancers: Sequence[str]) -> list[Direction]:
+    """Those that are recorded, then ``balancers`` or, where none is named, the usual ones.
+
+    Raises BadInputError for an unknown balancer.
+    """
+    weights = {} if run is None else run.loss_weights
+    settings = {
+        "applied": None if run is None else run.settings,
+        "update": None,
+        "weighted-sum": BalanceSettings(method="weighted-sum"),
     }
-    pairs = who_fights_whom(records)
-    if as_json:
-        typer.echo(json.dumps(_document(records, directions, pairs), indent=2, allow_nan=False))
-        return
-    _show_batches(records if show_all else records[-SHOWN_BATCHES:], len(records))
-    _show_directions(directions)
-    _show_pairs(pairs)
-    out.print(_CAUTION)
+    names = balancers or [
+        name
+        for name in _BASELINES
+        if run is None or run.settings != BalanceSettings.model_validate({"method": name})
+    ]
+    for name in names:
+        if name not in settings:
+            settings[name] = parse_balancer(name, _RECORDED)
+    return [Direction(name, balance, weights) for name, balance in settings.items()]
 
 
-def _document(
+def present(
     records: Sequence[ConflictRecord],
-    directions: Mapping[str, DirectionSummary],
-    pairs: Sequence[PairSummary],
-) -> Json:
-    return _jsonable(
-        {
-            "batches": len(records),
-            "rewards": list(reward_names(records)),
-            "directions": {name: asdict(summary) for name, summary in directions.items()},
-            "pairs": [asdict(pair) for pair in pairs],
-        }
+    directions: Sequence[Direction],
+    options: InspectOptions,
+    title: str,
+    html: Path | None,
+) -> None:
+    """Judge the batches, print what was found, and write it to ``html`` if that is a file."""
+    findings = find(records, directions)
+    heading = _heading(records, directions, title)
+    if html is not None:
+        summary = (heading, *_conclusions(records, findings))
+        write_report(html, conflict_report(title, summary, records, findings))
+        log.print(f"report: {html}", markup=False, soft_wrap=True)
+    if options.as_json:
+        document = conflict_document(records, findings)
+        typer.echo(json.dumps(document, indent=2, allow_nan=False))
+        return
+    out.print(heading, markup=False, soft_wrap=True)
+    show_overview(findings)
+    if options.details:
+        show_details(findings, ["applied", *options.balancers])
+    if options.details or options.show_all:
+        show_batches(records, show_all=options.show_all)
+    for line in _conclusions(records, findings):
+        out.print(line, markup=False)
+    if not options.details:
+        out.print("--details: every reward with every direction, prompt source and noise level.")
+
+
+def _balance_of(run_dir: Path) -> RunBalance | None:
+    try:
+        run = read_run_balance(run_dir)
+        if run is not None:
+            check_available(run.settings)
+    except BadInputError as error:
+        log.print(f"applied isn't judged on held-out halves: {error}", markup=False)
+        return None
+    return run
+
+
+def _heading(records: Sequence[ConflictRecord], directions: Sequence[Direction], title: str) -> str:
+    halves = sum(bool(record.parts) for record in records)
+    fresh = sum(record.fresh is not None for record in records)
+    steps = sorted(record.step for record in records)
+    applied = next(each.balance for each in directions if each.name == "applied")
+    method = "" if applied is None else f"; applied is {applied.method}"
+    return (
+        f"{title}: {len(records)} measured batches (steps {steps[0]} to {steps[-1]}), "
+        f"{halves} in halves, {fresh} with fresh images{method}"
     )
 
 
-def _jsonable(value: Json) -> Json:
-    if isinstance(value, float):
-        return or_none(value)
-    if isinstance(value, dict):
-        return {key: _jsonable(item) for key, item in value.items()}
-    return [_jsonable(item) for item in value] if isinstance(value, list) else value
-
-
-def _show_batches(shown: Sequence[ConflictRecord], total: int) -> None:
-    names = reward_names(shown)
-    columns = (*names, "worst", "worst of weighted-sum", "fought")
-    batches = table("Cosines of each reward's gradient with the applied direction", "step", columns)
-    for record in shown:
-        applied = dict(zip(record.rewards, batch_cosines(record, "applied"), strict=True))
-        fought = [escape(name) for name, value in applied.items() if value < 0.0]
-        batches.add_row(
-            str(record.step),
-            *(cosine(applied.get(name)) for name in names),
-            cosine(_worst(record, "applied")),
-            cosine(_worst(record, "weighted-sum")),
-            ", ".join(fought) or "-",
+def _conclusions(records: Sequence[ConflictRecord], findings: Findings) -> list[str]:
+    """What to make of the tables, in sentences."""
+    lines = []
+    if len(records) < MIN_BATCHES:
+        lines.append(f"Fewer than {MIN_BATCHES} batches: no intervals, and nothing can be told.")
+    verdicts = Counter(pair.verdict for pair in findings.pairs)
+    if verdicts:
+        counts = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
+        lines.append(f"Pairs of rewards: {counts}.")
+    halves = any(record.parts for record in records)
+    if halves:
+        unsure = [n for n, facts in findings.rewards.items() if facts.reliability.sign < 1]
+        if unsure:
+            lines.append(
+                "Different prompts agree no more than noise would on the gradient of "
+                f"{', '.join(unsure)} (split halves). More batches tell more; more prompts a step "
+                "and larger groups make each tell more."
+            )
+    caution = (
+        "Caution: on its own batch marble fights no reward by theorem, so zero conflict there is "
+        "no evidence. "
+    )
+    if halves:
+        caution += (
+            "Held-out halves are: solved on one half of a batch's prompts, judged by the signal "
+            "of the other."
         )
-    out.print(batches)
-    if len(shown) < total:
-        out.print(f"{total - len(shown)} earlier batches left out; --all shows them.")
-
-
-def _worst(record: ConflictRecord, direction: str) -> float | None:
-    cosines = batch_cosines(record, direction)
-    there = cosines[~np.isnan(cosines)]
-    return float(there.min()) if len(there) else None
-
-
-def _show_directions(directions: Mapping[str, DirectionSummary]) -> None:
-    columns = ("batches", "share that fights a reward", "mean worst cosine")
-    summaries = table("Over all measured batches", "direction", columns)
-    for name, summary in directions.items():
-        summaries.add_row(
-            escape(name),
-            str(summary.batches),
-            share(summary.fought_share),
-            cosine(summary.worst_cosine_mean),
+    else:
+        caution += (
+            "These records hold nothing else: train with training.gradients = contracted for "
+            "held-out halves, with measure.fresh_every above 0 for fresh images."
         )
-    out.print(summaries)
-    rewards = list(dict.fromkeys(key for each in directions.values() for key in each.per_reward))
-    details = table("Mean cosine (share of batches fought)", "direction", rewards)
-    for name, summary in directions.items():
-        cells = (
-            f"{cosine(reward.cosine_mean)} ({share(reward.fought_share)})"
-            for reward in summary.per_reward.values()
-        )
-        details.add_row(escape(name), *cells)
-    out.print(details)
-
-
-def _show_pairs(pairs: Sequence[PairSummary]) -> None:
-    columns = ("batches", "mean cosine", "share at odds")
-    fights = table("Who fights whom: cosines between the rewards' gradients", "pair", columns)
-    for pair in pairs:
-        fights.add_row(
-            escape(f"{pair.first} - {pair.second}"),
-            str(pair.batches),
-            cosine(pair.cosine_mean),
-            share(pair.fought_share),
-        )
-    if pairs:
-        out.print(fights)
+    return [*lines, caution, "? = its 95 % interval over batches includes 0."]

@@ -2,95 +2,145 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import typer
-from rich.markup import escape
 
-from marblecli.cli.render import cosine, number, or_none, out, table
+from marblecli.cli.balancers import parse_balancer
+from marblecli.cli.solved import Failed, Method, Solved, show_batches, show_single
 from marblecli.errors import BadInputError, MarbleError, did_you_mean, one_of
-from marblecli.maths.balance import balance
 from marblecli.maths.conflicts import direction_cosines
-from marblecli.maths.simplex_qp import MinNormSolution, certify, check_floors, check_gram
-from marblecli.runs.gradient_files import read_gradient_stats
+from marblecli.maths.replay import replay
+from marblecli.maths.simplex_qp import certify, check_floors, check_gram, check_priorities
+from marblecli.runs.gram_batches import GramBatch, is_many, read_gram_batches
+from marblecli.settings import BalanceSettings
 from marblecli.types import Balance, GradientStats
 
 if TYPE_CHECKING:
+    from marblecli.maths.simplex_qp import MinNormSolution
     from marblecli.types import FloatArray
 
 
 @dataclass(frozen=True)
 class SolveOptions:
-    """What the user asked for."""
+    """What the user asked for; every ``NAME=VALUE`` may be one number for all."""
 
-    method: str
-    solver: str
-    floors: tuple[str, ...]
-    """``NAME=VALUE`` items, or one number."""
-    weights: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Solved:
-    """A solution and what is said about it."""
-
-    stats: GradientStats
-    balance: Balance
-    cosines: FloatArray
-    """[K], of each gradient with the combined one; NaN where there's none."""
-    certificate: MinNormSolution | None
-    """None for methods that solve no QP."""
+    method: str = "marble"
+    solver: str | None = None
+    """None for what the method says."""
+    floors: tuple[str, ...] = ()
+    priorities: tuple[str, ...] = ()
+    weights: tuple[str, ...] = ()
+    what_ifs: tuple[str, ...] = ()
+    """Other methods to compare with."""
 
 
-def solve_file(file: Path, options: SolveOptions, *, as_json: bool) -> None:
+def solve_file(path: Path, options: SolveOptions, *, as_json: bool) -> None:
     """Read, solve, print. Raises BadInputError for anything unusable in file or options."""
-    solved = _solve(file, options)
-    if as_json:
-        typer.echo(json.dumps(_document(solved, options.method), indent=2, allow_nan=False))
+    batches = [_checked(batch, path) for batch in read_gram_batches(path)]
+    names = tuple(dict.fromkeys(name for batch in batches for name in batch.stats.names))
+    weights = dict(zip(names, parse_numbers("--weight", options.weights, names, 1.0), strict=True))
+    main = Method(options.method, _solve_all(batches, _settings(options, names), weights))
+    what_ifs = [
+        Method(text, _solve_all(batches, _parse(text), weights))
+        for text in dict.fromkeys(options.what_ifs)
+    ]
+    if is_many(path):
+        show_batches([batch.name for batch in batches], names, main, what_ifs, as_json=as_json)
     else:
-        _show(solved, options.method)
+        show_single(
+            _single(main, path), [_single(each, path) for each in what_ifs], as_json=as_json
+        )
 
 
-def _solve(file: Path, options: SolveOptions) -> Solved:
-    stats = read_gradient_stats(file)
-    names = stats.names
+def _single(method: Method, path: Path) -> tuple[str, Solved]:
+    """The method's name and its only solution."""
+    (solved,) = method.batches
+    if isinstance(solved, Failed):
+        raise BadInputError(f"{path}: {method.name}: {solved.reason}")
+    return method.name, solved
+
+
+def _checked(batch: GramBatch, path: Path) -> GramBatch:
+    stats = batch.stats
+    place = f"{path / batch.name}" if path.is_dir() else f"{path}"
     try:
-        stats = GradientStats(names, check_gram(stats.gram), stats.usable)
+        gram = check_gram(stats.gram)
     except BadInputError as error:
-        raise BadInputError(f"{file}: {error}") from error
-    if not stats.usable.any():
-        raise BadInputError(f"{file}: every gradient is zero: {', '.join(names)}")
-    floors = None
+        raise BadInputError(f"{place}: {error}") from error
+    if not (stats.usable.any() or is_many(path)):
+        raise BadInputError(f"{place}: every gradient is zero: {', '.join(stats.names)}")
+    return GramBatch(batch.name, batch.step, GradientStats(stats.names, gram, stats.usable))
+
+
+def _settings(options: SolveOptions, names: Sequence[str]) -> BalanceSettings:
+    """Those of the main method, with what the other options add."""
+    settings = _parse(options.method)
+    changed: dict[str, object] = {}
+    if options.solver is not None:
+        changed["solver"] = options.solver
     if options.floors:
-        floors = check_floors(parse_numbers("--floor", options.floors, names, 0.0), len(names))
-    weights = parse_numbers("--weight", options.weights, names, 1.0)
-    try:
-        chosen = balance(stats, options.method, weights, options.solver, floors)
-    except BadInputError:
-        raise
-    except MarbleError as error:
-        raise BadInputError(f"{file}: {error}") from error
-    return Solved(
-        stats=stats,
-        balance=chosen,
-        cosines=direction_cosines(stats.gram, chosen.coefficients),
-        certificate=_certificate(stats, chosen, floors) if options.method == "marble" else None,
+        floors = parse_numbers("--floor", options.floors, names, 0.0)
+        changed["floors"] = _by_name(names, check_floors(floors, len(names)))
+    if options.priorities:
+        priorities = parse_numbers("--priority", options.priorities, names, 1.0)
+        check_priorities(priorities, len(names))
+        changed["priorities"] = _by_name(names, priorities)
+    for key in ("floors", "priorities"):
+        if key in changed and settings.method != "marble":
+            raise BadInputError(f"only the method marble takes {key}, not {settings.method}")
+    return settings.model_copy(update=changed)
+
+
+def _parse(text: str) -> BalanceSettings:
+    settings = parse_balancer(text)
+    if settings.gram != "whole":
+        raise BadInputError(
+            f"{text}: a Gram doesn't tell the signal from the rest; on a run's measured batches "
+            "`marble inspect-conflicts RUN_DIR --balancer` does"
+        )
+    return settings
+
+
+def _by_name(names: Sequence[str], values: FloatArray) -> dict[str, float]:
+    return dict(zip(names, values.tolist(), strict=True))
+
+
+def _solve_all(
+    batches: Sequence[GramBatch], settings: BalanceSettings, weights: dict[str, float]
+) -> tuple[Solved | Failed, ...]:
+    chosen = replay(settings, weights, ((batch.step, batch.stats) for batch in batches))
+    return tuple(
+        Failed(str(found))
+        if isinstance(found, MarbleError)
+        else Solved(
+            stats=batch.stats,
+            balance=found,
+            cosines=direction_cosines(batch.stats.gram, found.coefficients),
+            certificate=_certificate(batch.stats, found, settings),
+        )
+        for batch, found in zip(batches, chosen, strict=True)
     )
 
 
 def _certificate(
-    stats: GradientStats, chosen: Balance, floors: FloatArray | None
-) -> MinNormSolution:
+    stats: GradientStats, chosen: Balance, settings: BalanceSettings
+) -> MinNormSolution | None:
+    """Of a method that solves a QP on this Gram alone."""
+    changed = settings.memory or settings.shrinkage or settings.phases
+    if settings.method != "marble" or changed:
+        return None
     usable = stats.usable
+    names = [name for name, there in zip(stats.names, usable, strict=True) if there]
     norms = stats.norms[usable]
-    unit_gram = stats.gram[np.ix_(usable, usable)] / np.outer(norms, norms)
     return certify(
-        unit_gram, chosen.simplex_weights[usable], None if floors is None else floors[usable]
+        stats.gram[np.ix_(usable, usable)] / np.outer(norms, norms),
+        chosen.simplex_weights[usable],
+        np.array([settings.floors.get(name, 0.0) for name in names]),
+        np.array([settings.priorities.get(name, 1.0) for name in names]),
     )
 
 
@@ -127,61 +177,3 @@ def _number(option: str, item: str, text: str) -> float:
             f"{option} {item}: expected NAME=VALUE or one number, finite and at least 0"
         )
     return value
-
-
-def _document(solved: Solved, method: str) -> dict[str, object]:
-    chosen, certificate = solved.balance, solved.certificate
-    usable = solved.stats.usable
-    return {
-        "names": list(solved.stats.names),
-        "method": method,
-        "simplex_weights": chosen.simplex_weights.tolist(),
-        "coefficients": chosen.coefficients.tolist(),
-        "cosines": [or_none(value) for value in solved.cosines.tolist()],
-        "worst_cosine": or_none(_worst(solved)),
-        "kkt_residual": chosen.kkt_residual,
-        "duality_gap": None if certificate is None else certificate.duality_gap,
-        "squared_norm": None if certificate is None else certificate.squared_norm,
-        "norms": solved.stats.norms.tolist(),
-        "masked": [
-            name for name, there in zip(solved.stats.names, usable, strict=True) if not there
-        ],
-    }
-
-
-def _worst(solved: Solved) -> float:
-    there = solved.cosines[~np.isnan(solved.cosines)]
-    return float(there.min()) if len(there) else float("nan")
-
-
-def _show(solved: Solved, method: str) -> None:
-    stats, chosen = solved.stats, solved.balance
-    shown = table(
-        f"{method}: d = sum of coefficient x gradient",
-        "reward",
-        ("gradient norm", "simplex weight", "coefficient", "cosine with d"),
-    )
-    rows = zip(
-        stats.names,
-        stats.norms,
-        chosen.simplex_weights,
-        chosen.coefficients,
-        solved.cosines,
-        strict=True,
-    )
-    for name, norm, simplex_weight, coefficient, angle in rows:
-        shown.add_row(
-            escape(name), number(norm), number(simplex_weight), number(coefficient), cosine(angle)
-        )
-    out.print(shown)
-    masked = [name for name, there in zip(stats.names, stats.usable, strict=True) if not there]
-    if masked:
-        out.print(f"left out, because the gradient is zero: {', '.join(masked)}", markup=False)
-    out.print(f"worst cosine: {cosine(_worst(solved))}")
-    if np.isnan(solved.cosines).all():
-        out.print("The combined gradient is zero: no direction helps every reward.")
-    if solved.certificate is not None:
-        out.print(
-            f"certificate: KKT residual {solved.certificate.kkt_residual:.1e}, "
-            f"duality gap {solved.certificate.duality_gap:.1e} (0 is optimal)"
-        )

@@ -116,7 +116,7 @@ def pairwise_cosines(gram: FloatArray) -> FloatArray:
     return cosines
 
 
-def batch_cosines(
+def by_name(
     record: ConflictRecord, names: Sequence[str], found: Sequence[float | None] | FloatArray
 ) -> FloatArray:
     """[K], the cosines ``found`` of the record's rewards, in the order of ``names``; else NaN."""
@@ -158,7 +158,7 @@ def summarise(names: Sequence[str], cosines: FloatArray) -> DirectionSummary:
 def who_fights_whom(records: Sequence[ConflictRecord]) -> tuple[PairSummary, ...]:
     """Every unordered pair of rewards, the surest conflict first."""
     names = reward_names(records)
-    naive = np.stack([_named_pairs(record, names) for record in records])
+    naive = np.stack([named_pairs(record, names) for record in records])
     shared = shared_signal(np.stack([half_cosines(record, names) for record in records]))
     measured = any(record.parts for record in records)
     pairs = []
@@ -202,7 +202,7 @@ def _by_conflict(pair: PairSummary) -> tuple[float, float]:
     return (corrected, float(np.nan_to_num(pair.cosine.value, nan=2.0)))
 
 
-def _named_pairs(record: ConflictRecord, names: Sequence[str]) -> FloatArray:
+def named_pairs(record: ConflictRecord, names: Sequence[str]) -> FloatArray:
     """[K, K], the pairwise cosines of one batch in the order of ``names``; NaN where absent."""
     pairs = np.full((len(names), len(names)), np.nan)
     columns = [names.index(name) for name in record.rewards]
@@ -215,6 +215,6 @@ def _over(values: FloatArray, axis: int) -> FloatArray:
     there = ~np.isnan(values)
     total = np.where(there, values, 0.0).sum(axis=axis)
     counts = there.sum(axis=axis)
-    return np.divide(total, counts, out=np.full(total.shape, np.nan), where=counts > 0)
-
-
+    means = np.full(total.shape, np.nan)
+    np.divide(total, counts, out=means, where=counts > 0)
+    return means

@@ -1,8 +1,9 @@
 """What measured batches can tell in spite of their noise: intervals, and cosines without it.
 
-A batch's gradient is what all batches share plus noise, which pulls every cosine between gradients
-to zero. The signals a and b of a batch's two halves are made of different prompts, so their noises
-are independent, and the mean over batches of cos(a_k, b_l) isn't biased by them.
+A batch's gradient is what all batches share plus noise. Noise pulls a cosine between two rewards'
+gradients to zero and, since both score the same images, also to how these images happen to agree.
+The signals a and b of a batch's two halves are made of different prompts: their noises are
+independent, and don't bias the mean over batches of cos(a_k, b_l).
 
 Sources: Spearman 1904 (the correction for attenuation); Efron 1979 (the bootstrap); Hesterberg
 2015, The American Statistician 69 (percentiles widened for few observations).
@@ -10,6 +11,7 @@ Sources: Spearman 1904 (the correction for attenuation); Efron 1979 (the bootstr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -155,8 +157,8 @@ def _interval(draws: FloatArray, batches: int) -> tuple[float, float]:
 
 def _tail(batches: int) -> float:
     """The percentile that gives, for a normal mean, the interval of Student's t."""
-    widened = np.sqrt(batches / (batches - 1)) * _student_quantile((1.0 + LEVEL) / 2.0, batches - 1)
-    return NormalDist().cdf(-float(widened))
+    quantile = _student_quantile((1.0 + LEVEL) / 2.0, batches - 1)
+    return NormalDist().cdf(-quantile * math.sqrt(batches / (batches - 1)))
 
 
 def _student_quantile(probability: float, freedom: int) -> float:
@@ -165,10 +167,10 @@ def _student_quantile(probability: float, freedom: int) -> float:
     SciPy has it too, but takes longer to import than a command to run.
     """
     z = NormalDist().inv_cdf(probability)
-    terms = (
-        z,
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+    quantile: float = (
+        z
+        + (z**3 + z) / (4 * freedom)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * freedom**3)
     )
-    return sum(term / freedom**power for power, term in enumerate(terms))
+    return quantile

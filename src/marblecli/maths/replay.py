@@ -16,7 +16,7 @@ from marblecli.errors import BadInputError, MarbleError
 from marblecli.maths.balance import BalanceState, next_balance
 from marblecli.maths.conflicts import (
     DirectionSummary,
-    batch_cosines,
+    by_name,
     cosines_with,
     direction_length,
     reward_names,
@@ -27,6 +27,9 @@ from marblecli.types import GradientStats
 if TYPE_CHECKING:
     from marblecli.settings import BalanceSettings
     from marblecli.types import Balance, ConflictRecord, Cosines, FloatArray, Matrix, SliceRecord
+
+
+SolvedOn = Literal["batch", "halves"]
 
 
 @dataclass(frozen=True)
@@ -61,23 +64,22 @@ class View:
     """None where the batch wasn't measured in this way."""
     recorded: Callable[[ConflictRecord], Cosines]
     """What the record itself says, by name of the direction."""
-    solved_on: Literal["batch", "halves"] = "batch"
+    solved_on: SolvedOn = "batch"
     """What the balance sees: the batch's gradients, or the signal of each half in turn."""
 
 
 def _whole(record: ConflictRecord) -> tuple[Trial, ...]:
-    gram = np.array(record.gram)
+    gram = _gram(record)
     return (Trial(gram, gram, np.sqrt(np.diag(gram))),)
 
 
 def _signal(record: ConflictRecord) -> tuple[Trial, ...]:
     if not record.parts:
         return ()
-    first, second, cross = (np.array(record.parts[key]) for key in ("first", "second", "cross"))
-    signal = first + second + cross + cross.T
+    signal = _signal_gram(record)
     products = signal + np.array(record.parts["signal_pull"])
     norms = np.sqrt(np.maximum(np.diag(signal), 0.0))
-    return (Trial(np.array(record.gram), products, norms),)
+    return (Trial(_gram(record), products, norms),)
 
 
 def _held_out(record: ConflictRecord) -> tuple[Trial, ...]:
@@ -91,21 +93,19 @@ def _held_out(record: ConflictRecord) -> tuple[Trial, ...]:
 
 
 def _fresh(record: ConflictRecord) -> tuple[Trial, ...]:
-    return _against(record, record.fresh and (record.fresh.products, record.fresh.norms))
+    fresh = record.fresh
+    return () if fresh is None else (_against(record, fresh.products, fresh.norms),)
 
 
 def _fresh_signal(record: ConflictRecord) -> tuple[Trial, ...]:
     fresh = record.fresh
-    return _against(record, fresh and (fresh.signal_products, fresh.signal_norms))
-
-
-def _against(
-    record: ConflictRecord, vectors: tuple[Matrix, Sequence[float]] | None
-) -> tuple[Trial, ...]:
-    if vectors is None:
+    if fresh is None:
         return ()
-    products, norms = vectors
-    return (Trial(np.array(record.gram), np.array(products), np.array(norms)),)
+    return (_against(record, fresh.signal_products, fresh.signal_norms),)
+
+
+def _against(record: ConflictRecord, products: Matrix, norms: Sequence[float]) -> Trial:
+    return Trial(_gram(record), np.array(products), np.array(norms))
 
 
 VIEWS: Mapping[str, View] = MappingProxyType(
@@ -129,13 +129,13 @@ def slice_view(name: str) -> View:
 
     def trials(record: ConflictRecord) -> tuple[Trial, ...]:
         found: SliceRecord | None = record.slices.get(name)
-        return _against(record, found and (found.products, found.norms))
+        return () if found is None else (_against(record, found.products, found.norms),)
 
     def recorded(record: ConflictRecord) -> Cosines:
-        coefficients = np.array(record.coefficients)
-        return {
-            "applied": tuple(_cosines(trial, coefficients).tolist()) for trial in trials(record)
-        }
+        found = trials(record)
+        if not found:
+            return {}
+        return {"applied": tuple(_cosines(found[0], np.array(record.coefficients)).tolist())}
 
     return View(trials, recorded)
 
@@ -149,24 +149,19 @@ def judge(
     unknown rewards or needs a library that isn't installed.
     """
     names = reward_names(records)
-    replays: dict[str, list[tuple[FloatArray | None, ...]]] = {}
+    to_replay = {
+        view.solved_on
+        for view in views.values()
+        if any(direction.name not in view.recorded(record) for record in records)
+    }
+    replays = {solved_on: _replay_all(records, direction, solved_on) for solved_on in to_replay}
     found = {}
     for key, view in views.items():
-        rows = []
-        for index, record in enumerate(records):
-            recorded = view.recorded(record)
-            if direction.name in recorded:
-                ways = [batch_cosines(record, names, recorded[direction.name])]
-            else:
-                if view.solved_on not in replays:
-                    replays[view.solved_on] = _replay_all(records, direction, view.solved_on)
-                chosen = replays[view.solved_on][index]
-                ways = [
-                    batch_cosines(record, names, _cosines(trial, coefficients))
-                    for trial, coefficients in zip(view.trials(record), chosen, strict=False)
-                    if coefficients is not None
-                ]
-            rows.append(ways)
+        chosen = replays.get(view.solved_on, [()] * len(records))
+        rows = [
+            [by_name(record, names, way) for way in _ways(record, direction, view, weights)]
+            for record, weights in zip(records, chosen, strict=True)
+        ]
         found[key] = summarise(names, _stacked(rows, len(names)))
     return found
 
@@ -197,35 +192,68 @@ def replay(
 
 
 def _replay_all(
-    records: Sequence[ConflictRecord], direction: Direction, solved_on: str
+    records: Sequence[ConflictRecord], direction: Direction, solved_on: SolvedOn
 ) -> list[tuple[FloatArray | None, ...]]:
     """For every record the coefficients [K] on its batch, or on each of its halves."""
     if direction.balance is None:
         return [()] * len(records)
-    ways = [
-        _coefficients(records, direction, key)
-        for key in (("gram",) if solved_on == "batch" else ("first", "second"))
-    ]
-    return list(zip(*ways, strict=True))
+    settings, weights = direction.balance, direction.loss_weights
+    ways: list[list[FloatArray | None]]
+    if solved_on == "batch":
+        signal = settings.gram == "signal"
+        ways = [[_signal_gram(record) if signal else _gram(record) for record in records]]
+    else:
+        ways = [[_part(record, half) for record in records] for half in ("first", "second")]
+    chosen = [_coefficients(records, grams, settings, weights) for grams in ways]
+    return list(zip(*chosen, strict=True))
 
 
 def _coefficients(
-    records: Sequence[ConflictRecord], direction: Direction, key: str
+    records: Sequence[ConflictRecord],
+    grams: Sequence[FloatArray | None],
+    settings: BalanceSettings,
+    loss_weights: Mapping[str, float],
 ) -> list[FloatArray | None]:
-    """[K] for every record, by the Gram of the whole batch or of one of its halves."""
-    assert direction.balance is not None
-    grams = [np.array(r.gram) if key == "gram" else _part(r, key) for r in records]
-    batches = [
+    """[K] for every record, solved on its Gram [K, K]; None where there is none."""
+    batches = (
         (record.step, GradientStats(record.rewards, gram, np.diag(gram) > 0.0))
         for record, gram in zip(records, grams, strict=True)
         if gram is not None
-    ]
-    chosen = replay(direction.balance, direction.loss_weights, batches)
+    )
+    chosen = replay(settings, loss_weights, batches)
     return [None if gram is None else _usable(next(chosen)) for gram in grams]
 
 
-def _part(record: ConflictRecord, key: str) -> FloatArray | None:
-    return np.array(record.parts[key]) if record.parts else None
+def _gram(record: ConflictRecord) -> FloatArray:
+    return np.array(record.gram)
+
+
+def _signal_gram(record: ConflictRecord) -> FloatArray:
+    if not record.parts:
+        return _gram(record)
+    first, second, cross = (np.array(record.parts[key]) for key in ("first", "second", "cross"))
+    signal: FloatArray = first + second + cross + cross.T
+    return signal
+
+
+def _part(record: ConflictRecord, half: str) -> FloatArray | None:
+    return np.array(record.parts[half]) if record.parts else None
+
+
+def _ways(
+    record: ConflictRecord,
+    direction: Direction,
+    view: View,
+    chosen: Sequence[FloatArray | None],
+) -> Iterator[FloatArray | Sequence[float | None]]:
+    """Cosines [K], for each way in which the view judges a batch; nothing where it can't."""
+    recorded = view.recorded(record)
+    if direction.name in recorded:
+        yield recorded[direction.name]
+    elif chosen:
+        for trial, coefficients in zip(view.trials(record), chosen, strict=False):
+            if coefficients is not None:
+                yield _cosines(trial, coefficients)
 
 
 def _usable(chosen: Balance | MarbleError) -> FloatArray | None:

@@ -154,11 +154,12 @@ def certify(
         attained = float(weights @ combined / length)
         squared_norm = attained * float(length) ** 2
     violations = np.abs(np.minimum(shares, products - attained))
+    residual = max(float(violations.max()), abs(float(weights.sum()) - 1.0))
     return MinNormSolution(
         weights=weights,
         squared_norm=squared_norm * scale,
         duality_gap=max(0.0, 2.0 * (attained - float(products.min()))),
-        kkt_residual=max(float(violations.max()), abs(float(weights.sum()) - 1.0)),
+        kkt_residual=residual if residual >= 0.0 else np.inf,  # NaN is nowhere near
     )
 
 
