@@ -20,7 +20,8 @@ def random_points(rng: np.random.Generator, count: int) -> FloatArray:
 
 def high_dimensional(rng: np.random.Generator, count: int) -> FloatArray:
     """Isotropic in many dimensions with a part in common, as the gradients of a network are."""
-    return rng.normal(size=(count, 40 * count)) + rng.normal(size=40 * count)
+    points: FloatArray = rng.normal(size=(count, 40 * count)) + rng.normal(size=40 * count)
+    return points
 
 
 def near_parallel(rng: np.random.Generator, count: int) -> FloatArray:

@@ -1,9 +1,14 @@
-"""What the balance costs: ``python benchmarks/step_cost.py [RECIPE] [--rounds N] [--json OUT]``.
+"""What the balance costs: ``python benchmarks/step_cost.py [--rounds N] [--json OUT]``.
 
-One rollout of the recipe's model; then, in turn and in one process, the update step of each
-variant, so that whatever else the machine does weighs on all alike. Reported are medians, and
-the speed of a whole step (rollout and update) relative to ``single, as published``: one reward,
+A Stable Diffusion 3 transformer of a chosen size with random weights, its LoRA policies, and a
+batch of random latents judged by random rewards. The update step of each variant is run in turn,
+in one process, so that whatever else the machine does weighs on all alike. Printed are medians,
+beside what counting passes predicts; speeds are relative to ``single, as published``: one reward,
 three forward passes and one backward a micro-batch.
+
+The time of a whole step adds the rollout: ``--sampler-steps`` forward passes an image against
+``--noise-levels`` trained rows, measured on the same batch. Rewards, decoding and text encoders
+are the same for every variant and left out.
 """
 
 from __future__ import annotations
@@ -12,123 +17,213 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers import SD3Transformer2DModel
 from rich.console import Console
 from rich.table import Table
 
 from marblecli.maths.balance import balance
 from marblecli.maths.gram import gradient_stats, gram_matrix
+from marblecli.settings import LoraSettings
+from marblecli.train.backbone import Conditioning
 from marblecli.train.batch import LossSettings, TrainingBatch
-from marblecli.train.collect import collect, loss_settings, training_batch
 from marblecli.train.gradients import (
     RewardGradients,
     amortised_backward,
     contracted_gradients,
     reward_gradients,
 )
-from marblecli.train.session import Session
-from opening import opened
+from marblecli.train.policy import LoraPolicies
 
-Update = Callable[[], None]
+_HEAD = 64
+_CHANNELS = 16
+BASELINE = "single, as published"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Of the model and of a batch."""
+
+    layers: int
+    width: int
+    rank: int
+    side: int
+    """Of the latents; (side / 2)² image tokens."""
+    text_tokens: int
+    images: int
+    noise_levels: int
+    micro_batch_size: int
+    bf16: bool
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way to make one update."""
+
+    update: Callable[[], None]
+    passes: Callable[[float, float], float]
+    """Predicted cost of a row, in forward passes, from the cost b of a backward pass (in the same
+    unit) and the share of micro-batches that carry the anchor."""
 
 
 @dataclass(frozen=True)
 class Bench:
-    """A model, a batch of it, and the constants of the loss."""
+    """A model, a batch for it, and the constants of the loss."""
 
-    session: Session
+    policies: LoraPolicies
+    optimizer: torch.optim.Optimizer
     batch: TrainingBatch
     settings: LossSettings
 
     def with_rewards(self, count: int) -> Bench:
         """The same images judged by ``count`` random rewards."""
-        rng = torch.Generator().manual_seed(count)
-        optimality = torch.rand(len(self.batch.latents), count, generator=rng)
-        shares = torch.full_like(optimality, 1 / len(optimality))
-        device = self.batch.latents.device
-        batch = replace(self.batch, optimality=optimality.to(device), shares=shares.to(device))
+        generator = torch.Generator().manual_seed(count)
+        images, device = len(self.batch.latents), self.batch.latents.device
+        optimality = torch.rand(images, count, generator=generator).to(device)
+        shares = torch.full_like(optimality, 1 / images)
+        batch = replace(self.batch, optimality=optimality, shares=shares, advantages=optimality)
         return replace(self, batch=batch)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One variant's figures."""
+
+    variant: str
+    seconds: float
+    predicted_speed: float
+    update_speed: float
+    step_speed: float
+    peak_memory: float | None
+    """Of the baseline's, on CUDA."""
 
 
 def main() -> None:
     """Parse, measure, print."""
     options = _parse()
-    overrides = [*options.set, f"training.micro_batch_size={options.micro_batch_size}"]
-    with opened(options.recipe, overrides) as session:
-        bench, rollout_seconds = _prepare(session)
-        seconds = _measure(_variants(bench, options.anchor_share), options.rounds)
-    baseline = rollout_seconds + seconds["single, as published"]
-    rows = [
-        {
-            "variant": name,
-            "update_seconds": value,
-            "update_speed": seconds["single, as published"] / value,
-            "step_speed": baseline / (rollout_seconds + value),
-        }
-        for name, value in seconds.items()
-    ]
-    _show(rows, rollout_seconds)
+    shape = Shape(
+        layers=options.layers,
+        width=options.width,
+        rank=options.rank,
+        side=options.side,
+        text_tokens=options.text_tokens,
+        images=options.images,
+        noise_levels=options.noise_levels,
+        micro_batch_size=options.micro_batch_size,
+        bf16=options.bf16,
+    )
+    bench = make_bench(shape, torch.device(options.device))
+    variants = make_variants(bench, options.anchor_share)
+    seconds, memory = _measure(variants, options.rounds)
+    forward, backward = _pass_seconds(bench)
+    rollout = forward * options.sampler_steps / options.noise_levels
+    rows = _rows(variants, seconds, memory, backward / forward, options.anchor_share, rollout)
+    _show(rows, forward, backward)
     if options.json is not None:
-        document = {"rollout_seconds": rollout_seconds, "rounds": options.rounds, "rows": rows}
+        document = {
+            "shape": asdict(shape),
+            "anchor_share": options.anchor_share,
+            "forward_seconds": forward,
+            "backward_seconds": backward,
+            "rows": [asdict(row) for row in rows],
+        }
         options.json.write_text(json.dumps(document, indent=2))
 
 
-def _prepare(session: Session) -> tuple[Bench, float]:
-    collect(session, 1)
-    started = time.perf_counter()
-    collected = collect(session, 2)
-    rollout_seconds = time.perf_counter() - started
-    batch = training_batch(session, 2, collected)
-    _move_apart(session)
-    return Bench(session, replace(batch, slices={}), loss_settings(session.recipe)), rollout_seconds
+def make_bench(shape: Shape, device: torch.device) -> Bench:
+    """Random weights and a random batch; trained and old policy a little apart."""
+    torch.manual_seed(0)
+    transformer = SD3Transformer2DModel(
+        sample_size=shape.side,
+        patch_size=2,
+        in_channels=_CHANNELS,
+        out_channels=_CHANNELS,
+        num_layers=shape.layers,
+        attention_head_dim=_HEAD,
+        num_attention_heads=shape.width // _HEAD,
+        joint_attention_dim=shape.width,
+        caption_projection_dim=shape.width,
+        pooled_projection_dim=shape.width,
+        pos_embed_max_size=shape.side,
+        qk_norm="rms_norm",
+    )
+    dtype = torch.bfloat16 if shape.bf16 else torch.float32
+    policies = LoraPolicies(
+        transformer.to(device, dtype), LoraSettings(rank=shape.rank, alpha=2 * shape.rank), dtype
+    )
+    with torch.no_grad():
+        for parameter in policies.trained_parameters().values():
+            parameter.add_(1e-3 * torch.randn_like(parameter))
+    parameters = list(policies.trained_parameters().values())
+    return Bench(
+        policies=policies,
+        optimizer=torch.optim.AdamW(parameters, lr=0.0),
+        batch=_batch(shape, device),
+        settings=LossSettings(
+            mix=0.1, advantage_clip=5.0, kl_weight=1e-4, micro_batch_size=shape.micro_batch_size
+        ),
+    ).with_rewards(1)
 
 
-@torch.no_grad()
-def _move_apart(session: Session) -> None:
-    """Trained and old policy differ, as they do from the second step on."""
-    generator = torch.Generator().manual_seed(0)
-    for parameter in session.policies.trained_parameters().values():
-        noise = torch.randn(parameter.shape, generator=generator).to(parameter)
-        parameter.add_(1e-3 * noise)
+def _batch(shape: Shape, device: torch.device) -> TrainingBatch:
+    images = shape.images
+    levels = torch.linspace(0.1, 0.95, shape.noise_levels).expand(images, -1)
+    return TrainingBatch(
+        latents=torch.randn(images, _CHANNELS, shape.side, shape.side, device=device),
+        conditioning=Conditioning(
+            torch.randn(images, shape.text_tokens, shape.width, device=device),
+            torch.randn(images, shape.width, device=device),
+        ),
+        noise_levels=levels.to(device),
+        advantages=torch.zeros(images, 1, device=device),
+        optimality=torch.zeros(images, 1, device=device),
+        shares=torch.zeros(images, 1, device=device),
+        halves=torch.arange(images, device=device) % 2 == 1,
+        noise_seed=(0, 1),
+    )
 
 
-def _variants(bench: Bench, anchor_share: float) -> dict[str, Update]:
-    one = bench.with_rewards(1)
-    variants: dict[str, Update] = {
-        "single, as published": partial(_amortised, one),
-        "single, sparse anchor": partial(_contracted, one, anchor_share),
-        "amortised, K = 5": partial(_amortised, bench.with_rewards(5)),
-        "K + 1 backward passes, K = 5": partial(_backward, bench.with_rewards(5)),
-        "two passes, K = 5": partial(_contracted, bench.with_rewards(5), 1.0),
+def make_variants(bench: Bench, share: float) -> dict[str, Variant]:
+    """By name; the first is the baseline."""
+    one, five = bench.with_rewards(1), bench.with_rewards(5)
+    variants = {
+        BASELINE: Variant(partial(_amortised, one), lambda b, _: 3 + b),
+        "amortised, K = 5": Variant(partial(_amortised, five), lambda b, _: 3 + b),
+        "K + 1 backward passes, K = 5": Variant(partial(_backward, five), lambda b, _: 3 + 6 * b),
+        "contracted, K = 5": Variant(partial(_contracted, five, 1.0), lambda b, _: 3 + 3 * b),
+        "single, sparse anchor": Variant(partial(_contracted, one, share), _sparse),
     }
     for count in (2, 5, 10, 20):
-        update = partial(_contracted, bench.with_rewards(count), anchor_share)
-        variants[f"two passes, sparse anchor, K = {count}"] = update
+        update = partial(_contracted, bench.with_rewards(count), share)
+        variants[f"contracted, sparse anchor, K = {count}"] = Variant(update, _sparse)
     return variants
+
+
+def _sparse(backward: float, share: float) -> float:
+    return 2 + share + backward * (1 + 2 * share)
 
 
 def _amortised(bench: Bench) -> None:
     """Coefficients are at hand; one backward pass a micro-batch."""
     coefficients = torch.ones(bench.batch.optimality.shape[1])
-    amortised_backward(bench.session.policies, bench.batch, bench.settings, coefficients)
+    amortised_backward(bench.policies, bench.batch, bench.settings, coefficients)
     _step(bench)
 
 
 def _contracted(bench: Bench, anchor_share: float) -> None:
-    gradients = contracted_gradients(
-        bench.session.policies, bench.batch, bench.settings, anchor_share
+    _balanced(
+        bench, contracted_gradients(bench.policies, bench.batch, bench.settings, anchor_share)
     )
-    _balanced(bench, gradients)
 
 
 def _backward(bench: Bench) -> None:
-    _balanced(bench, reward_gradients(bench.session.policies, bench.batch, bench.settings))
+    _balanced(bench, reward_gradients(bench.policies, bench.batch, bench.settings))
 
 
 def _balanced(bench: Bench, gradients: RewardGradients) -> None:
@@ -138,33 +233,60 @@ def _balanced(bench: Bench, gradients: RewardGradients) -> None:
     stats = gradient_stats([str(k) for k in range(count)], whole, [1] * count)
     chosen = balance(stats, "marble", np.ones(count))
     direction = gradients.combine(torch.from_numpy(chosen.coefficients))
-    parameters = bench.session.policies.trained_parameters().values()
+    parameters = bench.policies.trained_parameters().values()
     for parameter, gradient in zip(parameters, direction, strict=True):
         parameter.grad = gradient
     _step(bench)
 
 
 def _step(bench: Bench) -> None:
-    """Clip and step by nothing, so that every variant sees the same weights."""
-    parameters = list(bench.session.policies.trained_parameters().values())
-    bench.session.accelerator.clip_grad_norm_(parameters, 1.0)
-    for group in bench.session.optimizer.param_groups:
-        group["lr"] = 0.0
-    bench.session.optimizer.step()
-    bench.session.optimizer.zero_grad(set_to_none=True)
+    """Clip, and step by nothing, so that every variant sees the same weights."""
+    torch.nn.utils.clip_grad_norm_(bench.policies.trained_parameters().values(), 1.0)
+    bench.optimizer.step()
+    bench.optimizer.zero_grad(set_to_none=True)
 
 
-def _measure(variants: dict[str, Update], rounds: int) -> dict[str, float]:
-    """Median seconds of each; all take turns, and the first round isn't counted."""
+def _measure(
+    variants: Mapping[str, Variant], rounds: int
+) -> tuple[dict[str, float], dict[str, int]]:
+    """Median seconds and, on CUDA, peak bytes of each; the first round isn't counted."""
     seconds: dict[str, list[float]] = {name: [] for name in variants}
+    memory = dict.fromkeys(variants, 0)
     for _ in range(rounds + 1):
-        for name, update in variants.items():
+        for name, variant in variants.items():
             _synchronise()
             started = time.perf_counter()
-            update()
+            variant.update()
             _synchronise()
             seconds[name].append(time.perf_counter() - started)
-    return {name: statistics.median(values[1:]) for name, values in seconds.items()}
+            if torch.cuda.is_available():
+                memory[name] = torch.cuda.max_memory_allocated()
+                torch.cuda.reset_peak_memory_stats()
+    return {name: statistics.median(values[1:]) for name, values in seconds.items()}, memory
+
+
+def _pass_seconds(bench: Bench) -> tuple[float, float]:
+    """Seconds of one forward pass without gradients, and of one backward, over all rows."""
+    forward, backward = [], []
+    for _ in range(3):
+        times = [0.0, 0.0]
+        for rows in bench.batch.rows(bench.settings.micro_batch_size):
+            inputs = (rows.latents, rows.noise_level, rows.conditioning)
+            _synchronise()
+            started = time.perf_counter()
+            bench.policies.velocity("old", *inputs)
+            _synchronise()
+            times[0] += time.perf_counter() - started
+            velocity = bench.policies.velocity("trained", *inputs)
+            _synchronise()
+            started = time.perf_counter()
+            velocity.sum().backward()
+            _synchronise()
+            times[1] += time.perf_counter() - started
+        bench.optimizer.zero_grad(set_to_none=True)
+        forward.append(times[0])
+        backward.append(times[1])
+    return statistics.median(forward), statistics.median(backward)
 
 
 def _synchronise() -> None:
@@ -172,18 +294,40 @@ def _synchronise() -> None:
         torch.cuda.synchronize()
 
 
-def _show(rows: list[dict[str, float | str]], rollout_seconds: float) -> None:
-    table = Table(title=f"One step; the rollout takes {rollout_seconds:.2f} s")
+def _rows(
+    variants: Mapping[str, Variant],
+    seconds: Mapping[str, float],
+    memory: Mapping[str, int],
+    backward: float,
+    share: float,
+    rollout: float,
+) -> list[Row]:
+    base = seconds[BASELINE]
+    expected = variants[BASELINE].passes(backward, share)
+    return [
+        Row(
+            variant=name,
+            seconds=seconds[name],
+            predicted_speed=expected / variant.passes(backward, share),
+            update_speed=base / seconds[name],
+            step_speed=(base + rollout) / (seconds[name] + rollout),
+            peak_memory=memory[name] / memory[BASELINE] if memory[BASELINE] else None,
+        )
+        for name, variant in variants.items()
+    ]
+
+
+def _show(rows: list[Row], forward: float, backward: float) -> None:
+    title = f"One update; a forward pass takes {forward:.2f} s, a backward {backward:.2f} s"
+    table = Table(title=title)
     table.add_column("variant")
-    for column in ("update, s", "update speed", "speed of the whole step"):
+    for column in ("seconds", "predicted", "update speed", "with rollout", "peak memory"):
         table.add_column(column, justify="right")
     for row in rows:
-        table.add_row(
-            str(row["variant"]),
-            f"{row['update_seconds']:.3f}",
-            f"{row['update_speed']:.2f}",
-            f"{row['step_speed']:.2f}",
-        )
+        speeds = (row.predicted_speed, row.update_speed, row.step_speed)
+        memory = "-" if row.peak_memory is None else f"{row.peak_memory:.3f}"
+        cells = (f"{row.seconds:.3f}", *(f"{speed:.2f}" for speed in speeds), memory)
+        table.add_row(row.variant, *cells)
     Console().print(table)
 
 
@@ -192,11 +336,19 @@ def _parse() -> argparse.Namespace:
         description="What the balance costs, against one reward trained as published.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("recipe", type=Path, nargs="?", default=Path("recipes/quickstart.toml"))
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--micro-batch-size", type=int, default=18)
+    parser.add_argument("--layers", type=int, default=6)
+    parser.add_argument("--width", type=int, default=512)
+    parser.add_argument("--rank", type=int, default=32)
+    parser.add_argument("--side", type=int, default=32, help="of the latents")
+    parser.add_argument("--text-tokens", type=int, default=77)
+    parser.add_argument("--images", type=int, default=4)
+    parser.add_argument("--noise-levels", type=int, default=8)
+    parser.add_argument("--micro-batch-size", type=int, default=4)
+    parser.add_argument("--sampler-steps", type=int, default=25)
     parser.add_argument("--anchor-share", type=float, default=0.125)
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--bf16", action="store_true", help="frozen weights and autocast in bf16")
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
 
