@@ -115,7 +115,8 @@ class Balance:
     """How the K gradients are combined: d = sum_k coefficients_k g_k."""
 
     simplex_weights: FloatArray
-    """[K], the weights of the unit gradients, on the simplex; zero for unusable rewards."""
+    """[K], the weights of the unit gradients, on the simplex (a few of TorchJD's may be negative);
+    zero for unusable rewards."""
     coefficients: FloatArray
     """[K], what multiplies the raw losses: s * simplex_weights / norms."""
     kkt_residual: float

@@ -58,3 +58,13 @@ def test_a_dry_run_loads_and_writes_nothing(
     assert "the recipe is valid; nothing was loaded" in shown
     assert not loaded & {"torch", "diffusers", "transformers", "peft", "accelerate"}
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_solver_that_is_not_installed_is_refused_before_anything_loads(
+    marble: Marble, recipe: Path
+) -> None:
+    shown = marble("train", recipe, "--dry-run", "--set", "balance.solver=cvxpy:NOSUCH")
+    assert shown.code == 2
+    assert "balance" in shown.err
+    assert "NOSUCH" in shown.err
+    assert "CLARABEL" in shown.err

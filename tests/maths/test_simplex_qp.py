@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from itertools import combinations
 
 import numpy as np
@@ -8,9 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grams import FAMILIES, high_dimensional, random_points, sharp_conflict, unit_gram
+from grams import FAMILIES, high_dimensional, random_points, unit_gram
 from marblecli.errors import BadInputError, MarbleError
-from marblecli.maths.published import slsqp_weights
 from marblecli.maths.simplex_qp import (
     SOLVERS,
     certify,
@@ -385,18 +383,3 @@ def test_a_gram_that_was_rounded_in_a_file_is_solved():
     solution = solve_min_norm(gram)
     assert solution.weights.min() >= 0.0
     assert solution.kkt_residual < 1e-2
-
-
-@pytest.mark.parametrize("family", [high_dimensional, sharp_conflict])
-def test_faster_than_slsqp(family):
-    """In turns, so that both share the machine's load; benchmarks/solvers.py has the figures."""
-    rng = np.random.default_rng(0)
-    grams = [unit_gram(family(rng, 5)) for _ in range(20)]
-    took = {solve_min_norm: [], slsqp_weights: []}
-    for gram in 5 * grams:
-        for solve, times in took.items():
-            for _ in range(5):
-                started = time.perf_counter()
-                solve(gram)
-                times.append(time.perf_counter() - started)
-    assert np.median(took[slsqp_weights]) > 3.0 * np.median(took[solve_min_norm])

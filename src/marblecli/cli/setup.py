@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from marblecli.errors import BadInputError, Problem, RecipeError
+from marblecli.maths.balance import check_available
 from marblecli.rewards.host import RewardCatalog, discover
 from marblecli.runs.prompts import load_prompts
 from marblecli.runs.recipe import load_recipe
@@ -40,6 +41,10 @@ def load_plan(path: Path, overrides: Sequence[str]) -> Plan:
     """
     catalog = discover()
     recipe = load_recipe(path, overrides, catalog.check_options)
+    try:
+        check_available(recipe.balance)
+    except BadInputError as error:
+        raise RecipeError(str(path), [Problem("balance", str(error))]) from error
     train = _load(path, recipe, "train")
     held_out = _load(path, recipe, "eval")
     everywhere = [prompt for source in train for prompt in source]
