@@ -1,9 +1,9 @@
 """Write the prompt files of the quickstart: ``python -m marble_reward_shapes.write_prompts DIR``.
 
 Few training prompts, so that a short run sees each of them many times, chosen to cover the
-grammar; the held-out ones are drawn from the rest. The training prompts of a count ask for one object
-to which the tiny pipeline often gives company: a prompt whose images all score the same teaches
-nothing. The same files on every run.
+grammar; the held-out ones are drawn from the rest. The training prompts of a count ask for one
+object, to which the tiny pipeline often gives company: a prompt whose images all score the same
+teaches nothing. The same files on every run.
 """
 
 from __future__ import annotations
