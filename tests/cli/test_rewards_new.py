@@ -26,6 +26,7 @@ ONE_STEP = [
         "sampling.prompts_per_step=2",
         "sampling.group_size=3",
         "sampling.steps=2",
+        "training.noise_levels=2",
         "eval.steps=2",
         "eval.train_prompts=2",
         "eval.held_out_prompts=2",
