@@ -1,9 +1,9 @@
 """Write the prompt files of the quickstart: ``python -m marble_reward_shapes.write_prompts DIR``.
 
 Few training prompts, so that a short run sees each of them many times, chosen to cover the
-grammar; the held-out ones are drawn from the rest. The training prompts of a count ask for one
-object, to which the tiny pipeline often gives company: a prompt whose images all score the same
-teaches nothing. The same files on every run.
+grammar; the held-out ones are drawn from the rest. The training prompts of a count are single
+objects that the tiny pipeline often gets wrong (no object, or company): a prompt whose images all
+score the same teaches nothing. The same files on every run.
 """
 
 from __future__ import annotations
@@ -20,14 +20,13 @@ from marble_reward_shapes.scenes import ALL_SCENES, BACKGROUNDS, COLOURS, SHAPES
 
 _SEED = 2026
 _TRAIN = {"position": 2, "text": 4}
-_CROWDED = (
-    "a yellow circle on white",
-    "a yellow triangle on gray",
-    "a blue triangle on gray",
-    "a red triangle on white",
+_HARD = (
+    "a green triangle on black",
+    "a red square on black",
+    "a yellow triangle on white",
+    "a red triangle on black",
 )
-"""Single objects with a low mean score in 32 images of each, where the fault is company and not an
-empty image."""
+"""The four single objects with the lowest mean score in 32 images of each."""
 _HELD_OUT = 24
 """Of each kind."""
 
@@ -58,11 +57,11 @@ def write_prompts(folder: Path) -> None:
 
 
 def _split_counts(rng: np.random.Generator) -> Split:
-    """The crowded ones for training, any others held out."""
-    others = [scene for scene in ALL_SCENES["count"] if scene.prompt not in _CROWDED]
+    """The hard ones for training, any others held out."""
+    others = [scene for scene in ALL_SCENES["count"] if scene.prompt not in _HARD]
     drawn = rng.permutation(len(others))[:_HELD_OUT]
-    crowded = [scene for scene in ALL_SCENES["count"] if scene.prompt in _CROWDED]
-    return crowded, [others[index] for index in drawn]
+    hard = [scene for scene in ALL_SCENES["count"] if scene.prompt in _HARD]
+    return hard, [others[index] for index in drawn]
 
 
 def _split(rng: np.random.Generator, kind: str, covers: Callable[[Sequence[Scene]], bool]) -> Split:
