@@ -26,7 +26,7 @@ from torch import Tensor
 
 from marblecli.maths.balance import BalanceState, balance, next_balance
 from marblecli.maths.conflicts import direction_cosines, pairwise_cosines
-from marblecli.maths.gram import gram_matrix, part_grams
+from marblecli.maths.gram import gram_matrix, part_grams, whole_gram
 from marblecli.settings import BalanceSettings
 from marblecli.train.batch import row_slices
 from marblecli.train.collect import collect, loss_settings, training_batch
@@ -124,7 +124,7 @@ def _add(sums: Sums, gradients: RewardGradients) -> None:
     gram = gram_matrix(block.flatten(0, 1) for block in gradients.blocks)
     count = gradients.blocks[0].shape[1]
     sums.parts.append(part_grams(gram, np.ones(count, dtype=bool)))
-    sums.whole.append(gram.reshape(3, count, 3, count).sum((0, 2)))
+    sums.whole.append(whole_gram(gram, count))
     sums.signal.add(list(gradients.signal()))
     for name, blocks in gradients.slices.items():
         sums.slices.setdefault(name, Shared()).add(blocks)

@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from marblecli.maths.balance import balance
-from marblecli.maths.gram import gradient_stats, gram_matrix
+from marblecli.maths.gram import gradient_stats, gram_matrix, whole_gram
 from marblecli.settings import LoraSettings
 from marblecli.train.backbone import Conditioning
 from marblecli.train.batch import LossSettings, TrainingBatch
@@ -229,8 +229,8 @@ def _backward(bench: Bench) -> None:
 def _balanced(bench: Bench, gradients: RewardGradients) -> None:
     gram = gram_matrix(block.flatten(0, 1) for block in gradients.blocks)
     count = bench.batch.optimality.shape[1]
-    whole = gram.reshape(-1, count, len(gram) // count, count).sum((0, 2))
-    stats = gradient_stats([str(k) for k in range(count)], whole, [1] * count)
+    names = [str(k) for k in range(count)]
+    stats = gradient_stats(names, whole_gram(gram, count), [1] * count)
     chosen = balance(stats, "marble", np.ones(count))
     direction = gradients.combine(torch.from_numpy(chosen.coefficients))
     parameters = bench.policies.trained_parameters().values()

@@ -43,6 +43,15 @@ def gradient_stats(names: Sequence[str], gram: FloatArray, counts: Sequence[int]
     return GradientStats(tuple(names), masked, usable)
 
 
+def whole_gram(gram: FloatArray, count: int) -> FloatArray:
+    """[K, K] of vectors that are sums of parts, from the Gram [P K, P K] of all parts, K at a time.
+
+    ``count`` is K.
+    """
+    whole: FloatArray = gram.reshape(-1, count, len(gram) // count, count).sum((0, 2))
+    return whole
+
+
 def part_grams(gram: FloatArray, usable: BoolArray) -> PartGrams:
     """The Grams between three parts of K gradients, from that of all of them, [3K, 3K].
 

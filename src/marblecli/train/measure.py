@@ -18,6 +18,7 @@ from marblecli.maths.gram import (
     gram_matrix,
     inner_products,
     part_grams,
+    whole_gram,
 )
 from marblecli.settings import BalanceSettings
 from marblecli.train.gradients import PARTS, RewardGradients
@@ -86,9 +87,7 @@ def _statistics(
     gradients: RewardGradients, names: tuple[str, ...], valid: Sequence[int]
 ) -> tuple[GradientStats, PartGrams | None]:
     gram = gram_matrix(block.flatten(0, 1) for block in gradients.blocks)
-    count = len(names)
-    whole: FloatArray = gram.reshape(-1, count, len(gram) // count, count).sum((0, 2))
-    stats = gradient_stats(names, whole, valid)
+    stats = gradient_stats(names, whole_gram(gram, len(names)), valid)
     return stats, part_grams(gram, stats.usable) if gradients.parts == PARTS else None
 
 
