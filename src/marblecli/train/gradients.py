@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from marblecli.maths.advantages import optimality_probability
 from marblecli.maths.nft import (
     BranchLosses,
     LossRows,
@@ -157,10 +158,10 @@ def published_backward(
     for a reward that doesn't apply, and the sum is clipped.
     """
     combined = (batch.advantages * weights.to(batch.advantages)).sum(1, keepdim=True)
-    clip = settings.advantage_clip
+    optimality = optimality_probability(combined.double().cpu().numpy(), settings.advantage_clip)
     one = replace(
         batch,
-        optimality=combined.clamp(-clip, clip) / (2 * clip) + 0.5,
+        optimality=torch.from_numpy(optimality).to(combined),
         shares=torch.full_like(combined, 1 / len(combined)),
     )
     amortised_backward(policies, one, settings, combined.new_ones(1))
