@@ -110,7 +110,7 @@ def main() -> None:
 
 def _gather(session: Session, batches: int) -> Sums:
     sums = Sums()
-    settings = loss_settings(session.recipe)
+    settings = loss_settings(session.recipe, session.micro_batch.size)
     for step in range(1, batches + 1):
         collected = collect(session, step)
         batch = training_batch(session, step, collected)

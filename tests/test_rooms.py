@@ -18,6 +18,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 GROUND = {"types", "errors", "settings"}
 MAY_IMPORT = {
     "__init__": set(),
+    "__main__": {"cli"},
     "types": set(),
     "errors": set(),
     "settings": set(),
@@ -50,6 +51,7 @@ WRITES = {
 }
 
 TESTED_BY = {
+    "__main__.py": "cli/test_launch.py",
     "cli/evaluate.py": "cli/test_evaluation.py",
     "cli/inspecting.py": "cli/test_inspect_conflicts.py",
     "cli/solving.py": "cli/test_solve.py",

@@ -25,6 +25,10 @@ class BadInputError(MarbleError):
     exit_code = 2
 
 
+class LostProcessError(MarbleError):
+    """Another process of the run is gone: it, or whoever watches it, says why."""
+
+
 class InterruptedRunError(MarbleError):
     """The user interrupted a run; its checkpoint has been saved. Exit code 130."""
 

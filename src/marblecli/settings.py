@@ -57,7 +57,18 @@ class LoraSettings(_Table):
 
     rank: PositiveInt = 32
     alpha: PositiveFloat = 64
-    targets: tuple[str, ...] = LORA_TARGETS
+    targets: tuple[str, ...] | Literal["all-linear"] = LORA_TARGETS
+    """Names of the layers adapted; ``all-linear`` takes every projection of attention and every
+    feed-forward layer, of both streams."""
+    dora: bool = False
+    """DoRA: adapters of the weights' direction, and their length besides."""
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _names_or_all(cls, targets: Any) -> Any:
+        if isinstance(targets, str) and targets != "all-linear":
+            raise ValueError(f"must be a list of names or 'all-linear', got {targets!r}")
+        return targets
 
 
 class ModelSettings(_Table):
@@ -67,11 +78,22 @@ class ModelSettings(_Table):
     """A hub id, or a folder in diffusers' layout, relative to the recipe."""
     revision: str | None = None
     """The hub revision to load."""
+    random_weights: bool = False
+    """Build the model from its configuration alone, with weights drawn from ``run.seed``."""
     mode: Literal["lora", "full"] = "lora"
     dtype: Literal["fp32", "bf16"] = "bf16"
     """Precision of the frozen weights and of autocast; trained weights stay in float32."""
     max_sequence_length: Annotated[int, Field(ge=1, le=512)] = 128
     """Tokens of the T5 encoder."""
+    t5: Literal["full", "8bit", "none"] = "full"
+    """The T5 encoder as it is, in 8 bits (torchao), or left out: zeros stand for what it says."""
+    embedding_cache: Path | None = None
+    """A folder for the prompts' embeddings, which any number of runs may share; if it has all of
+    them, no text encoder is loaded. Kept in memory only where absent."""
+    gradient_checkpointing: bool = False
+    """Keep only the blocks' inputs for the backward passes and compute the rest again."""
+    compile: bool = False
+    """torch.compile the transformer's blocks; the contracted pass stays as it is."""
     lora: LoraSettings = LoraSettings()
 
 
@@ -151,8 +173,12 @@ class TrainingSettings(_Table):
     adam_epsilon: PositiveFloat = 1e-8
     """AdamW's epsilon; one far above the gradient's elements makes the step follow the gradient's
     own direction instead of its signs."""
-    micro_batch_size: PositiveInt = 9
-    """Images that go through the trained network at a time; it doesn't change the result."""
+    micro_batch_size: PositiveInt | Literal["auto"] = 9
+    """Images that go through the trained network at a time; it doesn't change the result, but for
+    the micro-batches that ``anchor_share`` draws. ``auto`` starts with all and halves until they
+    fit; a number is halved, too, when the device runs out of memory."""
+    optimizer: Literal["adamw", "adamw-8bit"] = "adamw"
+    """AdamW, or bitsandbytes' with its two averages in 8 bits."""
     noise_levels: PositiveInt = 24
     """Levels of the sampler's grid, drawn without replacement, that each image is trained at."""
     gradients: Literal["contracted", "backward"] = "contracted"
@@ -170,6 +196,14 @@ class TrainingSettings(_Table):
     old_policy: OldPolicySettings = OldPolicySettings()
     max_faults: NonNegativeInt = 10
     """Times that a reward or its gradient may fail (raise, NaN) in a run before it stops."""
+
+    @field_validator("micro_batch_size", mode="before")
+    @classmethod
+    def _size_or_auto(cls, size: Any) -> Any:
+        whole = isinstance(size, int) and not isinstance(size, bool)
+        if size != "auto" and not (whole and size > 0):
+            raise ValueError(f"must be a whole number above 0 or 'auto', got {size!r}")
+        return size
 
 
 BalanceMethod = Literal[
@@ -264,6 +298,9 @@ class BalanceSettings(_Table):
 class MeasureSettings(_Table):
     """``[measure]``: what is measured of the conflicts beyond what training needs."""
 
+    parts: bool = True
+    """Keep the rewards' signal, by halves of the batch, apart from the pull towards the old policy.
+    Without, the gradients take a third of the memory, and there are no slices."""
     fresh_every: NonNegativeInt = 0
     """Steps between measurements on new images, which cost a rollout each; 0 for none."""
     slices_every: NonNegativeInt = 10

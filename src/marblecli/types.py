@@ -6,7 +6,7 @@ H and W pixels, C, h, w latent channels and sides.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -201,6 +201,16 @@ class Snapshot:
     tensors: Mapping[str, Mapping[str, Tensor]]
     """File stem (``trained``, ``old``, ``ema``, ``optimizer``) -> tensor name -> tensor."""
     state: Mapping[str, Json]
+
+
+class EmbeddingStore(Protocol):
+    """Embeddings that outlive a run; implemented by a folder of files."""
+
+    def read(self, texts: Iterable[str]) -> Mapping[str, Mapping[str, Tensor]]:
+        """The tensors, by name, of those texts that are there."""
+
+    def write(self, text: str, embedding: Mapping[str, Tensor]) -> None:
+        """Keep one."""
 
 
 class Recorder(Protocol):

@@ -239,3 +239,13 @@ def test_neither_torch_nor_diffusers_is_imported(run_dir):
         "assert 'numpy' not in early, early"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_a_run_without_parts_has_its_gradients_to_show(train_tiny, marble, tmp_path):
+    run_dir = train_tiny(tmp_path / "run", "measure.parts=false", "measure.slices_every=1")
+    records = [json.loads(line) for line in (run_dir / "conflicts.jsonl").read_text().splitlines()]
+    assert not any(record["parts"] or record["slices"] for record in records)
+    shown = marble("inspect-conflicts", run_dir, "--html", tmp_path / "page.html", "--details")
+    assert shown.code == 0, shown.err
+    assert "shapes-colour" in shown.out
+    assert (tmp_path / "page.html").stat().st_size > 1000

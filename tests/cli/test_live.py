@@ -119,3 +119,10 @@ def test_the_cursor_comes_back_when_a_run_fails(terminal: StringIO) -> None:
         progress.on_step(unexpected=report(1, {"ocr": 0.0}))
     hide, show = "\x1b[?25l", "\x1b[?25h"
     assert terminal.getvalue().rindex(show) > terminal.getvalue().rindex(hide)
+
+
+def test_a_smaller_micro_batch_is_told(plain: StringIO) -> None:
+    step = StepReport(3, 2.0, {"ocr": 0.5}, {}, (), ("out of memory with 8 images at a time",))
+    with LiveProgress(["ocr"], 10) as progress:
+        progress.on_step(step)
+    assert plain.getvalue().splitlines()[0] == "step 3: out of memory with 8 images at a time"

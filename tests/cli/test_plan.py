@@ -12,7 +12,7 @@ RunAndTell = Callable[..., tuple[str, set[str]]]
 
 def rows(text: str) -> dict[str, str]:
     """The table's rows: label -> value."""
-    cells = [line.strip("│ ").split("│") for line in text.splitlines() if "│" in line]
+    cells = [line.strip("│ ").split("│") for line in text.splitlines() if line.count("│") == 3]
     return {label.strip(): value.strip() for label, value in cells}
 
 

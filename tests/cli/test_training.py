@@ -124,6 +124,13 @@ def test_a_run_may_be_made_longer(train_tiny: Trainer, tmp_path: Path) -> None:
     assert_same_run(short, straight, 3)
 
 
+def test_a_run_that_needs_less_memory_goes_on(train_tiny: Trainer, tmp_path: Path) -> None:
+    run_dir = train_tiny(tmp_path / "run", "training.steps=1")
+    less = ("model.gradient_checkpointing=true", f"model.embedding_cache={tmp_path / 'cache'}")
+    train_tiny(run_dir, "training.steps=2", *less, resume=True)
+    assert [line["step"] for line in lines(run_dir / "metrics.jsonl")] == [1, 2]
+
+
 def continue_and_compare(run_dir: Path, train_tiny: Trainer, straight_dir: Path) -> None:
     step = int(checkpoints(run_dir)[-1].removeprefix("step-")) + 1
     train_tiny(run_dir, f"training.steps={step}", resume=True)

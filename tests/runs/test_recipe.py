@@ -294,3 +294,59 @@ def test_a_dumped_recipe_loads_to_an_equal_one_from_anywhere(
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "recipe.toml"
     elsewhere.write_text(dump_recipe(recipe))
     assert load_recipe(elsewhere, [], accept) == recipe
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (
+            ["balance.gram=signal", "measure.parts=false"],
+            'balance.gram: "signal" needs measure.parts = true',
+        ),
+        (
+            ["balance.gram=signal", "training.gradients=backward"],
+            'balance.gram: "signal" needs training.gradients = "contracted"',
+        ),
+        (
+            ["measure.fresh_every=2", "measure.parts=false"],
+            "measure.fresh_every: needs measure.parts = true",
+        ),
+        (["model.lora.dora=true"], 'model.lora.dora: needs training.gradients = "backward"'),
+        (
+            ["model.lora.dora=true", "training.gradients=backward", "measure.fresh_every=1"],
+            "measure.fresh_every: must be 0 with model.lora.dora",
+        ),
+    ],
+)
+def test_what_needs_parts_or_two_backward_passes_is_named(
+    folder: Path, overrides: list[str], line: str
+) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(folder / "recipe.toml", overrides, accept)
+    assert len(caught.value.problems) == 1
+    assert line in str(caught.value)
+
+
+def test_gradients_without_parts_and_dora_have_their_way(folder: Path) -> None:
+    overrides = ["measure.parts=false", "balance.gram=whole"]
+    assert not load_recipe(folder / "recipe.toml", overrides, accept).measure.parts
+    overrides = ["model.lora.dora=true", "training.gradients=backward"]
+    assert load_recipe(folder / "recipe.toml", overrides, accept).model.lora.dora
+
+
+def test_the_embedding_cache_is_relative_to_the_recipe(folder: Path) -> None:
+    recipe = load_recipe(folder / "recipe.toml", ["model.embedding_cache=cache"], accept)
+    assert recipe.model.embedding_cache == folder / "cache"
+
+
+def test_sizes_and_targets_may_be_words(folder: Path) -> None:
+    overrides = ["training.micro_batch_size=auto", "model.lora.targets=all-linear"]
+    recipe = load_recipe(folder / "recipe.toml", overrides, accept)
+    assert (recipe.training.micro_batch_size, recipe.model.lora.targets) == ("auto", "all-linear")
+    wrong = ["training.micro_batch_size=0", "model.lora.targets=linear"]
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(folder / "recipe.toml", wrong, accept)
+    assert [str(problem) for problem in caught.value.problems] == [
+        "model.lora.targets: must be a list of names or 'all-linear', got 'linear'",
+        "training.micro_batch_size: must be a whole number above 0 or 'auto', got 0",
+    ]

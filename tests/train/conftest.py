@@ -4,6 +4,7 @@ whole sessions on a tiny random pipeline, with what they recorded."""
 from __future__ import annotations
 
 import json
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,10 +15,13 @@ import pytest
 import torch
 from diffusers import SD3Transformer2DModel
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from marblecli.rewards import RewardSpec
 from marblecli.rewards.score import ActiveReward, RewardSuite
 from marblecli.rewards.spec import RewardBatch
+from marblecli.runs.embedding_cache import EmbeddingCache
 from marblecli.settings import LoraSettings, Recipe
 from marblecli.train.backbone import Conditioning
 from marblecli.train.batch import LossSettings, TrainingBatch
@@ -227,7 +231,9 @@ def open_tiny(
         overrides: Mapping[str, Any] | None = None, faulty: Mapping[str, Scorer] | None = None
     ) -> Session:
         recipe = tiny_recipe(tiny_folder, overrides or {})
-        session = open_session(recipe, PROMPTS, lambda _device: make_suite(faulty or {}), folder)
+        session = open_session(
+            recipe, PROMPTS, lambda _device: make_suite(faulty or {}), folder, EmbeddingCache
+        )
         opened.append(session)
         return session
 
@@ -316,3 +322,47 @@ def run_tiny(
 @pytest.fixture
 def new_record() -> Callable[[], Recorded]:
     return Recorded
+
+
+class LiveBytes(TorchDispatchMode):
+    """Bytes of the tensors made inside that are alive, and their most at once: a stand-in on the
+    CPU for a device's allocator."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self._seen: set[int] = set()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = {_memory_of(leaf) for leaf in tree_leaves((args, kwargs)) if _is_real(leaf)}
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if _is_real(leaf) and _memory_of(leaf) not in self._seen | given:
+                self._made(leaf)
+        return result
+
+    def _made(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        self._seen.add(_memory_of(tensor))
+        self.now += storage.nbytes()
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._gone, _memory_of(tensor), storage.nbytes())
+
+    def _gone(self, key: int, count: int) -> None:
+        self._seen.discard(key)
+        self.now -= count
+
+
+def _is_real(leaf: object) -> bool:
+    return isinstance(leaf, Tensor) and leaf.device.type != "meta"
+
+
+def _memory_of(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)
+
+
+@pytest.fixture
+def live_bytes() -> LiveBytes:
+    return LiveBytes()

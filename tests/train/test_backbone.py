@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, StableDiffusion3Pipeline
 from torch import Tensor
 
+from marblecli.errors import BadInputError
 from marblecli.settings import ModelSettings
 from marblecli.train.backbone import Backbone, load_pipeline
 
@@ -146,3 +148,65 @@ def test_the_samplers_grid_is_the_shifted_flow_grid(shift: float, steps: int) ->
     np.testing.assert_allclose(sampler.timesteps, 1000 * sampler.sigmas[:-1], atol=1.0)
     own.set_timesteps(sigmas=even)
     np.testing.assert_allclose(sampler.sigmas, own.sigmas, rtol=1e-5)
+
+
+def last_tokens(folder: Path, t5: str) -> Tensor:
+    """What the third encoder says of the texts."""
+    settings = ModelSettings(pretrained=str(folder), max_sequence_length=3, t5=t5)
+    pipeline = load_pipeline(settings)
+    assert (pipeline.text_encoder_3 is None) == (t5 == "none")
+    backbone = Backbone(pipeline, settings)
+    backbone.embed(TEXTS)
+    context = backbone.conditioning(TEXTS).context
+    assert context[:, :-3].abs().sum() > 0
+    return context[:, -3:].float()
+
+
+@pytest.fixture
+def talking_folder(pipeline: StableDiffusion3Pipeline, tmp_path: Path) -> Path:
+    """A model whose T5 has something to say."""
+    generator = torch.Generator().manual_seed(0)
+    for parameter in pipeline.text_encoder_3.parameters():
+        parameter.data.normal_(generator=generator)
+    pipeline.save_pretrained(tmp_path / "talking")
+    return tmp_path / "talking"
+
+
+def test_without_t5_zeros_stand_for_it(talking_folder: Path) -> None:
+    assert last_tokens(talking_folder, "none").abs().sum() == 0
+    assert last_tokens(talking_folder, "full").abs().sum() > 0
+
+
+def test_t5_in_8_bits_says_nearly_the_same(talking_folder: Path) -> None:
+    pytest.importorskip("torchao")
+    full, small = (last_tokens(talking_folder, t5) for t5 in ("full", "8bit"))
+    assert not torch.equal(full, small)
+    assert torch.cosine_similarity(full.flatten(), small.flatten(), dim=0) > 0.99
+
+
+def test_without_torchao_8_bits_say_what_to_install_before_anything_loads(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torchao.quantization", None)
+    monkeypatch.setattr(StableDiffusion3Pipeline, "from_pretrained", None)
+    with pytest.raises(BadInputError, match="pip install torchao"):
+        load_pipeline(ModelSettings(pretrained=str(tiny_folder), t5="8bit"))
+
+
+def test_large_images_are_decoded_a_few_at_a_time_to_the_same() -> None:
+    sizes: list[int] = []
+
+    def decode(latents: Tensor, return_dict: bool) -> tuple[Tensor]:
+        sizes.append(len(latents))
+        return (latents.repeat_interleave(2, 1)[:, :3],)
+
+    config = SimpleNamespace(scaling_factor=1.0, shift_factor=0.0)
+    vae = SimpleNamespace(config=config, dtype=torch.float32, decode=decode)
+    backbone = Backbone(SimpleNamespace(vae=vae), ModelSettings(pretrained="x"))
+    latents = torch.randn(7, 2, 64, 64, generator=torch.Generator().manual_seed(0))
+    images = backbone.decode(latents)
+    assert sizes == [4, 3]
+    assert torch.equal(images, (latents[:, [0, 0, 1]] / 2 + 0.5).clamp(0, 1))
+    backbone.decode(torch.zeros(2, 2, 256, 256))
+    backbone.decode(torch.zeros(50, 2, 16, 16))
+    assert sizes[2:] == [1, 1, 50]

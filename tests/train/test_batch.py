@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -53,3 +55,44 @@ def test_the_head_is_the_first_micro_batch(batch: TrainingBatch) -> None:
 def test_micro_steps_are_counted_without_making_them(batch: TrainingBatch) -> None:
     for size in (1, 2, 4, 5, 6, 100):
         assert batch.micro_steps(size) == len(list(batch.rows(size)))
+
+
+def part_of(batch: TrainingBatch, start: int, stop: int) -> TrainingBatch:
+    """What a process has of it that got the images from ``start`` to ``stop``."""
+    mine = slice(start, stop)
+    return replace(
+        batch,
+        latents=batch.latents[mine],
+        conditioning=batch.conditioning[mine],
+        noise_levels=batch.noise_levels[mine],
+        advantages=batch.advantages[mine],
+        optimality=batch.optimality[mine],
+        shares=batch.shares[mine],
+        halves=batch.halves[mine],
+        start=start,
+        elsewhere=len(batch.latents) - len(batch.latents[mine]),
+    )
+
+
+def test_the_parts_of_a_batch_have_the_noise_of_the_whole(batch: TrainingBatch) -> None:
+    parts = [part_of(batch, 0, 4), part_of(batch, 4, 5), part_of(batch, 5, 6)]
+    for index in range(batch.noise_levels.shape[1]):
+        whole = list(batch.rows(6))[index]
+        rows = [list(part.rows(6))[index] for part in parts]
+        assert torch.equal(torch.cat([row.noise for row in rows]), whole.noise)
+        assert torch.equal(torch.cat([row.noise_level for row in rows]), whole.noise_level)
+    assert {part.whole for part in parts} == {6}
+    assert {part.whole_rows for part in parts} == {batch.noise_levels.numel()}
+
+
+def test_the_heads_of_the_parts_are_the_head_of_the_whole(batch: TrainingBatch) -> None:
+    """The first micro-batch may reach into a second process's part, and not into a third's."""
+    parts = [part_of(batch, 0, 2), part_of(batch, 2, 5), part_of(batch, 5, 6)]
+    heads = [part.head(4) for part in parts]
+    assert [len(head.latents) for head in heads] == [2, 2, 0]
+    assert {head.whole for head in heads} == {4}
+    assert list(heads[2].rows(4)) == []
+    assert heads[2].micro_steps(4) == 0
+    (whole,) = batch.head(4).rows(4)
+    found = torch.cat([row.noise for head in heads for row in head.rows(4)])
+    assert torch.equal(found, whole.noise)

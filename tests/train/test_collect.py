@@ -54,5 +54,5 @@ def test_slices_come_when_due_and_not_with_fresh_images(open_tiny: Opener) -> No
 
 def test_the_constants_of_the_loss_are_the_recipes(open_tiny: Opener) -> None:
     session = open_tiny({"training.mix": 0.25, "training.micro_batch_size": 5})
-    settings = loss_settings(session.recipe)
+    settings = loss_settings(session.recipe, session.micro_batch.size)
     assert (settings.mix, settings.micro_batch_size, settings.kl_weight) == (0.25, 5, 0.0)

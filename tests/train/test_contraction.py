@@ -7,7 +7,7 @@ import torch
 import torch.utils.checkpoint
 from torch import Tensor, nn
 
-from marblecli.train.contraction import Contraction
+from marblecli.train.contraction import BackwardPass, Contraction
 
 SAMPLES, COLUMNS = 5, 3
 
@@ -69,7 +69,7 @@ def test_accumulators_are_the_weighted_sums_of_the_samples_gradients(kind: str) 
     with contraction.tapped():
         y = model(x)
         cotangent = torch.randn_like(y)
-        contraction.backward(y, cotangent, weights, slice(0, COLUMNS), last=True)
+        contraction.backward(y, [BackwardPass(cotangent, weights, slice(0, COLUMNS))])
     wanted = expected(model, parameters, x, cotangent, weights)
     for total, part in zip(contraction.totals, wanted, strict=True):
         torch.testing.assert_close(total, part)
@@ -86,8 +86,11 @@ def test_two_passes_over_one_graph_fill_columns_of_their_own_and_add_up() -> Non
     with contraction.tapped():
         for _ in range(2):
             y = model(x)
-            contraction.backward(y, cotangents[0], weights[:, :2], slice(0, 2), last=False)
-            contraction.backward(y, cotangents[1], weights[:, 2:], slice(2, 3), last=True)
+            passes = [
+                BackwardPass(cotangents[0], weights[:, :2], slice(0, 2)),
+                BackwardPass(cotangents[1], weights[:, 2:], slice(2, 3)),
+            ]
+            contraction.backward(y, passes)
     first = expected(model, parameters, x, cotangents[0], weights[:, :2])
     second = expected(model, parameters, x, cotangents[1], weights[:, 2:])
     for total, a, b in zip(contraction.totals, first, second, strict=True):
@@ -102,7 +105,7 @@ def test_only_the_parameters_asked_for_are_gathered() -> None:
     ones = torch.ones(SAMPLES, 1, dtype=torch.float64)
     with contraction.tapped():
         y = model(x)
-        contraction.backward(y, torch.ones_like(y), ones, slice(0, 1), last=True)
+        contraction.backward(y, [BackwardPass(torch.ones_like(y), ones, slice(0, 1))])
     hidden = model[1](model[0](x)).flatten(0, 1)
     torch.testing.assert_close(contraction.totals[0][0], hidden.sum(0).expand(4, 6))
 
@@ -140,7 +143,7 @@ def test_checkpointed_activations_give_the_same() -> None:
                 y = torch.utils.checkpoint.checkpoint(model, x, use_reentrant=False)
             else:
                 y = model(x)
-            contraction.backward(y, torch.ones_like(y), weights, slice(0, COLUMNS), last=True)
+            contraction.backward(y, [BackwardPass(torch.ones_like(y), weights, slice(0, COLUMNS))])
         totals.append(contraction.totals)
     for one, other in zip(*totals, strict=True):
         torch.testing.assert_close(one, other)

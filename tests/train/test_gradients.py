@@ -8,19 +8,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from diffusers import SD3Transformer2DModel
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from marblecli.maths.balance import balance
 from marblecli.maths.gram import gradient_stats, gram_matrix
+from marblecli.settings import LoraSettings
 from marblecli.train import gradients
 from marblecli.train.batch import LossSettings, TrainingBatch, row_slices
 from marblecli.train.gradients import (
     PARTS,
+    WHOLE,
     amortised_backward,
     contracted_gradients,
     reward_gradients,
 )
-from marblecli.train.policy import Policies
+from marblecli.train.policy import LoraPolicies, Policies
 
 Policymaker = Callable[..., Policies]
 Batchmaker = Callable[..., TrainingBatch]
@@ -257,3 +261,126 @@ def test_under_bf16_autocast_both_ways_point_the_same_way(
     found = contracted_gradients(policies, batch, loss_settings).combine(coefficients)
     once = amortised(policies, batch, loss_settings, coefficients)
     assert torch.cosine_similarity(flat(found), once, dim=0).item() >= 0.9999
+
+
+@pytest.mark.parametrize("share", [1.0, 0.25])
+def test_without_parts_the_whole_gradients_are_the_same(
+    share: float, policies_of: Policymaker, batch_of: Batchmaker, loss_settings: LossSettings
+) -> None:
+    policies, batch = policies_of("lora", torch.float64), batch_of(torch.float64)
+    sliced = replace(batch, slices=row_slices(["scenes"] * 6, batch.noise_levels))
+    expected = contracted_gradients(policies, batch, loss_settings, share)
+    found = contracted_gradients(policies, sliced, loss_settings, share, parts=False)
+    assert found.parts == WHOLE
+    assert not found.slices
+    assert all(block.shape[0] == 1 for block in found.blocks)
+    torch.testing.assert_close(flat(list(found.whole())), flat(list(expected.whole())))
+    assert torch.equal(flat(found.penalty), flat(expected.penalty))
+
+
+@pytest.mark.parametrize("mode", ["lora", "full"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_an_old_policy_that_is_the_trained_one_is_not_run_and_changes_no_bit(
+    mode: str,
+    dtype: torch.dtype,
+    policies_of: Policymaker,
+    batch: TrainingBatch,
+    loss_settings: LossSettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    policies = policies_of(mode, autocast=dtype)
+    policies.blend_old(0.0)
+    asked: list[str] = []
+    network = policies.network
+    monkeypatch.setattr(policies, "network", lambda name: asked.append(name) or network(name))
+
+    def all_gradients() -> list[Tensor]:
+        both = (
+            contracted_gradients(policies, batch, loss_settings),
+            reward_gradients(policies, batch, loss_settings),
+        )
+        amortised_too = amortised(policies, batch, loss_settings, torch.ones(5))
+        return [*(flat([*found.blocks, *found.penalty]) for found in both), amortised_too]
+
+    found = all_gradients()
+    assert "old" not in asked
+    monkeypatch.setattr(type(policies), "old_is_trained", False)
+    expected = all_gradients()
+    assert "old" in asked
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
+class NoWaiting(TorchDispatchMode):
+    """Refuses whatever would make this process wait for a device: a tensor's value, or a result
+    whose size depends on one.
+    """
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        name = func.overloadpacket.__name__
+        indexed = name == "index" and any(
+            index is not None and index.dtype == torch.bool for index in args[1]
+        )
+        assert name not in ("_local_scalar_dense", "nonzero", "masked_select"), name
+        assert not indexed, "boolean index"
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("parts", [True, False])
+@pytest.mark.parametrize("mode", ["lora", "full"])
+def test_a_micro_step_waits_for_no_value(
+    mode: str,
+    parts: bool,
+    policies_of: Policymaker,
+    batch: TrainingBatch,
+    loss_settings: LossSettings,
+) -> None:
+    policies = policies_of(mode)
+    sliced = replace(batch, slices=row_slices(["scenes"] * 6, batch.noise_levels))
+    with NoWaiting():
+        contracted_gradients(policies, sliced, loss_settings, parts=parts)
+        amortised_backward(policies, batch, loss_settings, torch.ones(5))
+    with pytest.raises(AssertionError), NoWaiting():
+        float(batch.latents[0, 0, 0, 0])
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("mode", ["lora", "full"])
+def test_a_micro_step_does_not_wait_for_the_device(
+    mode: str, policies_of: Policymaker, batch: TrainingBatch, loss_settings: LossSettings
+) -> None:
+    policies = policies_of(mode, autocast=torch.bfloat16)
+    for name in ("trained", "old", "reference"):
+        policies.network(name).to("cuda")
+    fields = ("latents", "noise_levels", "advantages", "optimality", "shares", "halves")
+    moved = {name: getattr(batch, name).cuda() for name in fields}
+    conditioning = replace(
+        batch.conditioning,
+        context=batch.conditioning.context.cuda(),
+        pooled=batch.conditioning.pooled.cuda(),
+    )
+    on_device = replace(batch, conditioning=conditioning, **moved)
+    contracted_gradients(policies, on_device, loss_settings)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        found = contracted_gradients(policies, on_device, loss_settings)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert all(block.isfinite().all() for block in found.blocks)
+
+
+def test_dora_by_plain_backward_passes(
+    transformer: SD3Transformer2DModel, batch: TrainingBatch, loss_settings: LossSettings
+) -> None:
+    """K backward passes, combined, are the amortised one; magnitudes are among them."""
+    policies = LoraPolicies(transformer, LoraSettings(rank=3, dora=True), torch.float32)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in policies.trained_parameters().values():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+    found = reward_gradients(policies, batch, loss_settings)
+    combined = flat(found.combine(torch.ones(5)))
+    once = amortised(policies, batch, loss_settings, torch.ones(5))
+    torch.testing.assert_close(once, combined, rtol=1e-4, atol=1e-5 * float(combined.abs().max()))
+    names = list(policies.trained_parameters())
+    magnitudes = [b for n, b in zip(names, found.blocks, strict=True) if "magnitude" in n]
+    assert flat(magnitudes).norm() > 0

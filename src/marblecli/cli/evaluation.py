@@ -11,6 +11,7 @@ from marblecli.cli.render import log, out
 from marblecli.cli.setup import Plan, build_suite, load_plan
 from marblecli.cli.summary import changes_table
 from marblecli.errors import BadInputError
+from marblecli.runs.embedding_cache import EmbeddingCache
 from marblecli.runs.prompts import load_prompts
 from marblecli.runs.store import RunStore
 from marblecli.train.quiet import quiet_libraries
@@ -73,6 +74,7 @@ def _evaluate(
         PromptSets(plan.train_prompts, splits),
         partial(build_suite, plan),
         store.directory,
+        EmbeddingCache,
     )
     with session.suite:
         restore(session, store.load_checkpoint(checkpoint))

@@ -58,6 +58,8 @@ class LiveProgress:
         self._cosines = report.cosines or self._cosines
         self._seconds.append(report.seconds)
         self._faults += len(report.faults)
+        for notice in report.notices:
+            out.print(f"step {report.step}: {notice}", style="yellow", markup=False)
         for fault in report.faults:
             out.print(f"fault at step {report.step}: {fault}", style="yellow", markup=False)
         if self._live is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from marblecli.cli.inspect_conflicts import inspect_conflicts
 from marblecli.cli.rewards import rewards_app
 from marblecli.cli.solve import solve
 from marblecli.cli.train import train
-from marblecli.errors import MarbleError
+from marblecli.errors import LostProcessError, MarbleError
 
 app = typer.Typer(
     name="marble",
@@ -53,6 +54,20 @@ def main() -> None:
     try:
         app()
     except MarbleError as error:
-        for line in str(error).splitlines():
-            sys.stderr.write(f"marble: {line}\n")
+        if not _told_by_launcher(error):
+            for line in str(error).splitlines():
+                sys.stderr.write(f"marble: {line}\n")
         raise SystemExit(error.exit_code) from None
+
+
+def _told_by_launcher(error: MarbleError) -> bool:
+    """Of several processes the first speaks; what others have to say goes through torch's file.
+
+    The launcher reads it: ours, torchrun's or accelerate's.
+    """
+    if "TORCHELASTIC_ERROR_FILE" not in os.environ:
+        return False
+    from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+
+    get_error_handler().record_exception(error)
+    return os.environ.get("RANK", "0") != "0" or isinstance(error, LostProcessError)

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 from rich.table import Table
 
+from marblecli.cli.memory import show_memory
 from marblecli.cli.render import out
 from marblecli.cli.setup import Plan
+from marblecli.train.architectures import UnreadableConfigError
+from marblecli.train.parameter_counts import transformer_shape
 
 
-def show_plan(plan: Plan) -> None:
-    """Print the batch geometry, the prompts and which reward applies to how many of them."""
+def show_plan(plan: Plan, memory: float | None = None) -> None:
+    """Print the batch geometry, the prompts, which reward applies to how many, and the memory.
+
+    ``memory`` is the device's in GiB. Raises BadInputError if it isn't enough.
+    """
     recipe = plan.recipe
     sampling, training = recipe.sampling, recipe.training
     images = sampling.prompts_per_step * sampling.group_size
     rows = images * training.noise_levels
-    size = min(training.micro_batch_size, images)
+    size = images if training.micro_batch_size == "auto" else training.micro_batch_size
+    size = min(size, images)
     micro_steps = -(-images // size) * training.noise_levels
     table = Table(title=f"plan of {recipe.run.name}", show_header=False)
     for key, value in (
         ("model", f"{recipe.model.pretrained}, {recipe.model.mode}, {recipe.model.dtype}"),
+        ("weights", "random" if recipe.model.random_weights else "pretrained"),
+        ("architecture", _architecture(plan)),
         (
             "images a step",
             f"{sampling.prompts_per_step} prompts x {sampling.group_size} = {images}",
@@ -36,7 +45,17 @@ def show_plan(plan: Plan) -> None:
     for name in recipe.rewards:
         table.add_row(f"rewards.{name}", f"applies to {_applicability(plan, name)}")
     out.print(table)
+    show_memory(plan, memory)
     out.print("the recipe is valid; nothing was loaded")
+
+
+def _architecture(plan: Plan) -> str:
+    if isinstance(plan.architecture, UnreadableConfigError):
+        return "unknown: its configuration couldn't be read"
+    shape = transformer_shape(plan.architecture.parts["transformer"])
+    dual = f", {len(shape.dual_layers)} with a second attention" if shape.dual_layers else ""
+    size = f"{shape.parameters / 1e9:.3g} billion parameters"
+    return f"{shape.layers} layers of width {shape.width}{dual}: {size}"
 
 
 def _applicability(plan: Plan, name: str) -> str:

@@ -14,6 +14,7 @@ from marblecli.cli.render import log
 from marblecli.cli.setup import Plan, build_suite, load_plan
 from marblecli.errors import BadInputError
 from marblecli.maths.balance import check_available
+from marblecli.runs.embedding_cache import EmbeddingCache
 from marblecli.runs.environment import describe_environment
 from marblecli.runs.recipe import dump_recipe
 from marblecli.runs.report import FILE_NAME
@@ -75,7 +76,8 @@ def _probe(plan: Plan, batches: int, store: RunStore | None) -> Sequence[Conflic
         # Nothing is tracked, so nothing is written there.
         project_dir = store.directory if store else Path(gettempdir())
         prompts = PromptSets(plan.train_prompts, {})
-        session = open_session(plan.recipe, prompts, partial(build_suite, plan), project_dir)
+        build = partial(build_suite, plan)
+        session = open_session(plan.recipe, prompts, build, project_dir, EmbeddingCache)
     records = []
     with session.suite:
         started = time.perf_counter()
@@ -85,6 +87,8 @@ def _probe(plan: Plan, batches: int, store: RunStore | None) -> Sequence[Conflic
                 store.conflict(probed.record)
             seconds = time.perf_counter() - started
             log.print(f"batch {len(records)}/{batches}  {seconds:.1f} s", markup=False)
+            for notice in probed.notices:
+                log.print(notice, markup=False, soft_wrap=True)
             for fault in probed.faults:
                 log.print(f"fault: {fault}", markup=False)
     return records

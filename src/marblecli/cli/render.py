@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from marblecli.train.processes import started_processes
 from marblecli.types import Json
 
 _PIPE_WIDTH = 120
@@ -21,9 +22,13 @@ def _width(is_terminal: bool) -> int | None:
     return None if is_terminal or "COLUMNS" in os.environ else _PIPE_WIDTH
 
 
-out = Console(highlight=False, emoji=False, width=_width(sys.stdout.isatty()))
+# Of the processes of a run the first speaks for all.
+_QUIET = not started_processes().first
+out = Console(highlight=False, emoji=False, quiet=_QUIET, width=_width(sys.stdout.isatty()))
 """Results: stdout."""
-log = Console(highlight=False, emoji=False, stderr=True, width=_width(sys.stderr.isatty()))
+log = Console(
+    highlight=False, emoji=False, quiet=_QUIET, stderr=True, width=_width(sys.stderr.isatty())
+)
 """Everything else: stderr."""
 
 

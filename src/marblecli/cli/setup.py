@@ -13,6 +13,8 @@ from marblecli.rewards.host import RewardCatalog, discover
 from marblecli.runs.prompts import load_prompts
 from marblecli.runs.recipe import load_recipe
 from marblecli.settings import Recipe
+from marblecli.train.architectures import Architecture, UnreadableConfigError
+from marblecli.train.supported import examine_model
 from marblecli.types import Prompt
 
 if TYPE_CHECKING:
@@ -29,10 +31,13 @@ class Plan:
     """By source, in the recipe's order."""
     held_out_prompts: tuple[tuple[Prompt, ...], ...]
     """By source; sources without an ``eval`` file are left out."""
+    architecture: Architecture | UnreadableConfigError
+    """Of the model, or why its configurations couldn't be read."""
 
 
 def load_plan(path: Path, overrides: Sequence[str]) -> Plan:
-    """Check the recipe whole: keys, rewards, files, and that every reward applies somewhere.
+    """Check the recipe whole: keys, rewards, files, the model's configurations as far as they can
+    be read, and that every reward applies somewhere.
 
     Raises:
         RecipeError: all faults at once.
@@ -45,6 +50,10 @@ def load_plan(path: Path, overrides: Sequence[str]) -> Plan:
         check_available(recipe.balance)
     except BadInputError as error:
         raise RecipeError(str(path), [Problem("balance", str(error))]) from error
+    try:
+        architecture = examine_model(recipe.model)
+    except BadInputError as error:
+        raise RecipeError(str(path), [Problem("model.pretrained", str(error))]) from error
     train = _load(path, recipe, "train")
     held_out = _load(path, recipe, "eval")
     everywhere = [prompt for source in train for prompt in source]
@@ -60,7 +69,7 @@ def load_plan(path: Path, overrides: Sequence[str]) -> Plan:
     ]
     if idle:
         raise RecipeError(str(path), idle)
-    return Plan(recipe, catalog, train, held_out)
+    return Plan(recipe, catalog, train, held_out, architecture)
 
 
 def _load(recipe_path: Path, recipe: Recipe, split: str) -> tuple[tuple[Prompt, ...], ...]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from marblecli.errors import BadInputError
 
-def train(
+_RANDOM = "model.random_weights=true"
+
+
+def train(  # noqa: PLR0913, PLR0917
     recipe: Annotated[Path, typer.Argument(help="The recipe, a TOML file.")],
     run_dir: Annotated[
         Path | None,
@@ -24,14 +29,39 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check the recipe and show the plan; load nothing.")
     ] = False,
+    random_weights: Annotated[
+        bool,
+        typer.Option(
+            "--random-weights",
+            help="Build the model from its configuration, as --set model.random_weights=true.",
+        ),
+    ] = False,
+    memory: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            metavar="GIB",
+            help="With --dry-run: the memory to plan for.",
+            show_default="the GPU's, if there is one",
+        ),
+    ] = None,
+    num_processes: Annotated[
+        int, typer.Option(min=1, help="Processes on this machine, one a GPU if there are any.")
+    ] = 1,
 ) -> None:
     """Fine-tune a model on the rewards of a recipe."""
+    from marblecli.cli.launch import launch, wants_launch
     from marblecli.cli.plan import show_plan
     from marblecli.cli.setup import load_plan
     from marblecli.cli.training import run_training
 
-    plan = load_plan(recipe, overrides or [])
+    if memory is not None and not dry_run:
+        raise BadInputError("--memory needs --dry-run: it plans, and limits nothing")
+    random = [_RANDOM] if random_weights else []
+    plan = load_plan(recipe, [*(overrides or []), *random])
     if dry_run:
-        show_plan(plan)
+        show_plan(plan, memory)
+    elif wants_launch(num_processes):
+        launch(plan.recipe, num_processes, sys.argv[1:])
     else:
         run_training(plan, run_dir, resume)

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
+from marblecli.cli.launch import check_processes
 from marblecli.cli.live import LiveProgress
 from marblecli.cli.render import out
 from marblecli.cli.setup import Plan, build_suite
 from marblecli.cli.summary import changes_table
-from marblecli.errors import BadInputError
+from marblecli.errors import BadInputError, InterruptedRunError
+from marblecli.runs.embedding_cache import EmbeddingCache
 from marblecli.runs.environment import describe_environment
 from marblecli.runs.recipe import dump_recipe, load_recipe
 from marblecli.runs.store import RunStore
+from marblecli.train.processes import Processes, connect, started_processes
 from marblecli.train.quiet import quiet_libraries
-from marblecli.types import RewardChange, Snapshot
+from marblecli.types import ConflictRecord, Json, Prompt, Recorder, RewardChange, Snapshot
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from marblecli.train.session import Session
 
 _FREE_TO_CHANGE = ("training.steps", "eval", "checkpoint", "tracking")
 """What a resumed run may set anew: how long, and what it tells; the rest would be another run."""
+_HOW_COMPUTED = ("model.gradient_checkpointing", "model.compile", "model.embedding_cache")
+"""What changes nothing but memory, speed and rounding."""
 _WHERE_SCORED = re.compile(r"rewards\.[^.]+\.(timeout|batch_size|device)")
 """And where its rewards are scored."""
 
@@ -31,13 +44,53 @@ _WHERE_SCORED = re.compile(r"rewards\.[^.]+\.(timeout|batch_size|device)")
 def run_training(plan: Plan, run_dir: Path | None, resume: bool) -> None:
     """Train, show progress, and end with what every reward did and the next command."""
     quiet_libraries()
-    store, saved = _resume(plan, run_dir) if resume else (_create(plan, run_dir), None)
-    out.print(f"run directory: {store.directory}", highlight=False, soft_wrap=True)
-    changes = _train(plan, store, saved)
+    check_processes(plan.recipe, started_processes().count)
+    run = _open(plan, run_dir, resume, connect())
+    out.print(f"run directory: {run.directory}", highlight=False, soft_wrap=True)
+    changes = _train(plan, run)
     for split, found in changes.items():
         out.print(changes_table(split, found))
-    out.print(f"run directory: {store.directory}", highlight=False, soft_wrap=True)
-    out.print(f"next: marble inspect-conflicts {store.directory}", highlight=False, soft_wrap=True)
+    out.print(f"run directory: {run.directory}", highlight=False, soft_wrap=True)
+    out.print(f"next: marble inspect-conflicts {run.directory}", highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class _Run:
+    directory: Path
+    recorder: Recorder
+    saved: Snapshot | None
+    """What the run goes on from."""
+
+
+class _Unrecorded:
+    """The recorder of all processes but the first, which writes for all."""
+
+    def step(self, metrics: Mapping[str, Json]) -> None:
+        """Nothing."""
+
+    def conflict(self, record: ConflictRecord) -> None:
+        """Nothing."""
+
+    def evaluation(self, step: int, results: Mapping[str, Json]) -> None:
+        """Nothing."""
+
+    def samples(self, step: int, split: str, prompts: Sequence[Prompt], images: Tensor) -> None:
+        """Nothing."""
+
+    def checkpoint(self, snapshot: Snapshot) -> None:
+        """Nothing."""
+
+
+def _open(plan: Plan, run_dir: Path | None, resume: bool, processes: Processes) -> _Run:
+    """The first process makes the directory, or makes it ready; all read what is resumed."""
+    if processes.first:
+        store, saved = _resume(plan, run_dir) if resume else (_create(plan, run_dir), None)
+        return _Run(processes.gather(store.directory)[0], store, saved)
+    directory = processes.gather(Path())[0]
+    if not resume:
+        return _Run(directory, _Unrecorded(), None)
+    there = RunStore.open(directory)
+    return _Run(directory, _Unrecorded(), there.load_checkpoint(there.latest_checkpoint()))
 
 
 def _create(plan: Plan, run_dir: Path | None) -> RunStore:
@@ -59,7 +112,9 @@ def _resume(plan: Plan, run_dir: Path | None) -> tuple[RunStore, Snapshot]:
     changed = [
         key
         for key in _differences(earlier.model_dump(), plan.recipe.model_dump())
-        if not (key.startswith(_FREE_TO_CHANGE) or _WHERE_SCORED.fullmatch(key))
+        if not (
+            key.startswith(_FREE_TO_CHANGE) or key in _HOW_COMPUTED or _WHERE_SCORED.fullmatch(key)
+        )
     ]
     if changed:
         raise BadInputError(
@@ -83,9 +138,7 @@ def _differences(one: object, two: object, prefix: str = "") -> list[str]:
     ]
 
 
-def _train(
-    plan: Plan, store: RunStore, saved: Snapshot | None
-) -> Mapping[str, tuple[RewardChange, ...]]:
+def _train(plan: Plan, run: _Run) -> Mapping[str, tuple[RewardChange, ...]]:
     from marblecli.train.loop import Hooks, train
     from marblecli.train.session import PromptSets, evaluation_prompts, open_session
 
@@ -98,20 +151,39 @@ def _train(
         plan.train_prompts, {split: chosen for split, chosen in evaluation.items() if chosen}
     )
     with out.status("loading the model"):
-        session = open_session(plan.recipe, prompts, partial(build_suite, plan), store.directory)
+        build = partial(build_suite, plan)
+        session = open_session(plan.recipe, prompts, build, run.directory, EmbeddingCache)
     progress = LiveProgress(tuple(plan.recipe.rewards), plan.recipe.training.steps)
     session.accelerator.init_trackers(plan.recipe.run.name)
-    with session.suite, _stop_on_signal() as should_stop, progress:
-        hooks = Hooks(store, progress.on_step, progress.on_evaluation, should_stop)
-        outcome = train(session, hooks, saved)
-    session.accelerator.end_training()
-    return outcome.changes
+    with (
+        session.suite,
+        _ended(session),
+        _stop_on_signal(session.processes) as should_stop,
+        progress,
+    ):
+        hooks = Hooks(run.recorder, progress.on_step, progress.on_evaluation, should_stop)
+        return train(session, hooks, run.saved).changes
 
 
 @contextmanager
-def _stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """The first Ctrl-C or SIGTERM asks the loop to save and stop; the second stops at once."""
+def _ended(session: Session) -> Iterator[None]:
+    """Close the trackers and leave the other processes, unless something failed."""
+    try:
+        yield
+    except InterruptedRunError:
+        session.accelerator.end_training()
+        raise
+    session.accelerator.end_training()
+
+
+@contextmanager
+def _stop_on_signal(processes: Processes) -> Iterator[Callable[[], bool]]:
+    """The first Ctrl-C or SIGTERM asks the loop to save and stop; the second stops at once.
+
+    One of several processes stops, too, when its launcher is gone.
+    """
     asked: list[int] = []
+    several, launcher = processes.count > 1, os.getppid()
 
     def ask(number: int, _frame: FrameType | None) -> None:
         if asked:
@@ -121,7 +193,8 @@ def _stop_on_signal() -> Iterator[Callable[[], bool]]:
 
     previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: bool(asked)
+        yield lambda: bool(asked) or (several and os.getppid() != launcher)
     finally:
         for number, handler in previous.items():
-            signal.signal(number, handler)
+            # A launcher signals the others when one has ended, and these may have to say why.
+            signal.signal(number, signal.SIG_IGN if several else handler)

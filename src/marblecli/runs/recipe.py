@@ -51,7 +51,8 @@ def load_recipe(path: Path, overrides: Sequence[str], check_reward: CheckReward)
     _resolve_paths(table, path.absolute().parent)
     recipe, faults = _validate(table)
     problems += faults
-    for check in (_check_files, _check_model, _check_sources, _check_noise_levels):
+    checks = (_check_files, _check_model, _check_sources, _check_noise_levels, _check_gradients)
+    for check in checks:
         problems += check(table)
     for name, reward in _tables(table, "rewards"):
         problems += check_reward(name, _options(reward))
@@ -125,6 +126,9 @@ def _resolve_paths(table: Table, folder: Path) -> None:
     model = table.get("model")
     if isinstance(model, dict) and isinstance(model.get("pretrained"), str):
         model["pretrained"] = _resolve_model(model["pretrained"], folder)
+    if isinstance(model, dict) and isinstance(model.get("embedding_cache"), str):
+        path = folder / Path(model["embedding_cache"]).expanduser()
+        model["embedding_cache"] = str(path.resolve())
 
 
 def _resolve_model(value: str, folder: Path) -> str:
@@ -223,6 +227,27 @@ def _check_noise_levels(table: Table) -> Iterator[Problem]:
     if isinstance(levels, int) and isinstance(steps, int) and levels > steps:
         message = f"must be at most sampling.steps = {steps}, got {levels}: levels are drawn from "
         yield Problem("training.noise_levels", message + "the sampler's grid")
+
+
+def _check_gradients(table: Table) -> Iterator[Problem]:
+    """What needs the gradients in parts, or all of them by two backward passes."""
+    parts = _get(table, "measure", "parts", True)
+    contracted = _get(table, "training", "gradients", "contracted") == "contracted"
+    if _get(table, "balance", "gram", "whole") == "signal" and not (parts and contracted):
+        need = "measure.parts = true" if contracted else 'training.gradients = "contracted"'
+        yield Problem("balance.gram", f'"signal" needs {need}')
+    fresh = _get(table, "measure", "fresh_every", 0)
+    if fresh and not parts:
+        yield Problem("measure.fresh_every", "needs measure.parts = true; or set it to 0")
+    lora = _get(table, "model", "lora", {})
+    if not (isinstance(lora, dict) and lora.get("dora")):
+        return
+    if contracted:
+        message = 'needs training.gradients = "backward": two passes leave its magnitudes out'
+        yield Problem("model.lora.dora", message)
+    if fresh:
+        message = "must be 0 with model.lora.dora: new images are measured by two backward passes"
+        yield Problem("measure.fresh_every", message)
 
 
 def _get(table: Table, name: str, key: str, default: Any) -> Any:

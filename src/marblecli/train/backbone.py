@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from diffusers import DPMSolverMultistepScheduler, StableDiffusion3Pipeline
 from torch import Tensor
 
+from marblecli.errors import BadInputError, MarbleError
 from marblecli.settings import ModelSettings
+from marblecli.train.architectures import Architecture
+from marblecli.train.random_weights import random_pipeline
+from marblecli.train.supported import examine_model
+from marblecli.types import EmbeddingStore
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _ENCODE_BATCH = 32
+_DECODED_LATENTS = 4 * 64 * 64
+"""Decoded at a time, over all images: four of 512 pixels, of which each takes half a gigabyte."""
+_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
+_TOKENIZERS = ("tokenizer", "tokenizer_2", "tokenizer_3")
 
 
 @dataclass(frozen=True)
@@ -31,15 +40,26 @@ class Conditioning:
 class Backbone:
     """A loaded pipeline without its transformer's policies."""
 
-    def __init__(self, pipeline: StableDiffusion3Pipeline, settings: ModelSettings) -> None:
+    def __init__(
+        self,
+        pipeline: StableDiffusion3Pipeline,
+        settings: ModelSettings,
+        store: EmbeddingStore | None = None,
+    ) -> None:
         self.pipeline = pipeline
         self.max_sequence_length = settings.max_sequence_length
+        self._store = store
         self._embeddings: dict[str, Conditioning] = {}
 
     @property
     def device(self) -> torch.device:
         """Where images are sampled and decoded."""
         return self.pipeline.vae.device
+
+    def remember(self, embeddings: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Take over what the store has, by text."""
+        known = ((text, Conditioning(**tensors)) for text, tensors in embeddings.items())
+        self._embeddings.update(known)
 
     def embed(self, texts: Iterable[str]) -> None:
         """Compute the embeddings of the texts that aren't cached, then move the encoders off."""
@@ -71,9 +91,12 @@ class Backbone:
         )
         for row, text in enumerate(texts):
             # On the CPU: at 128 T5 tokens a prompt takes 1.7 MB, and a run has thousands.
-            self._embeddings[text] = Conditioning(
+            found = Conditioning(
                 context[row].to("cpu", copy=True), pooled[row].to("cpu", copy=True)
             )
+            self._embeddings[text] = found
+            if self._store is not None:
+                self._store.write(text, {"context": found.context, "pooled": found.pooled})
 
     def conditioning(self, texts: Sequence[str]) -> Conditioning:
         """The cached embeddings of B texts; a text that was never embedded is a KeyError."""
@@ -103,15 +126,57 @@ class Backbone:
     def decode(self, latents: Tensor) -> Tensor:
         """[B, C, h, w] -> float32 images [B, 3, H, W] in [0, 1]."""
         vae = self.pipeline.vae
-        unscaled = latents / vae.config.scaling_factor + vae.config.shift_factor
-        images = vae.decode(unscaled.to(vae.dtype), return_dict=False)[0]
-        return (images.float() / 2 + 0.5).clamp(0.0, 1.0)
+        unscaled = (latents / vae.config.scaling_factor + vae.config.shift_factor).to(vae.dtype)
+        at_once = max(1, _DECODED_LATENTS // unscaled[0, 0].numel())
+        parts = [vae.decode(part, return_dict=False)[0] for part in unscaled.split(at_once)]
+        return (torch.cat(parts).float() / 2 + 0.5).clamp(0.0, 1.0)
 
 
-def load_pipeline(settings: ModelSettings) -> StableDiffusion3Pipeline:
-    """Load every part in the recipe's dtype; nothing is moved to a device."""
-    pipeline = StableDiffusion3Pipeline.from_pretrained(
-        settings.pretrained, revision=settings.revision, dtype=DTYPES[settings.dtype]
-    )
+def load_pipeline(
+    settings: ModelSettings, seed: int = 0, *, encoders: bool = True
+) -> StableDiffusion3Pipeline:
+    """Load every part in the recipe's dtype; nothing is moved to a device.
+
+    With ``random_weights`` the parts are built from their configurations and filled from ``seed``.
+    Without ``encoders`` there is nothing to embed texts with.
+
+    Raises:
+        BadInputError: the model is known not to be trainable, or has no configurations.
+        MarbleError: its files can't be read or fetched.
+
+    """
+    architecture = examine_model(settings)
+    dtype = DTYPES[settings.dtype]
+    quantize = _quantize() if settings.t5 == "8bit" and encoders else None
+    absent = {"text_encoder_3", "tokenizer_3"} if settings.t5 == "none" else set()
+    absent |= set() if encoders else {*_ENCODERS, *_TOKENIZERS}
+    if settings.random_weights and isinstance(architecture, Architecture):
+        pipeline = random_pipeline(architecture, dtype, seed, absent)
+    else:
+        pipeline = _pretrained(settings, dtype, absent)
+    if quantize is not None and pipeline.text_encoder_3 is not None:
+        quantize(pipeline.text_encoder_3)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def _quantize() -> Callable[[torch.nn.Module], None]:
+    """A function that puts linear layers' weights into 8 bits; they compute in their old dtype."""
+    try:
+        from torchao.quantization import Int8WeightOnlyConfig, quantize_
+    except ImportError as error:
+        raise BadInputError('model.t5 = "8bit" needs torchao: pip install torchao') from error
+    return lambda encoder: quantize_(encoder, Int8WeightOnlyConfig())
+
+
+def _pretrained(
+    settings: ModelSettings, dtype: torch.dtype, absent: Collection[str]
+) -> StableDiffusion3Pipeline:
+    left_out = dict.fromkeys(absent)
+    try:
+        return StableDiffusion3Pipeline.from_pretrained(
+            settings.pretrained, revision=settings.revision, dtype=dtype, **left_out
+        )
+    except OSError as error:
+        reason = " ".join(str(error).split())
+        raise MarbleError(f"can't load the model {settings.pretrained}: {reason}") from error

@@ -60,7 +60,7 @@ class LossSettings:
 
 @dataclass(frozen=True)
 class TrainingBatch:
-    """One optimizer batch: N images, each at T noise levels."""
+    """One optimizer batch, or one process's part of it: N images, each at T noise levels."""
 
     latents: Tensor
     """[N, C, h, w], x0."""
@@ -81,15 +81,32 @@ class TrainingBatch:
     depends on these, its level's index and image."""
     slices: Mapping[str, Tensor] = field(default_factory=dict)
     """Bool [N, T] by name: rows whose signal is wanted by itself."""
+    start: int = 0
+    """The place of the first image in the whole batch."""
+    elsewhere: int = 0
+    """Images of the whole batch that other processes have."""
+
+    @property
+    def whole(self) -> int:
+        """Images of the whole batch."""
+        return len(self.latents) + self.elsewhere
+
+    @property
+    def whole_rows(self) -> int:
+        """Rows of the whole batch: each of its images at each noise level."""
+        return self.whole * self.noise_levels.shape[1]
 
     def rows(self, size: int) -> Iterator[Rows]:
-        """Micro-batches of at most ``size`` images at one noise level each."""
+        """Micro-batches of at most ``size`` images at one noise level each; none of no images."""
+        if not len(self.latents):
+            return
         for index in range(self.noise_levels.shape[1]):
             noise = self._noise(index)
-            for images in torch.arange(len(self.latents)).split(size):
+            for start in range(0, len(self.latents), size):
+                images = slice(start, start + size)
                 yield Rows(
                     latents=self.latents[images],
-                    noise=noise[images].to(self.latents.device),
+                    noise=noise[images],
                     noise_level=self.noise_levels[images, index],
                     conditioning=self.conditioning[images],
                     optimality=self.optimality[images],
@@ -100,16 +117,18 @@ class TrainingBatch:
 
     def head(self, size: int) -> TrainingBatch:
         """The first micro-batch as a batch by itself: ``size`` images at one noise level."""
+        mine = min(max(size - self.start, 0), len(self.latents))
         return replace(
             self,
-            latents=self.latents[:size],
-            conditioning=self.conditioning[slice(size)],
-            noise_levels=self.noise_levels[:size, :1],
-            advantages=self.advantages[:size],
-            optimality=self.optimality[:size],
-            shares=self.shares[:size],
-            halves=self.halves[:size],
+            latents=self.latents[:mine],
+            conditioning=self.conditioning[slice(mine)],
+            noise_levels=self.noise_levels[:mine, :1],
+            advantages=self.advantages[:mine],
+            optimality=self.optimality[:mine],
+            shares=self.shares[:mine],
+            halves=self.halves[:mine],
             slices={},
+            elsewhere=min(size, self.whole) - mine,
         )
 
     def micro_steps(self, size: int) -> int:
@@ -120,15 +139,20 @@ class TrainingBatch:
         """C / beta, divided by the T noise levels: what multiplies the losses' sums over rows."""
         return settings.advantage_clip / settings.mix / self.noise_levels.shape[1]
 
-    def _slices(self, images: Tensor, index: int) -> Tensor:
+    def _slices(self, images: slice, index: int) -> Tensor:
         columns = [chosen[images, index] for chosen in self.slices.values()]
-        empty = torch.zeros((len(images), 0), dtype=torch.bool, device=self.halves.device)
+        empty = self.halves[images, None][:, :0]
         return torch.stack(columns, 1) if columns else empty
 
     def _noise(self, index: int) -> Tensor:
         seed, *place = self.noise_seed
         generator = torch_stream(seed, "noise", *place, index)
-        return torch.randn(self.latents.shape, generator=generator).to(self.latents.dtype)
+        # For the whole batch, so that the noise doesn't depend on how it is divided.
+        noise = torch.randn((self.whole, *self.latents.shape[1:]), generator=generator)
+        mine = noise[self.start :][: len(self.latents)].to(self.latents.dtype)
+        # From pinned memory, so that neither the device nor this process waits for the other.
+        pinned = mine.pin_memory() if self.latents.is_cuda else mine
+        return pinned.to(self.latents.device, non_blocking=True)
 
 
 @dataclass(frozen=True)

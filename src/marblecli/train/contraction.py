@@ -19,12 +19,16 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import Parameter
 
+from marblecli.train.checkpointing import BlockCheckpoints
 
-@dataclass
-class _Weights:
-    """The weights of the pass that runs, shared by all layers."""
 
-    rows: Tensor
+@dataclass(frozen=True)
+class BackwardPass:
+    """One vector a sample, and what it counts in which accumulators."""
+
+    cotangent: Tensor
+    """[B, ...], of the network's output."""
+    weights: Tensor
     """[B, c]."""
     columns: slice
     """Of the C accumulators, the c that it fills."""
@@ -36,16 +40,23 @@ class Contraction:
     Inside :meth:`tapped`, the layers of ``network`` that own the parameters run as always, but a
     backward pass through them fills the accumulators and leaves ``.grad`` alone. Inputs and
     outputs of those layers must have the B samples first (B may be multiplied out with what
-    follows). ``columns`` is C.
+    follows). ``columns`` is C; ``checkpoints`` are the network's, if it has any.
     """
 
-    def __init__(self, network: nn.Module, parameters: Sequence[Parameter], columns: int) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        parameters: Sequence[Parameter],
+        columns: int,
+        checkpoints: BlockCheckpoints | None = None,
+    ) -> None:
         self.totals = [
             torch.zeros((columns, *parameter.shape), device=parameter.device, dtype=parameter.dtype)
             for parameter in parameters
         ]
         """For each parameter [C, ...]."""
-        self._weights: _Weights | None = None
+        self._checkpoints = checkpoints
+        self._pass: BackwardPass | None = None
         places = {
             id(parameter): total for parameter, total in zip(parameters, self.totals, strict=True)
         }
@@ -61,25 +72,34 @@ class Contraction:
         with ExitStack() as stack:
             for tap in self._taps:
                 stack.enter_context(tap.installed())
+            if self._checkpoints is not None:
+                stack.enter_context(self._checkpoints.cut())
             yield
 
-    def backward(
-        self, output: Tensor, cotangent: Tensor, weights: Tensor, columns: slice, *, last: bool
-    ) -> None:
-        """Add sum_i weights_ic J_i^T cotangent_i to accumulator ``columns[c]``.
+    def backward(self, output: Tensor, passes: Sequence[BackwardPass]) -> None:
+        """Add sum_i weights_ic J_i^T cotangent_i to accumulator ``columns[c]``, for every pass.
 
-        ``output`` and ``cotangent`` are [B, ...], ``weights`` [B, c]. ``last`` frees the graph.
+        ``output`` is [B, ...]; its graph is freed.
         """
-        self._weights = _Weights(weights, columns)
-        torch.autograd.backward(output, cotangent, retain_graph=not last)
-        self._weights = None
+        if self._checkpoints is not None:
+            cotangents = [each.cotangent for each in passes]
+            self._checkpoints.backward(output, cotangents, lambda n: self._run(passes[n]))
+        else:
+            for number, each in enumerate(passes, start=1):
+                self._run(each)
+                keep = number < len(passes)
+                torch.autograd.backward(output, each.cotangent, retain_graph=keep)
+        self._pass = None
 
-    def _current(self) -> _Weights:
-        if self._weights is None:
+    def _run(self, one: BackwardPass) -> None:
+        self._pass = one
+
+    def _current(self) -> BackwardPass:
+        if self._pass is None:
             raise RuntimeError(
                 "a tapped layer's gradient was asked for outside Contraction.backward"
             )
-        return self._weights
+        return self._pass
 
 
 class _Tap:
@@ -89,11 +109,11 @@ class _Tap:
     """
 
     def __init__(
-        self, layer: nn.Module, totals: dict[str, Tensor], weights: Callable[[], _Weights]
+        self, layer: nn.Module, totals: dict[str, Tensor], current: Callable[[], BackwardPass]
     ) -> None:
         self.layer = layer
         self.totals = totals
-        self.weights = weights
+        self.current = current
         self.parameters = [getattr(layer, name) for name in totals]
 
     @contextmanager
@@ -107,16 +127,17 @@ class _Tap:
 
     def backward(self, x: Tensor, gradient: Tensor, *, wanted: bool) -> Tensor | None:
         """Contract; the gradient of the input, if ``wanted``."""
-        weights = self.weights()
+        current = self.current()
         with torch.enable_grad():
             x = x.detach().requires_grad_(wanted)
             output = self.run(x)
-        spread = weights.rows.repeat_interleave(len(gradient) // len(weights.rows), 0)
-        for place, column in zip(range(len(weights.rows.T)), spread.T, strict=True):
+        rows = current.weights
+        spread = rows.repeat_interleave(len(gradient) // len(rows), 0)
+        for place, column in enumerate(spread.T):
             weighted = gradient * column.view(-1, *(1,) * (gradient.ndim - 1)).to(gradient)
             found = torch.autograd.grad(output, self.parameters, weighted, retain_graph=True)
             for total, part in zip(self.totals.values(), found, strict=True):
-                total[weights.columns][place] += part
+                total[current.columns][place] += part
         return torch.autograd.grad(output, x, gradient)[0] if wanted else None
 
 
@@ -126,26 +147,28 @@ class _LinearTap(_Tap):
     layer: nn.Linear
 
     def backward(self, x: Tensor, gradient: Tensor, *, wanted: bool) -> Tensor | None:
-        weights = self.weights()
-        rows = weights.rows
+        current = self.current()
+        rows = current.weights
         outputs = gradient.reshape(len(rows), -1, gradient.shape[-1])
         inputs = x.to(gradient.dtype).reshape(len(rows), -1, x.shape[-1])
         if "weight" in self.totals:
-            self._add("weight", torch.bmm(outputs.mT, inputs), weights)
+            self._add("weight", torch.bmm(outputs.mT, inputs), current)
         if "bias" in self.totals:
-            self._add("bias", outputs.sum(1), weights)
+            self._add("bias", outputs.sum(1), current)
         return (gradient @ self.layer.weight.to(gradient.dtype)).to(x.dtype) if wanted else None
 
-    def _add(self, name: str, each: Tensor, weights: _Weights) -> None:
-        total = self.totals[name][weights.columns].flatten(1)
-        total.addmm_(weights.rows.T.to(total), each.flatten(1).to(total.dtype))
+    def _add(self, name: str, each: Tensor, current: BackwardPass) -> None:
+        total = self.totals[name][current.columns].flatten(1)
+        total.addmm_(current.weights.T.to(total), each.flatten(1).to(total.dtype))
 
 
-def _tap_of(layer: nn.Module, places: dict[int, Tensor], weights: Callable[[], _Weights]) -> _Tap:
+def _tap_of(
+    layer: nn.Module, places: dict[int, Tensor], current: Callable[[], BackwardPass]
+) -> _Tap:
     owned = layer.named_parameters(recurse=False)
     totals = {name: places[id(parameter)] for name, parameter in owned if id(parameter) in places}
     kind = _LinearTap if isinstance(layer, nn.Linear) else _Tap
-    return kind(layer, totals, weights)
+    return kind(layer, totals, current)
 
 
 def _tapped(tap: _Tap, x: Tensor) -> Tensor:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import torch
 
 from marblecli.maths.bootstrap import bootstrap_interval
 from marblecli.train.policy import averaged_weights
-from marblecli.train.rollout import sample_and_score
+from marblecli.train.processes import Processes
+from marblecli.train.rollout import group_numbers, sample_and_score
 from marblecli.train.seeding import stream, torch_stream
 from marblecli.train.session import Session
-from marblecli.types import FloatArray, RewardChange, RewardTable, Rollout
+from marblecli.types import FloatArray, Prompt, RewardChange, RewardTable, Rollout
 
 Subject = Literal["base", "trained"]
 """The reference policy, or the trained one with its moving average."""
@@ -25,6 +28,7 @@ class Evaluation:
     split: str
     table: RewardTable
     rollout: Rollout
+    """Of several processes, only the first has all images; the others have none."""
 
     def means(self) -> dict[str, float]:
         """The mean of every reward over the images it applies to; without any, it is left out."""
@@ -54,7 +58,16 @@ def evaluate(session: Session, subject: Subject, split: str) -> Evaluation:
         with averaged_weights(session.policies, session.ema):
             result = sample_and_score(sampler, session.suite, prompts, count, generators)
     rollout, table = result
-    return Evaluation(split, table, rollout)
+    return Evaluation(split, table, _whole(session.processes, rollout, prompts, count))
+
+
+def _whole(processes: Processes, part: Rollout, prompts: Sequence[Prompt], count: int) -> Rollout:
+    """All processes' images, where they are written."""
+    if processes.count == 1:
+        return part
+    images = processes.gather_to_first(part.images) or [part.images[:0]]
+    each = tuple(prompt for prompt in prompts for _ in range(count))
+    return Rollout(each, group_numbers(len(prompts), count), part.latents[:0], torch.cat(images))
 
 
 def changes(before: Evaluation, after: Evaluation, seed: int) -> tuple[RewardChange, ...]:

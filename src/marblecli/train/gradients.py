@@ -21,7 +21,7 @@ from marblecli.maths.nft import (
     velocity_penalty,
 )
 from marblecli.train.batch import LossSettings, Rows, TrainingBatch
-from marblecli.train.contraction import Contraction
+from marblecli.train.contraction import BackwardPass, Contraction
 from marblecli.train.policy import Policies
 from marblecli.train.seeding import stream
 
@@ -51,14 +51,24 @@ class RewardGradients:
         """For each parameter [K, ...], g_k without the pull."""
         return (block[:2].sum(0) for block in self.blocks)
 
+    def tensors(self) -> Iterator[Tensor]:
+        """All there is, to be summed over processes."""
+        yield from self.blocks
+        yield from self.penalty
+        for parts in self.slices.values():
+            yield from parts
+
     def combine(self, coefficients: Tensor) -> list[Tensor]:
         """sum_k coefficients_k g_k plus the regulariser's gradient; a coefficient of 0 drops g_k.
 
         A masked reward's gradient may hold NaN, which a product with 0 would keep.
         """
         kept = coefficients.nonzero().flatten()
+        like = self.blocks[0]
+        # Moved once: a copy to the device for every parameter would make it wait each time.
+        weights, kept = coefficients[kept].to(like), kept.to(like.device)
         return [
-            torch.tensordot(coefficients[kept].to(block), block[:, kept].sum(0), dims=1) + penalty
+            torch.tensordot(weights, block[:, kept].sum(0), dims=1) + penalty
             for block, penalty in zip(self.blocks, self.penalty, strict=True)
         ]
 
@@ -91,6 +101,8 @@ def contracted_gradients(
     batch: TrainingBatch,
     settings: LossSettings,
     anchor_share: float = 1.0,
+    *,
+    parts: bool = True,
 ) -> RewardGradients:
     """The same K gradients, in :data:`PARTS`, by two backward passes a micro-batch for any K.
 
@@ -98,28 +110,68 @@ def contracted_gradients(
     (at least one) and reweighted; the reference policy, and every backward pass but the first, run
     there only. With a share of 1 the gradients equal :func:`reward_gradients` to rounding.
     The signal of the batch's slices, if it has any, comes besides.
+
+    Without ``parts`` there are whole gradients only, in a third of the memory, and no slices.
     """
-    rewards, groups = batch.optimality.shape[1], len(batch.slices) + len(PARTS)
+    rewards = batch.optimality.shape[1]
+    layout = _Layout(rewards, len(batch.slices) if parts else 0, parts)
     contraction = Contraction(
         policies.network("trained"),
         list(policies.trained_parameters().values()),
-        columns=groups * rewards + 1,
+        columns=layout.penalty + 1,
+        checkpoints=policies.checkpoints,
     )
     anchors, weight = _anchors(batch, settings, anchor_share)
     with contraction.tapped():
         for index, rows in enumerate(batch.rows(settings.micro_batch_size)):
             anchored = index in anchors
             micro = _forward(policies, rows, settings, regularised=anchored)
-            _contract(contraction, micro, batch, settings, weight if anchored else 0.0)
-    blocks = [total[:-1].unflatten(0, (groups, rewards)) for total in contraction.totals]
+            passes = _passes(layout, micro, batch, settings, weight if anchored else 0.0)
+            contraction.backward(micro.velocity, passes)
+    blocks = [total[:-1].unflatten(0, (-1, rewards)) for total in contraction.totals]
+    names = PARTS if parts else WHOLE
     return RewardGradients(
-        blocks=[block[-len(PARTS) :] for block in blocks],
+        blocks=[block[-len(names) :] for block in blocks],
         penalty=[total[-1] for total in contraction.totals],
-        parts=PARTS,
+        parts=names,
         slices={
-            name: [block[index] for block in blocks] for index, name in enumerate(batch.slices)
+            name: [block[index] for block in blocks]
+            for index, name in enumerate(batch.slices if parts else ())
         },
     )
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where the accumulators stand, the regulariser's last.
+
+    Before it the signal of every slice, of both halves, and the pull; not in parts, all together.
+    """
+
+    rewards: int
+    slices: int
+    parts: bool
+
+    @property
+    def signal(self) -> slice:
+        groups = self.slices + 2 if self.parts else 1
+        return slice(0, groups * self.rewards)
+
+    @property
+    def pull(self) -> slice:
+        start = self.signal.stop if self.parts else 0
+        return slice(start, start + self.rewards)
+
+    @property
+    def penalty(self) -> int:
+        return self.pull.stop
+
+    def spread(self, signal: Tensor, rows: Rows) -> Tensor:
+        """[B, K] -> [B, as many as the signal's accumulators]."""
+        if not self.parts:
+            return signal
+        groups = torch.cat([rows.slices, ~rows.halves[:, None], rows.halves[:, None]], 1)
+        return (groups[:, :, None] * signal[:, None]).flatten(1)
 
 
 def _anchors(
@@ -127,9 +179,13 @@ def _anchors(
 ) -> tuple[frozenset[int], float]:
     """Which micro-batches carry the anchor, and by what their part is multiplied."""
     count = batch.micro_steps(settings.micro_batch_size)
+    if not count:
+        return frozenset(), 0.0
     chosen = max(1, round(share * count))
     seed, *place = batch.noise_seed
-    picked = stream(seed, "anchors", *place).choice(count, chosen, replace=False)
+    # Every process draws among its own micro-batches, which keeps the sum right on average.
+    drawn_by = (batch.start,) if batch.start else ()
+    picked = stream(seed, "anchors", *place, *drawn_by).choice(count, chosen, replace=False)
     return frozenset(picked.tolist()), count / chosen
 
 
@@ -162,7 +218,7 @@ def published_backward(
     one = replace(
         batch,
         optimality=torch.from_numpy(optimality).to(combined),
-        shares=torch.full_like(combined, 1 / len(combined)),
+        shares=torch.full_like(combined, 1 / batch.whole),
     )
     amortised_backward(policies, one, settings, combined.new_ones(1))
 
@@ -177,6 +233,8 @@ class _MicroBatch:
     old: Tensor
     reference: Tensor | None
     """None where the regulariser isn't wanted."""
+    on_policy: bool
+    """The old policy is the trained one: the gap is exactly zero."""
 
 
 def _forward(
@@ -184,11 +242,14 @@ def _forward(
 ) -> _MicroBatch:
     noised = interpolate(rows.latents, rows.noise, rows.noise_level)
     inputs = (noised, rows.noise_level, rows.conditioning)
-    old = policies.velocity("old", *inputs)
+    on_policy = policies.old_is_trained
+    old = None if on_policy else policies.velocity("old", *inputs)
     wanted = regularised and settings.kl_weight > 0.0
     reference = policies.velocity("reference", *inputs) if wanted else None
     # The trained policy last: the others deactivate its adapter.
-    return _MicroBatch(rows, noised, policies.velocity("trained", *inputs), old, reference)
+    velocity = policies.velocity("trained", *inputs)
+    old = velocity.detach() if old is None else old
+    return _MicroBatch(rows, noised, velocity, old, reference, on_policy)
 
 
 def _losses(
@@ -205,39 +266,32 @@ def _losses(
     )
     if micro.reference is None:
         return branches, micro.velocity.new_zeros(())
-    weight = settings.kl_weight / batch.noise_levels.numel()
+    weight = settings.kl_weight / batch.whole_rows
     return branches, weight * velocity_penalty(micro.velocity, micro.reference)
 
 
-def _contract(
-    contraction: Contraction,
+def _passes(
+    layout: _Layout,
     micro: _MicroBatch,
     batch: TrainingBatch,
     settings: LossSettings,
     anchor_weight: float,
-) -> None:
-    """Fill the accumulators from one micro-batch; ``anchor_weight`` 0 leaves the anchor out."""
-    rows, velocity = micro.rows, micro.velocity
-    parts = branch_cotangents(
-        velocity, micro.old, micro.noised, rows.latents, LossRows(rows.noise_level, settings.mix)
-    )
+) -> list[BackwardPass]:
+    """The backward passes of one micro-batch; ``anchor_weight`` 0 leaves the anchor out."""
+    rows, levels = micro.rows, LossRows(micro.rows.noise_level, settings.mix)
+    parts = branch_cotangents(micro.velocity, micro.old, micro.noised, rows.latents, levels)
     targets = (rows.optimality, rows.shares, batch.scale(settings))
-    # The accumulators: the signal of every slice, of both halves, the pull, the regulariser.
-    groups = torch.cat([rows.slices, ~rows.halves[:, None], rows.halves[:, None]], 1)
-    signal = (groups[:, :, None] * parts.signal(*targets)[:, None]).flatten(1)
-    first, second = signal.shape[1], signal.shape[1] + rows.shares.shape[1]
-    anchored = anchor_weight > 0.0
-    contraction.backward(velocity, parts.residual, signal, slice(0, first), last=not anchored)
-    if not anchored:
-        return
-    pull = anchor_weight * parts.pull(*targets)
-    last = micro.reference is None
-    contraction.backward(velocity, parts.gap, pull, slice(first, second), last=last)
-    if micro.reference is not None:
-        gap = velocity.detach() - micro.reference
-        weight = 2 * anchor_weight * settings.kl_weight / batch.noise_levels.numel()
+    signal = layout.spread(parts.signal(*targets), rows)
+    passes = [BackwardPass(parts.residual, signal, layout.signal)]
+    if anchor_weight > 0.0 and not micro.on_policy:
+        pull = anchor_weight * parts.pull(*targets)
+        passes.append(BackwardPass(parts.gap, pull, layout.pull))
+    if anchor_weight > 0.0 and micro.reference is not None:
+        gap = micro.velocity.detach() - micro.reference
+        weight = 2 * anchor_weight * settings.kl_weight / batch.whole_rows
         each = gap.new_full((len(gap), 1), weight / gap[0].numel())
-        contraction.backward(velocity, gap, each, slice(second, None), last=True)
+        passes.append(BackwardPass(gap, each, slice(layout.penalty, None)))
+    return passes
 
 
 def _gradients(loss: Tensor, parameters: list[torch.nn.Parameter]) -> tuple[Tensor, ...]:

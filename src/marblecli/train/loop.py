@@ -16,14 +16,13 @@ from marblecli.errors import InterruptedRunError, MarbleError
 from marblecli.maths.balance import BalanceState, method_at
 from marblecli.maths.nft import old_policy_decay
 from marblecli.train.batch import TrainingBatch
+from marblecli.train.batch_gradients import batch_gradients, fresh_gradients
 from marblecli.train.collect import collect, loss_settings, training_batch
 from marblecli.train.evaluate import Evaluation, Subject, changes, evaluate, mean_over_valid
 from marblecli.train.gradients import (
     RewardGradients,
     amortised_backward,
-    contracted_gradients,
     published_backward,
-    reward_gradients,
 )
 from marblecli.train.measure import (
     BalancePlan,
@@ -68,6 +67,8 @@ class StepReport:
     cosines: Mapping[str, float]
     """With the direction stepped, of a measured batch; empty otherwise."""
     faults: tuple[str, ...]
+    notices: tuple[str, ...] = ()
+    """What was changed to go on: a smaller micro-batch."""
 
 
 @dataclass(frozen=True)
@@ -99,20 +100,22 @@ def train(session: Session, hooks: Hooks, saved: Snapshot | None = None) -> Outc
     base = _evaluate_all(session, "base")
     trained: Mapping[str, Evaluation] | None = None
     if saved is None:
-        _record_evaluations(hooks, 0, base)
+        _record_evaluations(session, hooks, 0, base)
     steps = session.recipe.training.steps
     while progress.step < steps:
         progress, report = train_step(session, hooks.recorder, progress)
         hooks.on_step(report)
-        interrupted = hooks.should_stop() and progress.step < steps
+        interrupted = session.processes.agree(hooks.should_stop()) and progress.step < steps
         # What is written of a step comes before its checkpoint: a resumed run keeps those lines.
         if _due(progress.step, session.recipe.eval.every, steps) and not interrupted:
             trained = _evaluate_all(session, "trained")
-            _record_evaluations(hooks, progress.step, trained)
+            _record_evaluations(session, hooks, progress.step, trained)
             hooks.on_evaluation(progress.step, _changes(session, base, trained))
         if interrupted or _due(progress.step, session.recipe.checkpoint.every, steps):
             hooks.recorder.checkpoint(snapshot(session, progress.step, _state(progress)))
         if interrupted:
+            # One process writes; a launcher that sees another end first would stop it.
+            session.processes.wait()
             raise InterruptedRunError(f"interrupted; step {progress.step} is saved")
     if trained is None:
         trained = _evaluate_all(session, "trained")
@@ -156,8 +159,11 @@ def train_step(
         cosines = _named(record.rewards, record.cosines["applied"])
     total = _count_faults(session, step, progress.faults, faults)
     means = _named(table.names, tuple(mean_over_valid(table)))
-    report = StepReport(step, time.perf_counter() - started, means, cosines, tuple(faults))
-    recorder.step(_metrics(table, report, balanced, norm))
+    notices = session.micro_batch.take_notices()
+    seconds = time.perf_counter() - started
+    report = StepReport(step, seconds, means, cosines, tuple(faults), notices)
+    size = session.micro_batch.size
+    recorder.step({**_metrics(table, report, balanced, norm), "micro_batch_size": size})
     session.accelerator.log({f"reward/{k}": v for k, v in means.items()}, step=step)
     state = progress.state if measured is None else measured.state
     return Progress(step, balanced, state, total), report
@@ -170,10 +176,10 @@ def _measured(
     recipe = session.recipe
     if method_at(step, recipe.balance) == "marble-published":
         # The published code solves from the first micro-batch, at one noise level.
-        batch = batch.head(recipe.training.micro_batch_size)
+        batch = batch.head(session.micro_batch.size)
     plan = BalancePlan(recipe.balance, _loss_weights(session), step, state)
     try:
-        return measure(_gradients(session, batch), table, plan)
+        return measure(batch_gradients(session, batch), table, plan)
     except MarbleError as error:
         raise MarbleError(f"step {step}: {error}") from error
 
@@ -186,24 +192,29 @@ def _fill_gradients(
     measured: Measurement | None,
 ) -> None:
     """Set every trained parameter's ``.grad`` to the combined gradient."""
-    settings = loss_settings(session.recipe)
     coefficients = torch.from_numpy(balanced.coefficients)
-    if method_at(step, session.recipe.balance) == "marble-published":
-        published_backward(session.policies, batch, settings, coefficients)
-    elif measured is None:
-        amortised_backward(session.policies, batch, settings, coefficients)
-    else:
+    published = method_at(step, session.recipe.balance) == "marble-published"
+    if measured is not None and not published:
         parameters = session.policies.trained_parameters().values()
         for parameter, gradient in zip(parameters, measured.direction(), strict=True):
             parameter.grad = gradient
+        return
+    one_backward = published_backward if published else amortised_backward
+
+    def attempt(size: int) -> None:
+        # What an earlier attempt has left.
+        session.optimizer.zero_grad(set_to_none=True)
+        settings = loss_settings(session.recipe, size)
+        one_backward(session.policies, batch, settings, coefficients)
+
+    session.micro_batch.fitted(attempt)
+    _sum_gradients(session)
 
 
-def _gradients(session: Session, batch: TrainingBatch) -> RewardGradients:
-    recipe = session.recipe
-    if recipe.training.gradients == "backward":
-        return reward_gradients(session.policies, batch, loss_settings(recipe))
-    share = recipe.training.anchor_share
-    return contracted_gradients(session.policies, batch, loss_settings(recipe), share)
+def _sum_gradients(session: Session) -> None:
+    """Over the processes; a measured batch's are summed already."""
+    found = (parameter.grad for parameter in session.policies.trained_parameters().values())
+    session.processes.sum_(gradient for gradient in found if gradient is not None)
 
 
 def _fresh_gradients(session: Session, step: int) -> RewardGradients | None:
@@ -211,8 +222,7 @@ def _fresh_gradients(session: Session, step: int) -> RewardGradients | None:
     every = session.recipe.measure.fresh_every
     if not every or step % every:
         return None
-    batch = training_batch(session, step, collect(session, step, "fresh"))
-    return contracted_gradients(session.policies, batch, loss_settings(session.recipe))
+    return fresh_gradients(session, training_batch(session, step, collect(session, step, "fresh")))
 
 
 def _recorded_step(
@@ -288,7 +298,11 @@ def _changes(
     return {split: changes(base[split], trained[split], seed) for split in base}
 
 
-def _record_evaluations(hooks: Hooks, step: int, results: Mapping[str, Evaluation]) -> None:
+def _record_evaluations(
+    session: Session, hooks: Hooks, step: int, results: Mapping[str, Evaluation]
+) -> None:
+    if not session.processes.first:
+        return  # It has no images.
     means = {split: result.means() for split, result in results.items()}
     hooks.recorder.evaluation(step, means)
     for split, result in results.items():

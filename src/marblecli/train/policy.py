@@ -9,29 +9,41 @@ import copy
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Literal
 
 import torch
 from diffusers import SD3Transformer2DModel
 from diffusers.training_utils import EMAModel, cast_training_params
 from peft import LoraConfig
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor
 from torch.nn import Parameter
 
 from marblecli.settings import LoraSettings, ModelSettings
 from marblecli.train.backbone import DTYPES, Conditioning
+from marblecli.train.checkpointing import BlockCheckpoints
 
 PolicyName = Literal["trained", "old", "reference"]
 _TIMESTEPS = 1000
 """SD3's transformer takes the noise level in thousandths."""
+_BLOCKS = ["JointTransformerBlock"]
+_GRAPHS = 64
+"""Compiled at most: kinds of block times policies times shapes, with room to spare."""
+_OUTSIDE = r"(?!transformer_blocks\.).*|.*\.norm\d\w*\..*"
+"""Linear layers that aren't projections or feed-forward."""
 
 
 class Policies(ABC):
     """Velocities of the three policies, and the weights of two of them."""
 
+    checkpoints: BlockCheckpoints | None = None
+    """Of the trained network's blocks, where only their inputs are kept for the backward passes."""
+
     def __init__(self, dtype: torch.dtype) -> None:
         self._dtype = dtype
+        self._compiled = False
+        self._shared_versions: list[int] | None = None
 
     def velocity(
         self, name: PolicyName, noised: Tensor, noise_level: Tensor, conditioning: Conditioning
@@ -41,7 +53,8 @@ class Policies(ABC):
         Only the trained policy's velocity carries gradients. Ask for it last: in LoRA mode the
         other two deactivate its adapter.
         """
-        with torch.set_grad_enabled(name == "trained" and torch.is_grad_enabled()):
+        graded = name == "trained" and torch.is_grad_enabled()
+        with torch.set_grad_enabled(graded), self._eager(wanted=graded):
             network = self.network(name)
             with torch.autocast(
                 noised.device.type, self._dtype, enabled=self._dtype != torch.float32
@@ -54,6 +67,60 @@ class Policies(ABC):
                     return_dict=False,
                 )[0]
         return velocity.to(noised.dtype)
+
+    def checkpoint_blocks(self) -> None:
+        """Keep only the blocks' inputs of a forward pass that carries gradients."""
+        self.checkpoints = BlockCheckpoints()
+        self.network("trained").enable_gradient_checkpointing(self.checkpoints)
+
+    def compile_blocks(self, backend: str = "inductor") -> None:
+        """Compile the blocks for passes without gradients: sampling, old and reference policy.
+
+        Blocks of one kind share a graph, and changing adapters changes between graphs that are
+        there: three kinds of block, three policies and two shapes make eighteen in SD3.5 Medium
+        (inductor makes the second shape's dynamic). The pass that carries gradients runs as
+        written: a compiled one can't be gone through backwards twice, nor be contracted.
+        """
+        # Not before it is wanted: it takes long to import.
+        import torch._dynamo as dynamo
+
+        dynamo.config.recompile_limit = max(dynamo.config.recompile_limit, _GRAPHS)
+        for network in self._networks_to_compile():
+            network._repeated_blocks = _BLOCKS
+            # A graph that breaks, or too many of them, is an error then: never a silent way round.
+            network.compile_repeated_blocks(fullgraph=True, backend=backend)
+        self._compiled = True
+
+    def _eager(self, *, wanted: bool) -> AbstractContextManager[object]:
+        if self._compiled and wanted:
+            return torch.compiler.set_stance("force_eager")
+        return nullcontext()
+
+    @property
+    def old_is_trained(self) -> bool:
+        """Whether the old policy's weights are known to be the trained ones, bit for bit.
+
+        So after ``blend_old(0.0)`` and ``load``, until the next ``blend_old`` or anything else
+        that torch sees changing them in place.
+        """
+        return self._shared_versions is not None and self._shared_versions == self._versions()
+
+    def _versions(self) -> list[int]:
+        both = (self.trained_parameters(), self.old_parameters())
+        return [parameter._version for part in both for parameter in part.values()]
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """Inside, the trained weights are replaced by others in a way that torch doesn't see."""
+        kept, self._shared_versions = self._shared_versions, None
+        try:
+            yield
+        finally:
+            self._shared_versions = kept
+
+    @abstractmethod
+    def _networks_to_compile(self) -> list[SD3Transformer2DModel]:
+        """Those that run without gradients."""
 
     @abstractmethod
     def network(self, name: PolicyName) -> SD3Transformer2DModel:
@@ -73,6 +140,7 @@ class Policies(ABC):
         old = self.old_parameters()
         for name, parameter in self.trained_parameters().items():
             old[name].lerp_(parameter, 1.0 - decay)
+        self._shared_versions = self._versions() if decay == 0.0 else None
 
     @torch.no_grad()
     def load(self, trained: Mapping[str, Tensor], old: Mapping[str, Tensor]) -> None:
@@ -80,6 +148,8 @@ class Policies(ABC):
         for mine, theirs in ((self.trained_parameters(), trained), (self.old_parameters(), old)):
             for name, parameter in mine.items():
                 parameter.copy_(theirs[name])
+        shared = all(torch.equal(theirs, old[name]) for name, theirs in trained.items())
+        self._shared_versions = self._versions() if shared else None
 
 
 class LoraPolicies(Policies):
@@ -90,18 +160,19 @@ class LoraPolicies(Policies):
     ) -> None:
         super().__init__(dtype)
         self._transformer = transformer.requires_grad_(False).eval()
-        config = LoraConfig(
-            r=settings.rank,
-            lora_alpha=settings.alpha,
-            init_lora_weights="gaussian",
-            target_modules=list(settings.targets),
-        )
+        config = _lora_config(settings)
         with warnings.catch_warnings():
             # Two adapters in one model are what is wanted here.
             warnings.filterwarnings("ignore", message="Already found a `peft_config` attribute")
             for name in ("trained", "old"):
                 transformer.add_adapter(config, adapter_name=name)
+        transformer.set_adapter(["trained", "old"])
         cast_training_params(transformer, dtype=torch.float32)
+        self._layers = [part for part in transformer.modules() if isinstance(part, BaseTunerLayer)]
+        if dtype != torch.float32 and not settings.dora:
+            # Autocast does it, without a float32 copy of every input in between.
+            for layer in self._layers:
+                layer.cast_input_dtype_enabled = False
         self._trained = _adapter_parameters(transformer, "trained")
         self._old = _adapter_parameters(transformer, "old")
         self.blend_old(0.0)
@@ -110,19 +181,37 @@ class LoraPolicies(Policies):
 
     def network(self, name: PolicyName) -> SD3Transformer2DModel:
         if name != self._active:
-            if name == "reference":
-                self._transformer.disable_adapters()
-            else:
-                self._transformer.enable_adapters()
-                self._transformer.set_adapter(name)
+            for layer in self._layers:
+                if name == "reference":
+                    layer.enable_adapters(False)
+                    continue
+                if self._active == "reference":
+                    layer.enable_adapters(True)
+                layer.set_adapter(name)
             self._active = name
         return self._transformer
+
+    def _networks_to_compile(self) -> list[SD3Transformer2DModel]:
+        return [self._transformer]
 
     def trained_parameters(self) -> dict[str, Parameter]:
         return self._trained
 
     def old_parameters(self) -> dict[str, Parameter]:
         return self._old
+
+
+def _lora_config(settings: LoraSettings) -> LoraConfig:
+    everything = settings.targets == "all-linear"
+    return LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        init_lora_weights="gaussian",
+        use_dora=settings.dora,
+        target_modules="all-linear" if everything else list(settings.targets),
+        # To peft, all linear layers are also the modulations, the embedders and the output.
+        exclude_modules=_OUTSIDE if everything else None,
+    )
 
 
 def _adapter_parameters(transformer: SD3Transformer2DModel, adapter: str) -> dict[str, Parameter]:
@@ -146,9 +235,13 @@ class FullPolicies(Policies):
             "old": copy.deepcopy(frozen).float(),
             "trained": frozen.float().requires_grad_(True),
         }
+        self._shared_versions = self._versions()
 
     def network(self, name: PolicyName) -> SD3Transformer2DModel:
         return self._networks[name]
+
+    def _networks_to_compile(self) -> list[SD3Transformer2DModel]:
+        return list(self._networks.values())
 
     def trained_parameters(self) -> dict[str, Parameter]:
         return dict(self._networks["trained"].named_parameters())
@@ -160,9 +253,16 @@ class FullPolicies(Policies):
 def make_policies(transformer: SD3Transformer2DModel, settings: ModelSettings) -> Policies:
     """The policies of the recipe's mode; the transformer is taken over and changed."""
     dtype = DTYPES[settings.dtype]
+    policies: Policies
     if settings.mode == "lora":
-        return LoraPolicies(transformer, settings.lora, dtype)
-    return FullPolicies(transformer, dtype)
+        policies = LoraPolicies(transformer, settings.lora, dtype)
+    else:
+        policies = FullPolicies(transformer, dtype)
+    if settings.gradient_checkpointing:
+        policies.checkpoint_blocks()
+    if settings.compile:
+        policies.compile_blocks()
+    return policies
 
 
 @contextmanager
@@ -172,6 +272,7 @@ def averaged_weights(policies: Policies, ema: EMAModel) -> Iterator[None]:
     ema.store(parameters)
     ema.copy_to(parameters)
     try:
-        yield
+        with policies.apart():
+            yield
     finally:
         ema.restore(parameters)

@@ -9,9 +9,9 @@ import numpy as np
 
 from marblecli.errors import MarbleError
 from marblecli.maths.balance import BalanceState
-from marblecli.train.batch import TrainingBatch
-from marblecli.train.collect import collect, loss_settings, training_batch
-from marblecli.train.gradients import RewardGradients, contracted_gradients, reward_gradients
+from marblecli.train.batch_gradients import batch_gradients, fresh_gradients
+from marblecli.train.collect import collect, training_batch
+from marblecli.train.gradients import RewardGradients
 from marblecli.train.measure import BalancePlan, conflict_record, gradient_faults, measure
 from marblecli.train.session import Session
 from marblecli.types import ConflictRecord
@@ -24,6 +24,8 @@ class ProbedBatch:
     record: ConflictRecord
     """Its applied direction is the one that the recipe would step; there is no update."""
     faults: tuple[str, ...]
+    notices: tuple[str, ...]
+    """What was changed to go on: a smaller micro-batch."""
 
 
 def probe(session: Session, batches: int) -> Iterator[ProbedBatch]:
@@ -37,7 +39,7 @@ def probe(session: Session, batches: int) -> Iterator[ProbedBatch]:
     every = recipe.measure.fresh_every
     for step in range(1, batches + 1):
         collected = collect(session, step)
-        gradients = _gradients(session, training_batch(session, step, collected))
+        gradients = batch_gradients(session, training_batch(session, step, collected))
         plan = BalancePlan(recipe.balance, weights, step, state)
         try:
             measured = measure(gradients, collected.table, plan)
@@ -49,15 +51,10 @@ def probe(session: Session, batches: int) -> Iterator[ProbedBatch]:
         yield ProbedBatch(
             record=conflict_record(step, measured, {"applied": measured.direction()}, fresh),
             faults=(*faults, *gradient_faults(measured)),
+            notices=session.micro_batch.take_notices(),
         )
 
 
 def _fresh(session: Session, step: int) -> RewardGradients:
-    return _gradients(session, training_batch(session, step, collect(session, step, "fresh")))
-
-
-def _gradients(session: Session, batch: TrainingBatch) -> RewardGradients:
-    settings, training = loss_settings(session.recipe), session.recipe.training
-    if training.gradients == "backward":
-        return reward_gradients(session.policies, batch, settings)
-    return contracted_gradients(session.policies, batch, settings, training.anchor_share)
+    batch = training_batch(session, step, collect(session, step, "fresh"))
+    return fresh_gradients(session, batch)

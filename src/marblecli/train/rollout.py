@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -13,8 +13,9 @@ from torch import Tensor
 from marblecli.rewards.score import RewardSuite, merge
 from marblecli.train.backbone import Backbone
 from marblecli.train.policy import Policies, PolicyName
+from marblecli.train.processes import Processes
 from marblecli.train.seeding import stream
-from marblecli.types import Prompt, RewardTable, Rollout
+from marblecli.types import IntArray, Prompt, RewardTable, Rollout
 
 OnImages = Callable[[Tensor, Sequence[Prompt]], None]
 """Called with each decoded batch, float32 [B, 3, H, W] in [0, 1], and its prompts."""
@@ -30,6 +31,8 @@ class Sampler:
     resolution: int
     steps: int
     batch_size: int
+    processes: Processes = field(default_factory=Processes)
+    """Among whom the prompts are divided."""
 
 
 def draw_prompts(
@@ -77,8 +80,13 @@ def sample(
         on_images(decoded, each[rows])
         latents.append(clean)
         images.append(decoded)
-    groups = np.repeat(np.arange(len(prompts)), images_per_prompt)
+    groups = group_numbers(len(prompts), images_per_prompt)
     return Rollout(each, groups, torch.cat(latents), torch.cat(images))
+
+
+def group_numbers(prompts: int, images_per_prompt: int) -> IntArray:
+    """[prompts * images_per_prompt], the group of each image: all of a prompt stand together."""
+    return np.repeat(np.arange(prompts), images_per_prompt)
 
 
 def sample_and_score(
@@ -88,7 +96,24 @@ def sample_and_score(
     images_per_prompt: int,
     generators: Sequence[torch.Generator],
 ) -> tuple[Rollout, RewardTable]:
-    """Sample, and score each decoded batch while the next one is sampled."""
+    """Sample this process's share of the prompts; score each batch while the next is sampled.
+
+    The rollout has the share's images; the table has all processes' in the order of the prompts.
+    """
+    share = sampler.processes.share(len(prompts))
+    scored = _sample_and_score(sampler, suite, prompts[share], images_per_prompt, generators[share])
+    return scored[0], merge(sampler.processes.gather(scored[1]))
+
+
+def _sample_and_score(
+    sampler: Sampler,
+    suite: RewardSuite,
+    prompts: Sequence[Prompt],
+    images_per_prompt: int,
+    generators: Sequence[torch.Generator],
+) -> tuple[Rollout, RewardTable]:
+    if not prompts:
+        return _nothing(sampler, suite)
     pending: list[Future[RewardTable]] = []
 
     def hand_over(images: Tensor, batch: Sequence[Prompt]) -> None:
@@ -98,6 +123,15 @@ def sample_and_score(
     return rollout, merge([future.result() for future in pending])
 
 
+def _nothing(sampler: Sampler, suite: RewardSuite) -> tuple[Rollout, RewardTable]:
+    """Of a process for which there was no prompt."""
+    latents = torch.empty(0, *sampler.backbone.latent_shape(sampler.resolution))
+    images = torch.empty(0, 3, sampler.resolution, sampler.resolution)
+    applies = suite.applies(())
+    table = RewardTable(suite.names, applies.astype(np.float64), applies)
+    return Rollout((), group_numbers(0, 1), latents, images), table
+
+
 @torch.no_grad()
 def integrate(sampler: Sampler, noise: Tensor, texts: Sequence[str]) -> Tensor:
     """Noise [B, C, h, w] -> clean latents of the same shape, without guidance."""
@@ -105,8 +139,10 @@ def integrate(sampler: Sampler, noise: Tensor, texts: Sequence[str]) -> Tensor:
     conditioning = sampler.backbone.conditioning(texts)
     scheduler = sampler.backbone.sampler(sampler.steps)
     latents = noise.to(device)
-    for timestep, level in zip(scheduler.timesteps, scheduler.sigmas, strict=False):
-        noise_level = level.to(device).expand(len(latents))
+    # Copied once: one number at a time would make every step wait for the device.
+    levels = scheduler.sigmas.to(device)
+    for timestep, level in zip(scheduler.timesteps, levels, strict=False):
+        noise_level = level.expand(len(latents))
         velocity = sampler.policies.velocity(sampler.policy, latents, noise_level, conditioning)
         latents = scheduler.step(velocity, timestep, latents, return_dict=False)[0]
     return latents

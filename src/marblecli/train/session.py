@@ -11,13 +11,21 @@ from accelerate import Accelerator
 from accelerate.utils import ProjectConfiguration
 from diffusers.training_utils import EMAModel
 
+from marblecli.errors import BadInputError
 from marblecli.rewards.score import RewardSuite
 from marblecli.settings import Recipe
 from marblecli.train.backbone import Backbone, load_pipeline
+from marblecli.train.embedding_identity import embedding_identity
+from marblecli.train.micro_batch import MicroBatch
+from marblecli.train.optimizer import load_optimizer_tensors, make_optimizer, optimizer_tensors
 from marblecli.train.policy import Policies, PolicyName, make_policies
+from marblecli.train.processes import Processes, connect, on_cpu
 from marblecli.train.rollout import Sampler
 from marblecli.train.seeding import stream
-from marblecli.types import Prompt, Snapshot
+from marblecli.types import EmbeddingStore, Prompt, Snapshot
+
+OpenStore = Callable[[Path, str], EmbeddingStore]
+"""(folder, identity of the model) -> the embeddings kept there."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,8 @@ class Session:
     policies: Policies
     optimizer: torch.optim.Optimizer
     ema: EMAModel
+    processes: Processes
+    micro_batch: MicroBatch
 
     def sampler(self, policy: PolicyName, steps: int) -> Sampler:
         """A sampler of that policy at the recipe's resolution."""
@@ -53,6 +63,7 @@ class Session:
             resolution=sampling.resolution,
             steps=steps,
             batch_size=sampling.batch_size,
+            processes=self.processes,
         )
 
 
@@ -61,40 +72,75 @@ def open_session(
     prompts: PromptSets,
     build_suite: Callable[[str], RewardSuite],
     project_dir: Path,
+    open_store: OpenStore | None = None,
 ) -> Session:
     """Load the model and set the policies up as the base model, with nothing trained.
 
     ``build_suite`` loads the rewards for a device, named as torch does; ``project_dir`` is where
-    accelerate's trackers write, if the recipe asks for any.
+    accelerate's trackers write, if the recipe asks for any; ``open_store`` opens the recipe's
+    ``model.embedding_cache``, and without it that is left alone.
     """
+    processes = connect()
     accelerator = Accelerator(
+        cpu=on_cpu(processes),
+        mixed_precision="no",  # The policies have their own autocast.
         log_with=list(recipe.tracking.log_with) or None,
         project_config=ProjectConfiguration(project_dir=str(project_dir)),
     )
-    pipeline = load_pipeline(recipe.model)
+    _check_plain(accelerator)
+    if accelerator.device.type == "cuda":
+        # What is left in float32 beside autocast: sums over samples, and all with dtype = "fp32".
+        # TF32 rounds the factors to 10 bits, bf16 has 7.
+        torch.set_float32_matmul_precision("high")
+    texts = {p.text for source in prompts.train for p in source}
+    texts |= {p.text for split in prompts.evaluation.values() for p in split}
+    store, folder = None, recipe.model.embedding_cache
+    if open_store is not None and folder is not None:
+        store = open_store(folder, embedding_identity(recipe.model, recipe.run.seed))
+    known = store.read(texts) if store else {}
+    missing = bool(texts - known.keys())
+    pipeline = load_pipeline(recipe.model, recipe.run.seed, encoders=missing)
     pipeline.vae.to(accelerator.device).requires_grad_(False)
     pipeline.transformer.to(accelerator.device)
-    backbone = Backbone(pipeline, recipe.model)
-    texts = {p.text for source in prompts.train for p in source}
-    backbone.embed(texts | {p.text for split in prompts.evaluation.values() for p in split})
+    backbone = Backbone(pipeline, recipe.model, store)
+    backbone.remember(known)
+    backbone.embed(texts)
     policies = _seeded_policies(pipeline.transformer, recipe)
     parameters = list(policies.trained_parameters().values())
-    optimizer = torch.optim.AdamW(
-        parameters,
-        lr=recipe.training.learning_rate,
-        eps=recipe.training.adam_epsilon,
-        weight_decay=recipe.training.weight_decay,
-    )
+    optimizer = make_optimizer(parameters, recipe.training)
     return Session(
         recipe=recipe,
         prompts=prompts,
-        suite=build_suite(str(accelerator.device)),
+        suite=build_suite(_device_name(accelerator.device)),
         accelerator=accelerator,
         backbone=backbone,
         policies=policies,
         optimizer=accelerator.prepare(optimizer),
         ema=EMAModel(parameters, decay=recipe.training.ema_decay),
+        processes=processes,
+        micro_batch=_micro_batch(recipe, processes),
     )
+
+
+def _micro_batch(recipe: Recipe, processes: Processes) -> MicroBatch:
+    sampling = recipe.sampling
+    most = -(-sampling.prompts_per_step // processes.count) * sampling.group_size
+    return MicroBatch(recipe.training.micro_batch_size, most, processes)
+
+
+def _check_plain(accelerator: Accelerator) -> None:
+    """Accelerate's own ways to divide a model would be asked for, and not be had."""
+    plain = ("NO", "MULTI_CPU", "MULTI_GPU", "MULTI_XPU")
+    if (kind := accelerator.distributed_type.value) not in plain:
+        raise BadInputError(
+            f"accelerate is configured for {kind}, which training doesn't know; start it with "
+            "--num-processes, torchrun or accelerate launch --multi_gpu"
+        )
+
+
+def _device_name(device: torch.device) -> str:
+    """As a recipe would name it: accelerate numbers CPUs too."""
+    return "cpu" if device.type == "cpu" else str(device)
 
 
 def _seeded_policies(transformer: torch.nn.Module, recipe: Recipe) -> Policies:
@@ -123,13 +169,14 @@ def snapshot(session: Session, step: int, state: Mapping[str, object]) -> Snapsh
             "trained": {name: p.detach() for name, p in trained.items()},
             "old": {name: p.detach() for name, p in session.policies.old_parameters().items()},
             "ema": dict(zip(trained, session.ema.shadow_params, strict=True)),
-            "optimizer": {
-                f"{index}.{name}": value
-                for index, entry in session.optimizer.state_dict()["state"].items()
-                for name, value in entry.items()
-            },
+            "optimizer": optimizer_tensors(session.optimizer),
         },
-        state={**state, "step": step, "ema_steps": session.ema.optimization_step},
+        state={
+            **state,
+            "step": step,
+            "ema_steps": session.ema.optimization_step,
+            "micro_batch_size": session.micro_batch.size,
+        },
     )
 
 
@@ -142,9 +189,6 @@ def restore(session: Session, saved: Snapshot) -> None:
     averages = saved.tensors["ema"]
     session.ema.shadow_params = [averages[name].to(device, copy=True) for name in names]
     session.ema.optimization_step = saved.state["ema_steps"]
-    entries: dict[int, dict[str, torch.Tensor]] = {}
-    for key, value in saved.tensors["optimizer"].items():
-        index, name = key.split(".", 1)
-        entries.setdefault(int(index), {})[name] = value.clone()
-    groups = session.optimizer.state_dict()["param_groups"]
-    session.optimizer.load_state_dict({"state": entries, "param_groups": groups})
+    # Checkpoints from before the size could change don't have it.
+    session.micro_batch.size = saved.state.get("micro_batch_size", session.micro_batch.size)
+    load_optimizer_tensors(session.optimizer, saved.tensors["optimizer"])

@@ -1,0 +1,151 @@
+"""The memory plan of a run, for ``--dry-run``."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.table import Table
+
+from marblecli.cli.render import out
+from marblecli.cli.setup import Plan
+from marblecli.errors import BadInputError
+from marblecli.rewards.spec import HubFiles
+from marblecli.settings import Recipe
+from marblecli.train.architectures import Architecture, UnreadableConfigError
+from marblecli.train.memory_advice import Advice, advise, largest_micro_batch
+from marblecli.train.memory_plan import GIB, PHASES, MemoryPlan, RewardWeights, count_memory
+
+_ELSEWHERE = ("cpu", "mps")
+_DRIVER = Path("/proc/driver/nvidia")
+
+
+def show_memory(plan: Plan, gib: float | None) -> None:
+    """Print what the run takes on its device, of one process that has the whole batch.
+
+    ``gib`` is the memory to plan for; the CUDA device's where absent, if there is one. Raises
+    BadInputError, with what to change, for a recipe that doesn't fit it.
+    """
+    if isinstance(plan.architecture, UnreadableConfigError):
+        out.print(f"memory: not counted: {plan.architecture}", soft_wrap=True, markup=False)
+        return
+    rewards = reward_weights(plan)
+    counted = count_memory(plan.recipe, plan.architecture, rewards)
+    out.print(_table(counted))
+    limit = device_memory() if gib is None else round(gib * GIB)
+    for line in _notes(plan.recipe, plan.architecture, rewards, counted, limit):
+        out.print(line, soft_wrap=True, markup=False)
+    if limit is not None and counted.excess(limit):
+        advice = advise(plan.recipe, plan.architecture, rewards, limit)
+        raise BadInputError(_refusal(counted, limit, advice))
+
+
+def device_memory() -> int | None:
+    """Bytes of the first CUDA device; torch is asked only where there is a driver."""
+    if not _DRIVER.exists() and shutil.which("nvidia-smi") is None:
+        return None
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    return int(torch.cuda.get_device_properties(0).total_memory)
+
+
+def reward_weights(plan: Plan) -> dict[str, RewardWeights]:
+    """Of the rewards that score where the model is trained.
+
+    The sizes are those of the files that a reward declares, where the hub's cache has them.
+    """
+    found = {}
+    for name, entry in plan.recipe.rewards.items():
+        if entry.device in _ELSEWHERE:
+            continue
+        options = plan.catalog.validate(name, entry.options)
+        files = plan.catalog.get(name).spec.files(options)
+        found[name] = RewardWeights(_bytes(files), entry.device == "offload")
+    return found
+
+
+def _bytes(files: tuple[HubFiles, ...]) -> int | None:
+    """Nothing declared is nothing to load; None if some files aren't in the cache."""
+    sizes = [_cached_bytes(one) for one in files]
+    known = [size for size in sizes if size is not None]
+    return sum(known) if len(known) == len(sizes) else None
+
+
+def _cached_bytes(files: HubFiles) -> int | None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    patterns = list(files.patterns)
+    try:
+        folder = snapshot_download(
+            files.repo, revision=files.revision, allow_patterns=patterns, local_files_only=True
+        )
+    except LocalEntryNotFoundError:
+        return None
+    weights = [path for path in Path(folder).rglob("*") if path.suffix in _WEIGHTS]
+    return sum(path.stat().st_size for path in weights) or None
+
+
+_WEIGHTS = {".safetensors", ".bin", ".pt", ".pth"}
+
+
+def _table(counted: MemoryPlan) -> Table:
+    table = Table(title="memory of the device in GiB, counted, not measured")
+    table.add_column("")
+    for phase in PHASES:
+        table.add_column(phase, justify="right")
+    for item in counted.items:
+        table.add_row(item.label, *(_gib(item.bytes.get(phase, 0)) for phase in PHASES))
+    table.add_section()
+    table.add_row("at once", *(_gib(counted.total(phase)) for phase in PHASES))
+    return table
+
+
+def _gib(count: int) -> str:
+    return f"{count / GIB:.2f}" if count else ""
+
+
+def _notes(
+    recipe: Recipe,
+    architecture: Architecture,
+    rewards: Mapping[str, RewardWeights],
+    counted: MemoryPlan,
+    limit: int | None,
+) -> list[str]:
+    with_it, without = counted.row, counted.row_otherwise
+    if not recipe.model.gradient_checkpointing:
+        with_it, without = without, with_it
+    notes = [
+        f"peak: {counted.total(counted.peak) / GIB:.1f} GiB, {counted.peak}"
+        + ("" if limit is None else f"; the device has {limit / GIB:.1f}"),
+        f"activations of an image: {without / 2**20:.0f} MiB, with gradient checkpointing "
+        f"{with_it / 2**20:.0f}",
+    ]
+    if recipe.training.micro_batch_size == "auto":
+        notes.append(
+            "micro-batches: auto, counted as one image"
+            if limit is None
+            else "micro-batches: auto, counted as one image; by this count "
+            f"{largest_micro_batch(recipe, architecture, rewards, limit)} fit"
+        )
+    if counted.unknown_rewards:
+        names = ", ".join(counted.unknown_rewards)
+        notes.append(f"unknown, and not in these figures: the weights of {names}")
+    return notes
+
+
+def _refusal(counted: MemoryPlan, limit: int, advice: list[Advice]) -> str:
+    needed = f"{counted.total(counted.peak) / GIB:.1f} GiB"
+    lines = [f"needs {needed} ({counted.peak}), and {limit / GIB:.1f} GiB are there"]
+    fits = bool(advice) and not advice[-1].plan.excess(limit)
+    lines.append("it fits with, in order of effect:" if fits else "nothing makes it fit; nearest:")
+    lines += [
+        f"  --set {one.override}  ({one.plan.total(one.plan.peak) / GIB:.1f} GiB, {one.plan.peak})"
+        for one in advice
+    ]
+    if not fits:
+        lines.append("  a smaller model or sampling.resolution, or fewer rewards")
+    return "\n".join(lines)

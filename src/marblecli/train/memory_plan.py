@@ -1,0 +1,289 @@
+"""The device memory that a recipe takes, counted from configurations: nothing is built or measured.
+
+What lives when follows the run: the prompts are embedded with the text encoders beside the
+transformer and the VAE; the old policy samples a batch; the VAE decodes and the rewards score it;
+gradients of one micro-batch after another go into the accumulators; the update holds them beside
+the step's own copies. The largest of the five is the peak.
+
+Tensors that live long are exact. Activations are counted by :mod:`marblecli.train.activations`.
+What a pass holds only for a moment is in proportion to its tokens, by constants that were measured
+on small models. Assumed: a gigabyte for CUDA's context, its libraries' workspaces and what the
+allocator leaves unused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from marblecli.settings import Recipe
+from marblecli.train.activations import FULL, ActivationCount, Tokens, count_activations
+from marblecli.train.architectures import Architecture, Config
+from marblecli.train.parameter_counts import (
+    TransformerShape,
+    adapter_parameters,
+    clip_parameters,
+    t5_parameters,
+    transformer_shape,
+    vae_parameters,
+)
+
+Phase = Literal["prompts", "sampling", "decoding", "gradients", "update"]
+PHASES: tuple[Phase, ...] = ("prompts", "sampling", "decoding", "gradients", "update")
+_SAMPLED: tuple[Phase, ...] = ("sampling", "decoding")
+_TRAINED: tuple[Phase, ...] = ("gradients", "update")
+_AFTER_PROMPTS = _SAMPLED + _TRAINED
+
+GIB = 2**30
+DECODED_LATENTS = 4 * 64 * 64
+"""Places of the latents that are decoded at a time, over all images; at least one image."""
+_CUDA = GIB
+_CLIP_TOKENS = 77
+_EMBEDDED = 32
+"""Prompts at a time."""
+_PASS = 11
+"""Widths a token that a pass without gradients holds at most, and a backward pass besides."""
+_RECOMPUTED_PASS = 17
+"""The same with gradient checkpointing, which carries all vectors through a block together."""
+_NOISE_THIRDS = 3
+_UPDATE_COPIES = 4
+"""Of the trained weights: the gradient, its unclipped self, the weights before, their change."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One use of memory."""
+
+    label: str
+    bytes: Mapping[Phase, int]
+    """Of the phases that it lives in."""
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """What a run holds, in its five phases."""
+
+    items: tuple[Item, ...]
+    trained: int
+    """Parameters that are trained."""
+    row: int
+    """Bytes of activations of one image at one noise level, kept for its backward passes."""
+    row_otherwise: int
+    """The same with gradient checkpointing turned the other way."""
+    unknown_rewards: tuple[str, ...]
+    """Rewards on the device that don't say what their weights take."""
+
+    def total(self, phase: Phase) -> int:
+        """Bytes in use at once in a phase."""
+        return sum(item.bytes.get(phase, 0) for item in self.items)
+
+    @property
+    def peak(self) -> Phase:
+        """The phase that takes the most."""
+        return max(PHASES, key=self.total)
+
+    def excess(self, limit: int) -> int:
+        """Bytes beyond ``limit``, summed over the phases; 0 for a plan that fits."""
+        return sum(max(0, self.total(phase) - limit) for phase in PHASES)
+
+
+@dataclass(frozen=True)
+class RewardWeights:
+    """Bytes of a reward's weights on the device; None where it doesn't say."""
+
+    bytes: int | None
+    offloaded: bool = False
+    """On the device only while it scores."""
+
+
+def count_memory(
+    recipe: Recipe, architecture: Architecture, rewards: Mapping[str, RewardWeights]
+) -> MemoryPlan:
+    """The plan of one process that has the whole batch. ``rewards`` are those on its device.
+
+    A micro-batch size of ``auto`` is counted as one image.
+    """
+    counter = _Counter(recipe, architecture)
+    items = [
+        *counter.weights(),
+        *counter.policies(),
+        *counter.rewards(rewards),
+        *counter.prompts(),
+        *counter.sampling(),
+        *counter.gradients(),
+        Item("CUDA's own (assumed)", dict.fromkeys(PHASES, _CUDA)),
+    ]
+    unknown = tuple(name for name, weights in rewards.items() if weights.bytes is None)
+    return MemoryPlan(
+        items=tuple(item for item in items if any(item.bytes.values())),
+        trained=counter.trained,
+        row=counter.activations().saved,
+        row_otherwise=counter.activations(turned=True).saved,
+        unknown_rewards=unknown,
+    )
+
+
+def micro_batch_images(recipe: Recipe) -> int:
+    """Images of a micro-batch, as far as the recipe says; ``auto`` says one at least."""
+    size = recipe.training.micro_batch_size
+    return 1 if size == "auto" else min(size, images_of_a_step(recipe))
+
+
+def images_of_a_step(recipe: Recipe) -> int:
+    """Images sampled for one optimizer step."""
+    return recipe.sampling.prompts_per_step * recipe.sampling.group_size
+
+
+class _Counter:
+    def __init__(self, recipe: Recipe, architecture: Architecture) -> None:
+        self.recipe = recipe
+        self.model = recipe.model
+        self.parts = architecture.parts
+        self.shape: TransformerShape = transformer_shape(self.parts["transformer"])
+        self.low = FULL if self.model.dtype == "fp32" else 2
+        self.full = self.model.mode == "full"
+        self.transformer = self.shape.parameters + self.shape.buffers
+        adapter = adapter_parameters(self.shape, self.model.lora)
+        self.trained = self.shape.parameters if self.full else adapter
+        self.side = recipe.sampling.resolution // _downsampling(self.parts["vae"])
+        context = _CLIP_TOKENS + self.model.max_sequence_length
+        if "text_encoder" in self.parts:
+            places = self.parts["text_encoder"].get("max_position_embeddings", _CLIP_TOKENS)
+            context += places - _CLIP_TOKENS
+        self.tokens = Tokens(image=(self.side // self.shape.patch) ** 2, context=context)
+        self.images = images_of_a_step(recipe)
+
+    def weights(self) -> Iterator[Item]:
+        """The VAE, the text encoders, and the transformer as far as it is frozen."""
+        vae = self.low * vae_parameters(self.parts["vae"])
+        yield Item("VAE", dict.fromkeys(PHASES, vae))
+        loaded = self.low * self.transformer
+        frozen = "reference policy (frozen)" if self.full else "transformer (frozen)"
+        yield Item(frozen, dict.fromkeys(PHASES, loaded))
+        yield Item("text encoders", {"prompts": sum(self._text_encoders())})
+
+    def _text_encoders(self) -> Iterator[int]:
+        for name in ("text_encoder", "text_encoder_2"):
+            if name in self.parts:
+                yield self.low * clip_parameters(self.parts[name])
+        if "text_encoder_3" not in self.parts or self.model.t5 == "none":
+            return
+        config = self.parts["text_encoder_3"]
+        total = t5_parameters(config)
+        words = config.get("vocab_size", 32128) * config.get("d_model", 512)
+        # Only linear layers are put in 8 bits.
+        rest = 1 if self.model.t5 == "8bit" else self.low
+        yield self.low * words + rest * (total - words)
+
+    def policies(self) -> Iterator[Item]:
+        """What belongs to the trained weights, each the size of them."""
+        whole = self.transformer if self.full else self.trained
+        yield Item("trained weights", _at(_AFTER_PROMPTS, FULL * whole))
+        yield Item("old policy", _at(_AFTER_PROMPTS, FULL * whole))
+        yield Item("moving average", _at(_AFTER_PROMPTS, FULL * self.trained))
+        state = 2 * (FULL if self.recipe.training.optimizer == "adamw" else 1) * self.trained
+        yield Item(
+            f"optimizer state ({self.recipe.training.optimizer})", _at(_AFTER_PROMPTS, state)
+        )
+
+    def rewards(self, rewards: Mapping[str, RewardWeights]) -> Iterator[Item]:
+        """Weights of those that score on the device; offloaded ones come for the sampling."""
+        resident = sum(r.bytes or 0 for r in rewards.values() if not r.offloaded)
+        visiting = sum(r.bytes or 0 for r in rewards.values() if r.offloaded)
+        there = {**_at(_TRAINED, resident), **_at(_SAMPLED, resident + visiting)}
+        yield Item("rewards' weights", there)
+
+    def prompts(self) -> Iterator[Item]:
+        """One batch of prompts on its way through the largest text encoder."""
+        t5 = {} if self.model.t5 == "none" else self.parts.get("text_encoder_3", {})
+        length = self.model.max_sequence_length if t5 else _CLIP_TOKENS
+        config = t5 or self.parts.get("text_encoder_2", {})
+        inner = config.get("d_ff", config.get("intermediate_size", 2048))
+        width = config.get("d_model", config.get("hidden_size", 512))
+        moment = _EMBEDDED * length * self.low * (3 * inner + 4 * width)
+        yield Item("a batch of prompts", {"prompts": moment})
+
+    def sampling(self) -> Iterator[Item]:
+        """The batch that is sampled and decoded; what was sampled before stays as latents."""
+        batch = min(self.recipe.sampling.batch_size, self.images)
+        width = self.shape.width
+        one = _PASS * (self.tokens.image + self.tokens.context) * width * self.low
+        latents = FULL * self.shape.channels * self.side**2
+        # Four of them: the noise, the velocity, and what the solver remembers.
+        pass_bytes = batch * (one + 4 * latents + self._conditioning())
+        # Adapters, but not a frozen copy of all weights, are cast for the length of a pass.
+        copies = 0 if self.full else self._copies()
+        yield Item(f"sampling {batch} images at a time", {"sampling": pass_bytes + copies})
+        decoded = min(batch, max(1, DECODED_LATENTS // self.side**2))
+        images = 2 * FULL * batch * 3 * int(self.recipe.sampling.resolution) ** 2
+        decode = decoded * self._decode_peak() + images
+        yield Item(f"decoding {decoded} images at a time", {"decoding": decode})
+        yield Item("the step's latents", _at(_AFTER_PROMPTS, self.images * latents))
+        yield Item("the step's prompts", _at(_TRAINED, self.images * self._conditioning()))
+
+    def _conditioning(self) -> int:
+        pooled = self.shape.pooled_width
+        return self.low * (self.tokens.context * self.shape.context_width + pooled)
+
+    def _decode_peak(self) -> int:
+        """Of one image: the widest place of the decoder, where three or more tensors meet."""
+        widths = self.parts["vae"].get("block_out_channels", [64])[::-1]
+        before, most = widths[0], 0
+        for index, width in enumerate(widths):
+            places = (self.side * 2**index) ** 2
+            most = max(most, places * max(3 * before, 3 * width, before + 4 * width))
+            if index < len(widths) - 1:
+                # Enlarged fourfold, and then its convolution.
+                most = max(most, places * width * 9)
+            before = width
+        return int(self.low * most)
+
+    def gradients(self) -> Iterator[Item]:
+        """One micro-batch, the accumulators of all, and what the update copies."""
+        size = FULL * self.trained
+        held = sum(self._accumulators())
+        yield Item(f"gradient accumulators ({held})", _at(_TRAINED, held * size))
+        if self.recipe.measure.fresh_every:
+            fresh = 3 * len(self.recipe.rewards) + 1
+            yield Item(f"those of fresh images ({fresh})", _at(_TRAINED, fresh * size))
+        images = micro_batch_images(self.recipe)
+        count = self.activations()
+        yield Item(f"activations, micro-batch of {images}", {"gradients": images * count.saved})
+        widths = _RECOMPUTED_PASS if self.model.gradient_checkpointing else _PASS
+        tokens = self.tokens.image + self.tokens.context
+        moment = images * (count.recomputed + widths * tokens * self.shape.width * self.low)
+        yield Item("a pass over it", {"gradients": max(moment, self._copies())})
+        yield Item("the update's copies", {"update": _UPDATE_COPIES * size})
+
+    def _copies(self) -> int:
+        """Of the float32 weights, which autocast keeps for the length of a forward pass."""
+        return 0 if self.low == FULL else self.low * self.trained
+
+    def _accumulators(self) -> Iterator[int]:
+        """Sets of gradients: of the regulariser, and K for every part that is kept apart."""
+        recipe = self.recipe
+        rewards = len(recipe.rewards)
+        yield 1
+        if recipe.training.gradients == "backward" or not recipe.measure.parts:
+            yield rewards
+            return
+        yield 3 * rewards
+        if recipe.measure.slices_every:
+            yield (len(recipe.prompts) + _NOISE_THIRDS) * rewards
+
+    def activations(self, *, turned: bool = False) -> ActivationCount:
+        """Of one row."""
+        model = self.model
+        if turned:
+            change = {"gradient_checkpointing": not model.gradient_checkpointing}
+            model = model.model_copy(update=change)
+        return count_activations(self.shape, model, self.tokens)
+
+
+def _at(phases: tuple[Phase, ...], count: int) -> dict[Phase, int]:
+    return dict.fromkeys(phases, count)
+
+
+def _downsampling(vae: Config) -> int:
+    return int(2 ** (len(vae.get("block_out_channels", [64])) - 1))

@@ -1,0 +1,70 @@
+"""How many images go through the trained network at a time, as far as the device's memory goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, TypeVar
+
+import torch
+from accelerate.utils.memory import release_memory, should_reduce_batch_size
+
+from marblecli.errors import MarbleError
+from marblecli.train.processes import Processes
+
+_T = TypeVar("_T")
+
+
+class MicroBatch:
+    """The size in use, the same in all processes; it is halved when memory runs out.
+
+    ``images`` is the most that a process has in a step: where ``auto`` starts.
+    """
+
+    def __init__(self, setting: int | Literal["auto"], images: int, processes: Processes) -> None:
+        self.size = images if setting == "auto" else setting
+        self._images = images
+        self._processes = processes
+        self._notices: list[str] = []
+
+    def fitted(self, attempt: Callable[[int], _T]) -> _T:
+        """``attempt(size)``; after running out of memory, again from the start at half the size.
+
+        An attempt leaves nothing behind when it fails, and talks to no other process: one that had
+        memory enough begins again with the others. Raises MarbleError if one image is too many.
+        """
+        while True:
+            found = _tried(attempt, self.size)
+            if not self._processes.agree(not found):
+                return found[0]
+            # Here the failed attempt's frames, and what they held, are gone.
+            found.clear()
+            release_memory()
+            self._halve()
+
+    def _halve(self) -> None:
+        size = min(self.size, self._images)
+        if size == 1:
+            raise MarbleError(
+                "out of memory with one image at a time; set model.gradient_checkpointing = true, "
+                "measure.parts = false or a smaller sampling.resolution or model.lora.rank"
+            )
+        self.size = size // 2
+        self._notices.append(
+            f"out of memory with {size} images at a time: training.micro_batch_size is now "
+            f"{self.size}, and the batch begins again"
+        )
+
+    def take_notices(self) -> tuple[str, ...]:
+        """What there is to tell the user since the last call."""
+        taken, self._notices = tuple(self._notices), []
+        return taken
+
+
+def _tried(attempt: Callable[[int], _T], size: int) -> list[_T]:
+    """What it returned, or nothing where memory ran out."""
+    try:
+        return [attempt(size)]
+    except RuntimeError as error:
+        if not (isinstance(error, torch.OutOfMemoryError) or should_reduce_batch_size(error)):
+            raise
+        return []

@@ -1,0 +1,65 @@
+"""The optimizer, and its state as tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from marblecli.errors import BadInputError
+from marblecli.settings import TrainingSettings
+
+
+def make_optimizer(
+    parameters: Sequence[Parameter], settings: TrainingSettings
+) -> torch.optim.Optimizer:
+    """AdamW, fused on CUDA; or bitsandbytes' with its two averages in 8 bits.
+
+    Raises BadInputError where bitsandbytes isn't installed.
+    """
+    options: dict[str, Any] = {
+        "lr": settings.learning_rate,
+        "eps": settings.adam_epsilon,
+        "weight_decay": settings.weight_decay,
+    }
+    if settings.optimizer == "adamw-8bit":
+        try:
+            from bitsandbytes.optim import AdamW8bit
+        except ImportError as error:
+            raise BadInputError(
+                'training.optimizer = "adamw-8bit" needs bitsandbytes: pip install bitsandbytes'
+            ) from error
+        optimizer: torch.optim.Optimizer = AdamW8bit(parameters, **options)
+        return optimizer
+    if parameters[0].is_cuda:
+        options["fused"] = True
+    return torch.optim.AdamW(parameters, **options)
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The state by ``PARAMETER.NAME``, whole numbers as int64 tensors without dimensions."""
+    return {
+        f"{index}.{name}": value if isinstance(value, Tensor) else torch.tensor(value)
+        for index, entry in optimizer.state_dict()["state"].items()
+        for name, value in _flat(entry)
+    }
+
+
+def _flat(entry: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Of one parameter; bitsandbytes keeps some tensors a level deeper, and takes them here too."""
+    for name, value in entry.items():
+        yield from _flat(value) if isinstance(value, Mapping) else ((name, value),)
+
+
+def load_optimizer_tensors(optimizer: torch.optim.Optimizer, saved: Mapping[str, Tensor]) -> None:
+    """Take over a copy of what :func:`optimizer_tensors` gave."""
+    entries: dict[int, dict[str, Tensor | int]] = {}
+    for key, value in saved.items():
+        index, name = key.split(".", 1)
+        whole = value.dtype == torch.int64 and not value.ndim
+        entries.setdefault(int(index), {})[name] = int(value) if whole else value.clone()
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": entries, "param_groups": groups})

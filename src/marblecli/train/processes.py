@@ -1,0 +1,150 @@
+"""The processes of a run: which prompts each has, and the few moments at which they talk.
+
+All hold the same weights and step them alike; what is divided is the images. So they meet only to
+gather rewards (every advantage, share and standard deviation is the whole batch's), to sum
+gradients once a step, and to agree on stopping. A run of one process never talks.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, TypeVar
+
+from marblecli.errors import LostProcessError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_T = TypeVar("_T")
+
+_PATIENCE = timedelta(minutes=30)
+"""For which a process waits for the others: one may have a slow reward."""
+_BUCKET = 2**26
+"""Elements that are summed at a time, so that the sum needs no second copy of everything."""
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes of a run, seen from one of them; by default it is the only one."""
+
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the one that writes and prints."""
+        return self.rank == 0
+
+    def share(self, items: int) -> slice:
+        """Which of ``items`` in order are this process's: a run of them, as even as can be.
+
+        All shares in the order of the ranks are all items; where there are too few, some are empty.
+        """
+        each, rest = divmod(items, self.count)
+        start = self.rank * each + min(self.rank, rest)
+        return slice(start, start + each + (self.rank < rest))
+
+    def gather(self, part: _T) -> list[_T]:
+        """Every process's part, by rank, in all of them."""
+        if self.count == 1:
+            return [part]
+        from accelerate.utils import gather_object
+
+        with _talking():
+            return gather_object([part])
+
+    def gather_to_first(self, part: _T) -> list[_T]:
+        """Every process's part, by rank, in the first; nothing elsewhere."""
+        if self.count == 1:
+            return [part]
+        from torch import distributed
+
+        parts = [part] * self.count if self.first else None
+        with _talking():
+            distributed.gather_object(part, parts)
+        return parts or []
+
+    def agree(self, flag: bool) -> bool:
+        """Whether any process says so: the same answer in all."""
+        return any(self.gather(flag))
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        self.gather(None)
+
+    def sum_(self, tensors: Iterable[Tensor]) -> None:
+        """Replace each by its sum over the processes, to the same bits in all."""
+        if self.count == 1:
+            return
+        import torch
+        from torch import distributed
+
+        for bucket in _buckets(tensors):
+            flat = torch.cat([tensor.detach().flatten() for tensor in bucket])
+            with _talking():
+                distributed.all_reduce(flat)
+            sums = flat.split([tensor.numel() for tensor in bucket])
+            for tensor, total in zip(bucket, sums, strict=True):
+                tensor.detach().copy_(total.view_as(tensor))
+
+
+def _buckets(tensors: Iterable[Tensor]) -> Iterator[Sequence[Tensor]]:
+    """Neighbours of one dtype, at most ``_BUCKET`` elements together (or one tensor)."""
+    bucket: list[Tensor] = []
+    for tensor in tensors:
+        elements = sum(other.numel() for other in bucket) + tensor.numel()
+        if bucket and (elements > _BUCKET or tensor.dtype != bucket[0].dtype):
+            yield bucket
+            bucket = []
+        bucket.append(tensor)
+    if bucket:
+        yield bucket
+
+
+@contextmanager
+def _talking() -> Iterator[None]:
+    import torch
+
+    try:
+        yield
+    except (torch.OutOfMemoryError, torch.AcceleratorError):
+        raise
+    except RuntimeError as error:
+        # What gloo and NCCL raise of a peer that is gone, or silent for too long.
+        reason = str(error).splitlines()[0]
+        raise LostProcessError(f"another process of the run is gone: {reason}") from error
+
+
+def started_processes() -> Processes:
+    """What a launcher (torchrun, accelerate, ``--num-processes``) says that this process is."""
+    environment = os.environ
+    if "LOCAL_RANK" not in environment:
+        return Processes()
+    return Processes(int(environment.get("RANK", "0")), int(environment.get("WORLD_SIZE", "1")))
+
+
+def connect() -> Processes:
+    """Meet the other processes, if a launcher started several: NCCL on GPUs, gloo on CPUs."""
+    started = started_processes()
+    if started.count > 1:
+        from accelerate import PartialState
+
+        with _talking():
+            PartialState(cpu=on_cpu(started), timeout=_PATIENCE)
+    return started
+
+
+def on_cpu(processes: Processes) -> bool:
+    """Whether several processes have to train on the CPU; one finds its device by itself."""
+    import torch
+    from accelerate.utils import parse_flag_from_env
+
+    if processes.count == 1:
+        return False
+    found = torch.accelerator.current_accelerator(check_available=True)
+    # Apple's backend has no way to talk to other processes.
+    return found is None or found.type == "mps" or bool(parse_flag_from_env("ACCELERATE_USE_CPU"))

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from marblecli.cli import memory
+from marblecli.cli.memory import device_memory, reward_weights
+from marblecli.cli.setup import load_plan
+from marblecli.train.memory_plan import GIB
+
+Marble = Callable[..., Any]
+InstallPlugin = Callable[..., None]
+
+MEDIUM = "model.pretrained=stabilityai/stable-diffusion-3.5-medium"
+LARGE_STEP = ("--set", "sampling.resolution=512", "--set", "training.micro_batch_size=6")
+PLUGIN = """
+from marblecli.rewards import HubFiles, NoOptions, RewardSpec, hookimpl
+
+class Options(NoOptions):
+    pass
+
+@hookimpl
+def marble_register_rewards(register):
+    def build(options, device):
+        return lambda batch: [0.0] * len(batch.prompts)
+    files = lambda options: (HubFiles("someone/weights", "0" * 40, ("*.safetensors",)),)
+    register(RewardSpec("heavy", "", build, options=Options, files=files))
+"""
+
+
+@pytest.fixture(autouse=True)
+def _no_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(memory, "_DRIVER", tmp_path / "no driver")
+    monkeypatch.setattr(memory.shutil, "which", lambda name: None)
+
+
+@pytest.fixture
+def medium(recipe: Path) -> Path:
+    text = recipe.read_text().splitlines()
+    line = 'pretrained = "stabilityai/stable-diffusion-3.5-medium"'
+    recipe.write_text("\n".join(line if one.startswith("pretrained") else one for one in text))
+    return recipe
+
+
+def test_what_doesnt_fit_is_refused_with_what_would(marble: Marble, medium: Path) -> None:
+    shown = marble("train", medium, "--dry-run", "--memory", 24, *LARGE_STEP)
+    assert shown.code == 2
+    assert "memory of the device in GiB, counted, not measured" in shown.out
+    assert "the recipe is valid" not in shown.out
+    first, second, *changes = shown.err.splitlines()
+    assert first.startswith("marble: needs ")
+    assert first.endswith("and 24.0 GiB are there")
+    assert second == "marble: it fits with, in order of effect:"
+    overrides = [line.split()[2] for line in changes]
+    taken = [part for override in overrides for part in ("--set", override)]
+    again = marble("train", medium, "--dry-run", "--memory", 24, *LARGE_STEP, *taken)
+    assert again.code == 0
+    assert "the recipe is valid; nothing was loaded" in again.out
+
+
+def test_what_cant_fit_gets_the_nearest(marble: Marble, medium: Path) -> None:
+    shown = marble("train", medium, "--dry-run", "--memory", 2)
+    assert shown.code == 2
+    assert "nothing makes it fit; nearest:" in shown.err
+    assert "a smaller model or sampling.resolution" in shown.err
+
+
+def test_without_a_gpu_the_table_is_shown_and_nothing_refused(marble: Marble, medium: Path) -> None:
+    shown = marble("train", medium, "--dry-run", *LARGE_STEP)
+    assert shown.code == 0
+    header = next(
+        line for line in shown.out.splitlines() if "sampling" in line and "update" in line
+    )
+    for phase in ("prompts", "sampling", "decoding", "gradients", "update"):
+        assert phase in header
+    assert "with gradient checkpointing" in shown.out
+    assert "; the device has" not in shown.out
+
+
+def test_a_cuda_devices_memory_is_the_limit(
+    marble: Marble, medium: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
+    assert device_memory() is None or torch.cuda.is_available()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    properties = SimpleNamespace(total_memory=12 * GIB)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: properties)
+    assert device_memory() == 12 * GIB
+    shown = marble("train", medium, "--dry-run", *LARGE_STEP)
+    assert shown.code == 2
+    assert "12.0 GiB are there" in shown.err
+    given = marble("train", medium, "--dry-run", "--memory", 80, *LARGE_STEP)
+    assert given.code == 0
+
+
+def test_a_model_whose_configuration_cant_be_read_shows_the_rest(
+    marble: Marble, recipe: Path, empty_cache: Path
+) -> None:
+    override = "model.pretrained=someone/model"
+    shown = marble("train", recipe, "--dry-run", "--memory", 24, "--set", override)
+    assert shown.code == 0
+    assert "memory: not counted: model_index.json of someone/model isn't in the" in shown.out
+    assert "images a step" in shown.out
+
+
+def test_memory_is_for_a_dry_run(marble: Marble, medium: Path) -> None:
+    shown = marble("train", medium, "--memory", 24)
+    assert shown.code == 2
+    assert "--memory needs --dry-run" in shown.err
+
+
+def test_auto_says_how_many_images_fit(marble: Marble, medium: Path) -> None:
+    auto = ("--set", "sampling.resolution=512", "--set", "training.micro_batch_size=auto")
+    shown = marble("train", medium, "--dry-run", "--memory", 24, *auto)
+    assert "by this count 6 fit" in shown.out or "by this count 3 fit" in shown.out
+
+
+def test_rewards_weights_are_those_of_their_cached_files(
+    recipe: Path, install_plugin: InstallPlugin, empty_cache: Path
+) -> None:
+    install_plugin("heavy", PLUGIN)
+    recipe.write_text(recipe.read_text() + "[rewards.heavy]\n")
+
+    def weights(*overrides: str) -> Any:
+        return reward_weights(load_plan(recipe, overrides))
+
+    assert weights()["heavy"].bytes is None
+    assert weights()["shapes-colour"].bytes == 0
+    snapshot = empty_cache / "models--someone--weights" / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    (snapshot / "model.safetensors").write_bytes(b"w" * 5000)
+    (snapshot / "README.md").write_bytes(b"x")
+    assert weights()["heavy"].bytes == 5000
+    assert weights("rewards.heavy.device=offload")["heavy"].offloaded
+    assert "heavy" not in weights("rewards.heavy.device=cpu")
+
+
+def test_unknown_rewards_are_named(
+    marble: Marble, medium: Path, install_plugin: InstallPlugin, empty_cache: Path
+) -> None:
+    install_plugin("heavy", PLUGIN)
+    medium.write_text(medium.read_text() + "\n[rewards.heavy]\n")
+    shown = marble("train", medium, "--dry-run")
+    assert "unknown, and not in these figures: the weights of heavy" in shown.out

@@ -1,0 +1,107 @@
+"""The five-reward recipes for other GPUs, modes and models: what they share, what they say."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from marblecli.cli.memory import reward_weights
+from marblecli.cli.setup import Plan, load_plan
+from marblecli.train.architectures import Architecture
+from marblecli.train.memory_plan import GIB, MemoryPlan, RewardWeights, count_memory
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+PUBLISHED = RECIPES / "five_rewards.toml"
+VARIANTS = {
+    "five_rewards": 48,
+    "five_rewards_24gb": 24,
+    "five_rewards_full": 141e9 / GIB,
+    "five_rewards_large": 48,
+}
+"""GiB of the GPU that each is for."""
+REWARDS = int(10.8 * GIB)
+"""All rewards' weights together, by their files on the hub."""
+
+
+@pytest.fixture(params=VARIANTS)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def path(name: str) -> Path:
+    return RECIPES / f"{name}.toml"
+
+
+@cache
+def plan_of(path: Path) -> Plan:
+    return load_plan(path, [])
+
+
+def counted(plan: Plan, rewards: int = 0) -> MemoryPlan:
+    """With ``rewards`` bytes of weights in all on the device."""
+    assert isinstance(plan.architecture, Architecture)
+    there = reward_weights(plan)
+    each = {
+        name: RewardWeights(rewards // len(there), weights.offloaded)
+        for name, weights in there.items()
+    }
+    return count_memory(plan.recipe, plan.architecture, each)
+
+
+def test_every_recipe_here_is_tested() -> None:
+    assert {path.stem for path in RECIPES.glob("*.toml")} == {*VARIANTS, "quickstart"}
+
+
+def test_it_is_valid_and_opens_with_its_command(path: Path) -> None:
+    plan = plan_of(path)
+    assert plan.recipe.run.name == path.stem.replace("_", "-")
+    opening = path.read_text("utf-8").split("\n[run]")[0].splitlines()
+    assert opening[0] == f"# marble train recipes/{path.name}"
+    assert any(line.startswith("# Cost") for line in opening)
+    assert "Not measured by us" in " ".join(opening).replace("# ", "")
+
+
+def test_its_rewards_prompts_and_geometry_are_the_published_ones(path: Path) -> None:
+    mine, published = plan_of(path).recipe, plan_of(PUBLISHED).recipe
+    assert mine.prompts == published.prompts
+    assert mine.sampling == published.sampling
+    assert mine.balance == published.balance
+    assert mine.eval == published.eval
+    moved = {
+        name: entry.model_copy(update={"device": None}) for name, entry in mine.rewards.items()
+    }
+    assert moved == {
+        name: entry.model_copy(update={"device": None}) for name, entry in published.rewards.items()
+    }
+
+
+def test_the_memory_that_it_says_is_the_memory_counted(path: Path) -> None:
+    opening = path.read_text("utf-8").split("\n[run]")[0].replace("\n# ", " ")
+    said = re.search(r"counted, not measured: ([\d.]+) GiB at its peak", opening)
+    assert said is not None
+    plan = counted(plan_of(path))
+    assert float(said[1]) == round(plan.total(plan.peak) / GIB, 1)
+    with_rewards = counted(plan_of(path), REWARDS)
+    for scored in re.findall(r"which makes ([\d.]+) where", opening):
+        most = max(with_rewards.total("sampling"), with_rewards.total("decoding"))
+        assert float(scored) == round(most / GIB, 1)
+
+
+def test_it_fits_its_gpu_with_its_rewards(name: str, path: Path) -> None:
+    plan = counted(plan_of(path), REWARDS)
+    assert plan.excess(int(VARIANTS[name] * GIB)) == 0
+
+
+def test_each_differs_in_what_it_is_for() -> None:
+    small, full, large = (
+        plan_of(RECIPES / f"five_rewards_{name}.toml").recipe for name in ("24gb", "full", "large")
+    )
+    assert small.model.gradient_checkpointing
+    assert {entry.device for entry in small.rewards.values()} == {"offload", "cpu"}
+    assert (full.model.mode, full.training.optimizer) == ("full", "adamw-8bit")
+    assert not full.measure.parts
+    assert large.model.pretrained == "stabilityai/stable-diffusion-3.5-large"

@@ -1,0 +1,67 @@
+"""The recipe's way to the gradients, whatever the memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from marblecli.train.batch_gradients import batch_gradients, fresh_gradients
+from marblecli.train.collect import collect, training_batch
+from marblecli.train.gradients import PARTS, WHOLE, RewardGradients
+from marblecli.train.session import Session
+
+Opener = Callable[..., Session]
+WAYS: dict[str, dict[str, object]] = {
+    "contracted": {},
+    "backward": {"training.gradients": "backward"},
+    "no parts": {"measure.parts": False, "measure.slices_every": 1},
+}
+
+
+def flat(found: RewardGradients) -> torch.Tensor:
+    return torch.cat([part.flatten() for part in (*found.whole(), *found.penalty)])
+
+
+@pytest.fixture(scope="module")
+def found(open_tiny: Opener) -> dict[str, RewardGradients]:
+    gradients = {}
+    for name, overrides in WAYS.items():
+        session = open_tiny({"training.kl_weight": 0.1, **overrides})
+        batch = training_batch(session, 1, collect(session, 1))
+        gradients[name] = batch_gradients(session, batch)
+    return gradients
+
+
+def test_every_way_leads_to_the_same_gradients(found: dict[str, RewardGradients]) -> None:
+    expected = flat(found["backward"])
+    for gradients in found.values():
+        torch.testing.assert_close(flat(gradients), expected, rtol=1e-3, atol=1e-6)
+
+
+def test_parts_and_slices_are_kept_where_they_are_wanted(
+    found: dict[str, RewardGradients],
+) -> None:
+    parts = {name: gradients.parts for name, gradients in found.items()}
+    assert parts == {"contracted": PARTS, "backward": WHOLE, "no parts": WHOLE}
+    assert not found["no parts"].slices
+
+
+@pytest.mark.parametrize("overrides", [{}, {"training.gradients": "backward"}])
+def test_fresh_images_are_measured_in_parts_with_every_anchor(
+    overrides: dict[str, object], open_tiny: Opener
+) -> None:
+    session = open_tiny({"training.anchor_share": 0.5, "training.micro_batch_size": 3, **overrides})
+    session.policies.blend_old(0.5)
+    with torch.no_grad():
+        for parameter in session.policies.trained_parameters().values():
+            parameter.add_(0.05)
+    batch = training_batch(session, 1, collect(session, 1, "fresh"))
+    fresh = fresh_gradients(session, batch)
+    assert fresh.parts == PARTS
+    whole = open_tiny({"training.gradients": "backward"})
+    whole.policies.load(session.policies.trained_parameters(), session.policies.old_parameters())
+    torch.testing.assert_close(
+        flat(fresh), flat(batch_gradients(whole, batch)), rtol=1e-3, atol=1e-6
+    )

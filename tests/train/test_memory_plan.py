@@ -1,0 +1,295 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, SD3Transformer2DModel, StableDiffusion3Pipeline
+from torch import Tensor, nn
+
+from marblecli.settings import ModelSettings, Recipe
+from marblecli.train import backbone
+from marblecli.train.architectures import Architecture, folder_architecture, shipped_architecture
+from marblecli.train.backbone import DTYPES, Conditioning
+from marblecli.train.contraction import BackwardPass, Contraction
+from marblecli.train.memory_plan import (
+    DECODED_LATENTS,
+    GIB,
+    PHASES,
+    MemoryPlan,
+    Phase,
+    RewardWeights,
+    count_memory,
+)
+from marblecli.train.policy import Policies, make_policies
+
+TINY = Path(__file__).parents[2] / "plugins" / "marble-reward-shapes" / "tiny-sd3"
+MEDIUM = "stabilityai/stable-diffusion-3.5-medium"
+
+
+def recipe_of(**tables: dict[str, Any]) -> Recipe:
+    """Two rewards, one source; six images of 32 pixels a step."""
+    small = {"resolution": 32, "steps": 4, "group_size": 3, "prompts_per_step": 2, "batch_size": 3}
+    model = {"pretrained": str(TINY), "dtype": "fp32", "max_sequence_length": 1}
+    table = {
+        "model": {**model, **tables.pop("model", {})},
+        "prompts": {"scenes": {"train": "x.txt"}},
+        "rewards": {"a": {}, "b": {}},
+        "sampling": {**small, **tables.pop("sampling", {})},
+        "training": {
+            "steps": 1,
+            "micro_batch_size": 4,
+            "noise_levels": 2,
+            **tables.pop("training", {}),
+        },
+        **tables,
+    }
+    return Recipe.model_validate(table)
+
+
+def count(**tables: dict[str, Any]) -> MemoryPlan:
+    return count_memory(recipe_of(**tables), folder_architecture(TINY), {})
+
+
+def medium(**tables: dict[str, Any]) -> MemoryPlan:
+    """SD3.5 Medium at 512 pixels, in bf16."""
+    model = {"pretrained": MEDIUM, "dtype": "bf16", "max_sequence_length": 128}
+    tables["model"] = {**model, **tables.get("model", {})}
+    tables["sampling"] = {"resolution": 512, **tables.get("sampling", {})}
+    return count_memory(recipe_of(**tables), shipped_architecture(MEDIUM), {})
+
+
+def row(plan: MemoryPlan, label: str) -> dict[Phase, int]:
+    (found,) = [item for item in plan.items if item.label.startswith(label)]
+    return dict(found.bytes)
+
+
+def held(*modules: nn.Module) -> int:
+    return sum(
+        value.nbytes
+        for module in modules
+        for value in (*module.parameters(), *module.buffers())
+        if value.is_floating_point()
+    )
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> StableDiffusion3Pipeline:
+    return StableDiffusion3Pipeline.from_pretrained(TINY)
+
+
+def test_frozen_parts_take_what_a_loaded_pipeline_takes(
+    pipeline: StableDiffusion3Pipeline,
+) -> None:
+    plan = count()
+    assert set(row(plan, "VAE").values()) == {held(pipeline.vae)}
+    assert set(row(plan, "transformer (frozen)").values()) == {held(pipeline.transformer)}
+    encoders = (pipeline.text_encoder, pipeline.text_encoder_2, pipeline.text_encoder_3)
+    assert row(plan, "text encoders") == {"prompts": held(*encoders)}
+    assert set(row(plan, "VAE")) == set(PHASES)
+
+
+@pytest.mark.parametrize("mode", ["lora", "full"])
+def test_what_belongs_to_trained_weights_takes_what_it_takes(mode: str) -> None:
+    transformer = SD3Transformer2DModel.from_pretrained(TINY / "transformer")
+    settings = ModelSettings.model_validate({"pretrained": "x", "dtype": "fp32", "mode": mode})
+    policies = make_policies(transformer, settings)
+    plan = count(model={"mode": mode})
+    trained = sum(p.nbytes for p in policies.trained_parameters().values())
+    assert plan.trained == trained // 4
+    own = held(policies.network("trained")) if mode == "full" else trained
+    for label, size in (
+        ("trained weights", own),
+        ("old policy", own),
+        ("moving average", trained),
+        ("optimizer state", 2 * trained),
+        ("gradient accumulators", 15 * trained),
+        ("the update's copies", 4 * trained),
+    ):
+        assert row(plan, label)["update"] == size, label
+    assert "prompts" not in row(plan, "trained weights")
+
+
+@pytest.mark.parametrize(
+    ("tables", "sets"),
+    [
+        # Two rewards: 2 x 2 halves and 2 pulls, the slices of one source and three thirds, and one
+        # for the regulariser.
+        ({}, 2 * 3 + 2 * (1 + 3) + 1),
+        ({"measure": {"slices_every": 0}}, 2 * 3 + 1),
+        ({"measure": {"parts": False}}, 2 + 1),
+        ({"training": {"gradients": "backward"}}, 2 + 1),
+    ],
+)
+def test_the_sets_of_gradients(tables: dict[str, Any], sets: int) -> None:
+    plan = count(**tables)
+    assert row(plan, f"gradient accumulators ({sets})")["gradients"] == sets * 4 * plan.trained
+
+
+def test_fresh_images_have_gradients_of_their_own_beside() -> None:
+    plan = count(measure={"fresh_every": 5, "parts": False})
+    assert row(plan, "those of fresh images")["gradients"] == 7 * 4 * plan.trained
+
+
+def test_settings_take_away_what_they_are_for() -> None:
+    whole = medium()
+    eight_bits, without = medium(model={"t5": "8bit"}), medium(model={"t5": "none"})
+    t5 = row(whole, "text")["prompts"] - row(without, "text")["prompts"]
+    assert t5 == 2 * 4_762_310_656
+    # All but the words' vectors are halved.
+    saved = row(whole, "text")["prompts"] - row(eight_bits, "text")["prompts"]
+    assert saved == 4_762_310_656 - 32128 * 4096
+    state = row(medium(training={"optimizer": "adamw-8bit"}), "optimizer state")["update"]
+    assert state == row(whole, "optimizer state")["update"] // 4
+    auto = medium(training={"micro_batch_size": "auto"})
+    assert row(auto, "activations")["gradients"] == whole.row
+    checkpointed = medium(model={"gradient_checkpointing": True})
+    assert (checkpointed.row, checkpointed.row_otherwise) == (whole.row_otherwise, whole.row)
+    assert checkpointed.row < whole.row / 20
+
+
+def test_sd35_mediums_largest_figures_by_hand() -> None:
+    plan = medium(training={"micro_batch_size": 9}, sampling={"group_size": 24})
+    # 2.243 billion parameters and 226 million positions in bf16.
+    assert row(plan, "transformer")["sampling"] == 2 * (2_243_171_520 + 226_492_416)
+    # Forty-eight images of 77 + 128 tokens of 4096 and a pooled vector of 2048, in bf16.
+    assert row(plan, "the step's prompts")["update"] == 48 * 2 * (205 * 4096 + 2048)
+    assert row(plan, "the step's latents")["update"] == 48 * 4 * 16 * 64 * 64
+    assert row(plan, "activations")["gradients"] / GIB == pytest.approx(19.24, abs=0.05)
+    assert plan.peak == "gradients"
+    assert plan.total("prompts") / GIB == pytest.approx(16.5, abs=0.1)
+
+
+def test_rewards_are_there_while_they_score_and_offloaded_ones_only_then() -> None:
+    rewards = {
+        "a": RewardWeights(3 * GIB),
+        "b": RewardWeights(5 * GIB, offloaded=True),
+        "c": RewardWeights(None),
+    }
+    plan = count_memory(recipe_of(), folder_architecture(TINY), rewards)
+    assert row(plan, "rewards' weights") == {
+        "sampling": 8 * GIB,
+        "decoding": 8 * GIB,
+        "gradients": 3 * GIB,
+        "update": 3 * GIB,
+    }
+    assert plan.unknown_rewards == ("c",)
+
+
+def test_excess_is_summed_over_the_phases_that_dont_fit() -> None:
+    plan = count()
+    totals = [plan.total(phase) for phase in PHASES]
+    assert plan.total(plan.peak) == max(totals)
+    assert plan.excess(max(totals)) == 0
+    assert plan.excess(0) == sum(totals)
+
+
+def test_images_are_decoded_as_many_at_a_time_as_is_counted() -> None:
+    assert backbone._DECODED_LATENTS == DECODED_LATENTS
+
+
+@pytest.mark.parametrize("widths", [(32, 64, 128), (32, 32, 32), (16, 64)])
+def test_the_decoders_peak_is_what_it_holds(widths: tuple[int, ...], live_bytes: Any) -> None:
+    config = {
+        "block_out_channels": widths,
+        "down_block_types": ["DownEncoderBlock2D"] * len(widths),
+        "up_block_types": ["UpDecoderBlock2D"] * len(widths),
+        "latent_channels": 8,
+        "layers_per_block": 2,
+        "norm_num_groups": 8,
+        "use_post_quant_conv": False,
+    }
+    tiny = folder_architecture(TINY)
+    architecture = Architecture("", {}, {**tiny.parts, "vae": config})
+    recipe = recipe_of(sampling={"resolution": 64})
+    vae = AutoencoderKL.from_config(config).eval()
+    side = 64 // 2 ** (len(widths) - 1)
+    with torch.no_grad(), live_bytes:
+        vae.decode(torch.randn(3, 8, side, side))
+    counted = row(count_memory(recipe, architecture, {}), "decoding 3 images")["decoding"]
+    # The images themselves are counted beside, in float32, twice.
+    images = 2 * 4 * 3 * 3 * 64**2
+    assert counted - images == pytest.approx(live_bytes.peak, rel=0.02)
+
+
+# How much a whole pass holds, on four layers of width 512.
+
+SIDE, CONTEXT, ROWS = 24, 105, 2
+SMALL = {
+    "sample_size": SIDE,
+    "in_channels": 8,
+    "out_channels": 8,
+    "num_layers": 4,
+    "num_attention_heads": 8,
+    "attention_head_dim": 64,
+    "joint_attention_dim": 64,
+    "caption_projection_dim": 512,
+    "pooled_projection_dim": 32,
+    "pos_embed_max_size": SIDE,
+    "dual_attention_layers": (0, 1),
+    "qk_norm": "rms_norm",
+}
+
+
+def small_model(mode: str, checkpointing: bool) -> dict[str, Any]:
+    length = CONTEXT - 12
+    table = {"pretrained": "x", "mode": mode, "dtype": "bf16", "max_sequence_length": length}
+    return {**table, "gradient_checkpointing": checkpointing}
+
+
+def small_policies(model: dict[str, Any]) -> Policies:
+    transformer = SD3Transformer2DModel.from_config(SMALL)
+    settings = ModelSettings.model_validate(model)
+    if settings.mode == "lora":
+        for value in (*transformer.parameters(), *transformer.buffers()):
+            value.data = value.data.to(DTYPES[settings.dtype])
+    return make_policies(transformer, settings)
+
+
+def small_plan(model: dict[str, Any]) -> MemoryPlan:
+    tiny = folder_architecture(TINY)
+    parts = {**tiny.parts, "transformer": SMALL}
+    # 24 places of the latents: the tiny VAE makes 96 pixels of them.
+    sampling = {"resolution": 4 * SIDE, "batch_size": ROWS}
+    recipe = recipe_of(model=model, sampling=sampling, training={"micro_batch_size": ROWS})
+    return count_memory(recipe, Architecture("", {}, parts), {})
+
+
+@pytest.fixture
+def inputs(monkeypatch: pytest.MonkeyPatch) -> tuple[Tensor, Tensor, Conditioning]:
+    plain = nn.functional.layer_norm
+    # As CUDA's autocast has it.
+    monkeypatch.setattr(nn.functional, "layer_norm", lambda x, *a, **o: plain(x.float(), *a, **o))
+    context, pooled = torch.randn(ROWS, CONTEXT, 64), torch.randn(ROWS, 32)
+    conditioning = Conditioning(context.bfloat16(), pooled.bfloat16())
+    return torch.randn(ROWS, 8, SIDE, SIDE), torch.full((ROWS,), 0.5), conditioning
+
+
+@pytest.mark.parametrize("mode", ["lora", "full"])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_micro_batch_holds_about_what_is_counted(
+    mode: str, checkpointing: bool, inputs: tuple[Any, ...], live_bytes: Any
+) -> None:
+    model = small_model(mode, checkpointing)
+    policies, plan = small_policies(model), small_plan(model)
+    parameters = list(policies.trained_parameters().values())
+    network, checkpoints = policies.network("trained"), policies.checkpoints
+    contraction = Contraction(network, parameters, 3, checkpoints)
+    with live_bytes, contraction.tapped():
+        velocity = policies.velocity("trained", *inputs)
+        one = torch.randn_like(velocity)
+        passes = [BackwardPass(one, torch.ones(ROWS, 1), slice(n, n + 1)) for n in range(3)]
+        contraction.backward(velocity, passes)
+    counted = sum(row(plan, label)["gradients"] for label in ("activations", "a pass over it"))
+    assert counted == pytest.approx(live_bytes.peak, rel=0.05)
+
+
+def test_a_pass_without_gradients_holds_about_what_is_counted(
+    inputs: tuple[Any, ...], live_bytes: Any
+) -> None:
+    model = small_model("lora", checkpointing=False)
+    policies, plan = small_policies(model), small_plan(model)
+    with torch.no_grad(), live_bytes:
+        policies.velocity("old", *inputs)
+    assert row(plan, "sampling 2 images")["sampling"] == pytest.approx(live_bytes.peak, rel=0.12)
