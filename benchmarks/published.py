@@ -1,0 +1,179 @@
+"""An optimizer step with the published geometry and choices, rebuilt to be compared with.
+
+Frozen weights in float32 under autocast; text encoders that stay on the device and run anew on
+every batch, once for each copy of a prompt; old, reference and trained policy run forward for each
+image and noise level, one backward pass; the device is waited for at every micro-batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from diffusers import StableDiffusion3Pipeline
+from torch import Tensor
+
+from marblecli.maths.advantages import advantages, optimality_probability
+from marblecli.maths.nft import (
+    LossRows,
+    affine_weights,
+    branch_losses,
+    combined_loss,
+    interpolate,
+    reward_shares,
+    velocity_penalty,
+)
+from marblecli.rewards.score import RewardSuite, merge
+from marblecli.settings import Recipe
+from marblecli.train.backbone import Backbone, Conditioning
+from marblecli.train.policy import LoraPolicies
+from marblecli.types import Prompt, RewardTable
+
+_Rows = tuple[Tensor, Tensor, Conditioning, Tensor, Tensor]
+"""Latents, noise levels, conditioning, r and m / n of one micro-batch."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """What the step holds."""
+
+    recipe: Recipe
+    pipeline: StableDiffusion3Pipeline
+    policies: LoraPolicies
+    optimizer: torch.optim.Optimizer
+    suite: RewardSuite
+
+    @property
+    def device(self) -> torch.device:
+        return self.pipeline.transformer.device
+
+
+def make_published(
+    recipe: Recipe, pipeline: StableDiffusion3Pipeline, autocast: torch.dtype, suite: RewardSuite
+) -> Published:
+    """Take over a pipeline whose weights are in float32 and on the device, text encoders too."""
+    pipeline.transformer.requires_grad_(False)
+    pipeline.vae.requires_grad_(False)
+    policies = LoraPolicies(pipeline.transformer, recipe.model.lora, autocast)
+    optimizer = torch.optim.AdamW(policies.trained_parameters().values(), lr=1e-4)
+    return Published(recipe, pipeline, policies, optimizer, suite)
+
+
+def published_step(run: Published, prompts: list[Prompt]) -> None:
+    """Sample, score, train: all images of the ``prompts``, each at all of its noise levels."""
+    latents, conditioning, table = collect(run, prompts)
+    groups = np.repeat(np.arange(len(prompts)), run.recipe.sampling.group_size)
+    scaled = advantages(table.values, table.valid, groups, "batch")
+    clip = run.recipe.training.advantage_clip
+    optimality = torch.from_numpy(optimality_probability(scaled, clip)).float().to(run.device)
+    valid = torch.from_numpy(table.valid).float()
+    shares = reward_shares(valid, valid.sum(0)).to(run.device)
+    for number in range(run.recipe.training.noise_levels):
+        level = torch.full((len(latents),), (number + 0.5) / run.recipe.training.noise_levels)
+        for rows in torch.arange(len(latents)).split(micro_batch_size(run.recipe)):
+            train_rows(
+                run,
+                (
+                    latents[rows],
+                    level[rows].to(run.device),
+                    conditioning[rows],
+                    optimality[rows],
+                    shares[rows],
+                ),
+            )
+    parameters = list(run.policies.trained_parameters().values())
+    torch.nn.utils.clip_grad_norm_(parameters, run.recipe.training.max_grad_norm)
+    run.optimizer.step()
+    run.optimizer.zero_grad(set_to_none=True)
+
+
+def collect(run: Published, prompts: list[Prompt]) -> tuple[Tensor, Conditioning, RewardTable]:
+    """Images of the old policy, batch by batch, and their rewards."""
+    sampling = run.recipe.sampling
+    backbone = Backbone(run.pipeline, run.recipe.model)
+    each = [prompt for prompt in prompts for _ in range(sampling.group_size)]
+    latents, embedded, pending = [], [], []
+    for start in range(0, len(each), sampling.batch_size):
+        batch = each[start : start + sampling.batch_size]
+        conditioning = encode(run, batch)
+        noise = torch.randn(len(batch), *backbone.latent_shape(sampling.resolution))
+        clean = integrate(run, backbone, noise.to(run.device), conditioning)
+        pending.append(run.suite.submit(decode(backbone, clean), batch))
+        latents.append(clean)
+        embedded.append(conditioning)
+    contexts, pooled = ([getattr(c, part) for c in embedded] for part in ("context", "pooled"))
+    return (
+        torch.cat(latents),
+        Conditioning(torch.cat(contexts), torch.cat(pooled)),
+        scores(pending),
+    )
+
+
+@torch.no_grad()
+def encode(run: Published, prompts: list[Prompt]) -> Conditioning:
+    """All copies of every prompt."""
+    context, _, pooled, _ = run.pipeline.encode_prompt(
+        prompt=[prompt.text for prompt in prompts],
+        prompt_2=None,
+        prompt_3=None,
+        device=run.device,
+        do_classifier_free_guidance=False,
+        max_sequence_length=run.recipe.model.max_sequence_length,
+    )
+    return Conditioning(context, pooled)
+
+
+@torch.no_grad()
+def integrate(
+    run: Published, backbone: Backbone, latents: Tensor, conditioning: Conditioning
+) -> Tensor:
+    """Noise to clean latents, by the old policy."""
+    scheduler = backbone.sampler(run.recipe.sampling.steps)
+    for timestep, level in zip(scheduler.timesteps, scheduler.sigmas, strict=False):
+        levels = level.to(run.device).expand(len(latents))
+        velocity = run.policies.velocity("old", latents, levels, conditioning)
+        latents = scheduler.step(velocity, timestep, latents, return_dict=False)[0]
+    return latents
+
+
+def decode(backbone: Backbone, latents: Tensor) -> Tensor:
+    """Images, on the CPU."""
+    return backbone.decode(latents).cpu()
+
+
+def scores(pending: list[object]) -> RewardTable:
+    """Wait for all rewards."""
+    return merge([future.result() for future in pending])
+
+
+def train_rows(run: Published, rows: _Rows) -> float:
+    """Three forward passes and one backward; the loss, for which the device is waited."""
+    latents, level, conditioning, optimality, shares = rows
+    training = run.recipe.training
+    noised = interpolate(latents, torch.randn_like(latents), level)
+    inputs = (noised, level, conditioning)
+    old = run.policies.velocity("old", *inputs)
+    reference = run.policies.velocity("reference", *inputs)
+    velocity = run.policies.velocity("trained", *inputs)
+    branches = branch_losses(velocity, old, noised, latents, LossRows(level, training.mix))
+    weights = torch.full((shares.shape[1],), 1.0 / shares.shape[1], device=run.device)
+    positive, negative = affine_weights(optimality, shares, weights)
+    scale = training.advantage_clip / training.mix / training.noise_levels
+    loss = combined_loss(branches, positive, negative, scale)
+    loss = loss + training.kl_weight * velocity_penalty(velocity, reference)
+    backward(loss)
+    return loss.item()
+
+
+def backward(loss: Tensor) -> None:
+    """Into ``.grad``."""
+    loss.backward()
+
+
+def micro_batch_size(recipe: Recipe) -> int:
+    """The recipe's, which is a number here."""
+    size = recipe.training.micro_batch_size
+    if not isinstance(size, int):
+        raise TypeError("the published code has a fixed micro-batch size")
+    return size

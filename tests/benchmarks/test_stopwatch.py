@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from stopwatch import OTHER, Stopwatch
+
+
+def test_each_moment_is_charged_to_the_innermost_stage() -> None:
+    watch = Stopwatch()
+    started = time.perf_counter()
+    with watch.fresh() as split:
+        time.sleep(0.02)
+        with watch.stage("outer"):
+            time.sleep(0.03)
+            with watch.stage("inner"):
+                time.sleep(0.05)
+            assert watch.current == "outer"
+    total = time.perf_counter() - started
+    assert split["inner"] >= 0.05
+    assert split["outer"] >= 0.03
+    assert split[OTHER] >= 0.02
+    assert sum(split.values()) == pytest.approx(total, abs=5e-3)
+
+
+def test_a_stage_that_raises_is_closed() -> None:
+    watch = Stopwatch()
+    with pytest.raises(KeyError), watch.stage("outer"):
+        raise KeyError
+    assert watch.current == OTHER
+
+
+def test_watched_functions_are_timed_and_put_back() -> None:
+    owner = SimpleNamespace(double=lambda x: 2 * x)
+    plain = owner.double
+    watch = Stopwatch()
+    with watch.watching((owner, "double", "doubling")), watch.fresh() as split:
+        assert owner.double(4) == 8
+    assert "doubling" in split
+    assert owner.double is plain
