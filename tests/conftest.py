@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -12,6 +13,12 @@ from pathlib import Path
 import pytest
 
 InstallPlugin = Callable[..., None]
+
+# Consoles are made when they are first imported, by whatever test that is: all are made this wide.
+os.environ["COLUMNS"] = "200"
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Or the workers' threads are more than there are cores.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 RUN_AND_TELL = """
 import json, sys

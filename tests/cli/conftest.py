@@ -77,7 +77,6 @@ Marble = Callable[..., Shown]
 @pytest.fixture
 def marble(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Marble:
     """Run ``marble ARGUMENTS`` in this process; what libraries print counts too."""
-    monkeypatch.setenv("COLUMNS", "200")
 
     def run(*arguments: object) -> Shown:
         monkeypatch.setattr(sys, "argv", ["marble", *map(str, arguments)])

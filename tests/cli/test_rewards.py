@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-import pytest
 from typer.testing import CliRunner
 
 from marblecli.cli.rewards import rewards_app
@@ -19,11 +18,6 @@ def marble_register_rewards(register):
     register(RewardSpec("{own}", "Its own.", print, range=(0, float("inf"))))
     register(RewardSpec("picky-{own}", "", print, condition=bool, metadata=("tag",)))
 """
-
-
-@pytest.fixture(autouse=True)
-def _wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
 
 
 def output(*arguments: str) -> str:

@@ -53,9 +53,8 @@ def scored(plan: Plan, prompts: Iterable[Prompt]) -> dict[str, int]:
 
 
 def test_a_dry_run_shows_the_published_geometry_and_loads_nothing(
-    run_and_tell: RunAndTell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    run_and_tell: RunAndTell, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
     # With a GPU's memory given, torch isn't asked for that of one that is there.
     shown, loaded = run_and_tell("train", RECIPE, "--dry-run", "--memory", 48, cwd=tmp_path)
     cells = [line.strip("│ ").split("│") for line in shown.splitlines() if line.count("│") == 3]
