@@ -7,6 +7,8 @@ image and noise level, one backward pass; the device is waited for at every micr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +29,9 @@ from marblecli.maths.nft import (
 from marblecli.rewards.score import RewardSuite, merge
 from marblecli.settings import Recipe
 from marblecli.train.backbone import Backbone, Conditioning
+from marblecli.train.memory_plan import images_of_a_step
 from marblecli.train.policy import LoraPolicies
+from marblecli.train.rollout import Sampler, integrate
 from marblecli.types import Prompt, RewardTable
 
 _Rows = tuple[Tensor, Tensor, Conditioning, Tensor, Tensor]
@@ -43,6 +47,7 @@ class Published:
     policies: LoraPolicies
     optimizer: torch.optim.Optimizer
     suite: RewardSuite
+    micro_batch_size: int
 
     @property
     def device(self) -> torch.device:
@@ -50,14 +55,18 @@ class Published:
 
 
 def make_published(
-    recipe: Recipe, pipeline: StableDiffusion3Pipeline, autocast: torch.dtype, suite: RewardSuite
+    recipe: Recipe,
+    pipeline: StableDiffusion3Pipeline,
+    autocast: torch.dtype,
+    suite: RewardSuite,
+    micro_batch_size: int,
 ) -> Published:
     """Take over a pipeline whose weights are in float32 and on the device, text encoders too."""
     pipeline.transformer.requires_grad_(False)
     pipeline.vae.requires_grad_(False)
     policies = LoraPolicies(pipeline.transformer, recipe.model.lora, autocast)
     optimizer = torch.optim.AdamW(policies.trained_parameters().values(), lr=1e-4)
-    return Published(recipe, pipeline, policies, optimizer, suite)
+    return Published(recipe, pipeline, policies, optimizer, suite, micro_batch_size)
 
 
 def published_step(run: Published, prompts: list[Prompt]) -> None:
@@ -71,7 +80,7 @@ def published_step(run: Published, prompts: list[Prompt]) -> None:
     shares = reward_shares(valid, valid.sum(0)).to(run.device)
     for number in range(run.recipe.training.noise_levels):
         level = torch.full((len(latents),), (number + 0.5) / run.recipe.training.noise_levels)
-        for rows in torch.arange(len(latents)).split(micro_batch_size(run.recipe)):
+        for rows in torch.arange(len(latents)).split(run.micro_batch_size):
             train_rows(
                 run,
                 (
@@ -92,14 +101,23 @@ def collect(run: Published, prompts: list[Prompt]) -> tuple[Tensor, Conditioning
     """Images of the old policy, batch by batch, and their rewards."""
     sampling = run.recipe.sampling
     backbone = Backbone(run.pipeline, run.recipe.model)
+    sampler = Sampler(
+        backbone=backbone,
+        policies=run.policies,
+        policy="old",
+        resolution=sampling.resolution,
+        steps=sampling.steps,
+        batch_size=sampling.batch_size,
+    )
     each = [prompt for prompt in prompts for _ in range(sampling.group_size)]
     latents, embedded, pending = [], [], []
     for start in range(0, len(each), sampling.batch_size):
         batch = each[start : start + sampling.batch_size]
-        conditioning = encode(run, batch)
+        # All copies of every prompt, every time.
+        conditioning = backbone.encode([prompt.text for prompt in batch])
         noise = torch.randn(len(batch), *backbone.latent_shape(sampling.resolution))
-        clean = integrate(run, backbone, noise.to(run.device), conditioning)
-        pending.append(run.suite.submit(decode(backbone, clean), batch))
+        clean = integrate(sampler, noise, conditioning)
+        pending.append(run.suite.submit(backbone.decode(clean).cpu(), batch))
         latents.append(clean)
         embedded.append(conditioning)
     contexts, pooled = ([getattr(c, part) for c in embedded] for part in ("context", "pooled"))
@@ -110,39 +128,7 @@ def collect(run: Published, prompts: list[Prompt]) -> tuple[Tensor, Conditioning
     )
 
 
-@torch.no_grad()
-def encode(run: Published, prompts: list[Prompt]) -> Conditioning:
-    """All copies of every prompt."""
-    context, _, pooled, _ = run.pipeline.encode_prompt(
-        prompt=[prompt.text for prompt in prompts],
-        prompt_2=None,
-        prompt_3=None,
-        device=run.device,
-        do_classifier_free_guidance=False,
-        max_sequence_length=run.recipe.model.max_sequence_length,
-    )
-    return Conditioning(context, pooled)
-
-
-@torch.no_grad()
-def integrate(
-    run: Published, backbone: Backbone, latents: Tensor, conditioning: Conditioning
-) -> Tensor:
-    """Noise to clean latents, by the old policy."""
-    scheduler = backbone.sampler(run.recipe.sampling.steps)
-    for timestep, level in zip(scheduler.timesteps, scheduler.sigmas, strict=False):
-        levels = level.to(run.device).expand(len(latents))
-        velocity = run.policies.velocity("old", latents, levels, conditioning)
-        latents = scheduler.step(velocity, timestep, latents, return_dict=False)[0]
-    return latents
-
-
-def decode(backbone: Backbone, latents: Tensor) -> Tensor:
-    """Images, on the CPU."""
-    return backbone.decode(latents).cpu()
-
-
-def scores(pending: list[object]) -> RewardTable:
+def scores(pending: Sequence[Future[RewardTable]]) -> RewardTable:
     """Wait for all rewards."""
     return merge([future.result() for future in pending])
 
@@ -161,7 +147,8 @@ def train_rows(run: Published, rows: _Rows) -> float:
     positive, negative = affine_weights(optimality, shares, weights)
     scale = training.advantage_clip / training.mix / training.noise_levels
     loss = combined_loss(branches, positive, negative, scale)
-    loss = loss + training.kl_weight * velocity_penalty(velocity, reference)
+    weight = training.kl_weight / (images_of_a_step(run.recipe) * training.noise_levels)
+    loss = loss + weight * velocity_penalty(velocity, reference)
     backward(loss)
     return loss.item()
 
@@ -169,11 +156,3 @@ def train_rows(run: Published, rows: _Rows) -> float:
 def backward(loss: Tensor) -> None:
     """Into ``.grad``."""
     loss.backward()
-
-
-def micro_batch_size(recipe: Recipe) -> int:
-    """The recipe's, which is a number here."""
-    size = recipe.training.micro_batch_size
-    if not isinstance(size, int):
-        raise TypeError("the published code has a fixed micro-batch size")
-    return size

@@ -19,15 +19,17 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
+from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -36,13 +38,16 @@ from transformers import CLIPVisionConfig, CLIPVisionModel
 import published
 from marblecli.rewards.lane import ActiveReward
 from marblecli.rewards.score import RewardSuite
-from marblecli.rewards.spec import RewardBatch, RewardSpec
+from marblecli.rewards.spec import NoOptions, RewardBatch, RewardSpec, Scorer
+from marblecli.runs.unrecorded import Unrecorded
 from marblecli.settings import Recipe
 from marblecli.train import backbone, batch_gradients, collect, loop, rollout
+from marblecli.train.architectures import PARTS, shipped_architecture
 from marblecli.train.backbone import load_pipeline
 from marblecli.train.loop import Progress, train_step
+from marblecli.train.policy import Policies
 from marblecli.train.session import PromptSets, Session, open_session
-from marblecli.types import ConflictRecord, Json, Prompt
+from marblecli.types import Prompt
 from stopwatch import OTHER, Stopwatch
 
 BASELINE = "published"
@@ -88,20 +93,6 @@ class Variant:
     """Bytes."""
     idle: int = 0
     """Bytes that it holds between its steps."""
-
-
-class SilentRecorder:
-    """A recorder that keeps nothing."""
-
-    def step(self, metrics: Mapping[str, Json]) -> None: ...
-
-    def conflict(self, record: ConflictRecord) -> None: ...
-
-    def evaluation(self, step: int, results: Mapping[str, Json]) -> None: ...
-
-    def samples(self, step: int, split: str, prompts: Sequence[Prompt], images: Tensor) -> None: ...
-
-    def checkpoint(self, snapshot: object) -> None: ...
 
 
 def main() -> None:
@@ -168,21 +159,15 @@ def random_prompts(count: int) -> tuple[Prompt, ...]:
 
 def synthetic_suite(count: int, tower: str, device: str) -> RewardSuite:
     """``count`` rewards, each the mean feature of a vision tower of its own (or of the pixels)."""
-    return RewardSuite(
-        [
-            ActiveReward(
-                spec=RewardSpec(
-                    name=f"synthetic-{index}", summary="", build=_never, images="float"
-                ),
-                scorer=_scorer(_TOWERS[tower], index, device),
-            )
-            for index in range(count)
-        ]
-    )
+    return RewardSuite([_synthetic(index, tower, device) for index in range(count)])
 
 
-def _never(_options: Any, _device: str, /) -> Any:
-    raise NotImplementedError
+def _synthetic(index: int, tower: str, device: str) -> ActiveReward:
+    def build(_options: BaseModel, device: str, /) -> Scorer:
+        return _scorer(_TOWERS[tower], index, device)
+
+    spec = RewardSpec(name=f"synthetic-{index}", summary="", build=build, images="float")
+    return ActiveReward(spec, build(NoOptions(), device))
 
 
 def _scorer(
@@ -219,8 +204,6 @@ def _model(name: str, folder: Path) -> str:
 
 def _small_model(folder: Path) -> Path:
     """SD3.5 Medium's configurations with fewer and narrower layers, in diffusers' layout."""
-    from marblecli.train.architectures import PARTS, shipped_architecture
-
     target = folder / "small-sd3"
     if target.exists():
         return target
@@ -280,25 +263,19 @@ def _variants(options: Options, folder: Path) -> Iterator[tuple[str, Variant]]:
 
 
 def _published(options: Options, folder: Path) -> Variant:
-    recipe = make_recipe(options, folder, options.rewards)
-    recipe = recipe.model_copy(
-        update={
-            "model": recipe.model.model_copy(
-                update={"dtype": "fp32", "compile": False, "gradient_checkpointing": False}
-            )
-        }
-    )
+    plain = replace(options, dtype="fp32", compile=False, gradient_checkpointing=False)
+    recipe = make_recipe(plain, folder, options.rewards)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     pipeline = load_pipeline(recipe.model).to(device)
     low = torch.float16 if device.type == "cuda" else torch.bfloat16
     autocast = torch.float32 if options.dtype == "fp32" else low
     suite = synthetic_suite(options.rewards, options.tower, str(device))
-    run = published.make_published(recipe, pipeline, autocast, suite)
+    run = published.make_published(recipe, pipeline, autocast, suite, options.micro_batch_size)
     prompts = list(random_prompts(options.prompts))
     watched = (
-        (published, "encode", "text encoders"),
+        (backbone.Backbone, "encode", "text encoders"),
         (published, "integrate", "sampling"),
-        (published, "decode", "decoding"),
+        (backbone.Backbone, "decode", "decoding"),
         (published, "scores", "waiting for rewards"),
         (published, "train_rows", "loss"),
         (published, "backward", "backward"),
@@ -335,7 +312,7 @@ def _steps(session: Session) -> Callable[[], None]:
 
     def step() -> None:
         nonlocal progress
-        progress, _ = train_step(session, SilentRecorder(), progress)
+        progress, _ = train_step(session, Unrecorded(), progress)
 
     return step
 
@@ -368,10 +345,6 @@ def _split_step(variant: Variant) -> None:
 @contextmanager
 def _forward_passes(watch: Stopwatch) -> Iterator[None]:
     """The policies' passes while a loss is computed, by policy."""
-    from unittest.mock import patch
-
-    from marblecli.train.policy import Policies
-
     plain = Policies.velocity
 
     def velocity(policies: Policies, name: Any, *inputs: Any) -> Tensor:

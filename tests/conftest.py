@@ -141,6 +141,9 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The hub's cache, with nothing in it; and a hub that nobody can reach."""
     from huggingface_hub import constants
 
+    from marblecli.train.architectures import hub_architecture
+
+    hub_architecture.cache_clear()
     cache = tmp_path / "hub"
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)

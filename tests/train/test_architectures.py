@@ -141,6 +141,9 @@ def test_what_the_hubs_cache_has_needs_no_network(empty_cache: Path) -> None:
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_bytes((TINY / file).read_bytes())
     assert hub_architecture("someone/tiny").parts == folder_architecture(TINY).parts
+    shutil.rmtree(empty_cache)
+    # Read once a command.
+    assert hub_architecture("someone/tiny").parts.keys() == PARTS.keys()
 
 
 def test_a_hub_that_nobody_can_reach_is_a_reason(empty_cache: Path) -> None:

@@ -9,12 +9,10 @@ from diffusers import AutoencoderKL, SD3Transformer2DModel, StableDiffusion3Pipe
 from torch import Tensor, nn
 
 from marblecli.settings import ModelSettings, Recipe
-from marblecli.train import backbone
 from marblecli.train.architectures import Architecture, folder_architecture, shipped_architecture
 from marblecli.train.backbone import DTYPES, Conditioning
 from marblecli.train.contraction import BackwardPass, Contraction
 from marblecli.train.memory_plan import (
-    DECODED_LATENTS,
     GIB,
     PHASES,
     MemoryPlan,
@@ -183,10 +181,6 @@ def test_excess_is_summed_over_the_phases_that_dont_fit() -> None:
     assert plan.total(plan.peak) == max(totals)
     assert plan.excess(max(totals)) == 0
     assert plan.excess(0) == sum(totals)
-
-
-def test_images_are_decoded_as_many_at_a_time_as_is_counted() -> None:
-    assert backbone._DECODED_LATENTS == DECODED_LATENTS
 
 
 @pytest.mark.parametrize("widths", [(32, 64, 128), (32, 32, 32), (16, 64)])

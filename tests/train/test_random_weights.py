@@ -116,7 +116,7 @@ def test_prompts_images_and_gradients_are_finite(folder: Path, dtype: str) -> No
         processes=Processes(),
     )
     noise = torch.randn((2, *backbone.latent_shape(32)), generator=torch.manual_seed(0))
-    latents = integrate(sampler, noise, TEXTS)
+    latents = integrate(sampler, noise, conditioning)
     images = backbone.decode(latents)
     assert latents.isfinite().all()
     assert images.isfinite().all()

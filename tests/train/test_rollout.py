@@ -109,7 +109,8 @@ def solver_error(steps: int) -> float:
     """Distance from the exact solution, as a share of it."""
     sampler = gaussian_sampler(steps)
     exact = exact_end(float(sampler.backbone.sampler(steps).sigmas[0]))
-    found = integrate(sampler, torch.ones(1, 1, 1, 1, dtype=torch.float64), [""])
+    one = torch.ones(1, 1, 1, 1, dtype=torch.float64)
+    found = integrate(sampler, one, sampler.backbone.conditioning([""]))
     return abs(float(found) - exact) / exact
 
 
@@ -139,7 +140,8 @@ def test_a_rollouts_few_steps_beat_eulers_fivefold(steps: int) -> None:
 
 def test_the_network_is_evaluated_once_a_step() -> None:
     sampler = gaussian_sampler(7)
-    integrate(sampler, torch.ones(3, 1, 1, 1), ["", "", ""])
+    conditioning = sampler.backbone.conditioning(["", "", ""])
+    integrate(sampler, torch.ones(3, 1, 1, 1), conditioning)
     assert sampler.policies.asked == [("old", 3)] * 7
 
 

@@ -8,6 +8,7 @@ from marblecli.cli.memory import show_memory
 from marblecli.cli.render import out
 from marblecli.cli.setup import Plan
 from marblecli.train.architectures import UnreadableConfigError
+from marblecli.train.memory_plan import images_of_a_step, micro_batch_images
 from marblecli.train.parameter_counts import transformer_shape
 
 
@@ -18,10 +19,9 @@ def show_plan(plan: Plan, memory: float | None = None) -> None:
     """
     recipe = plan.recipe
     sampling, training = recipe.sampling, recipe.training
-    images = sampling.prompts_per_step * sampling.group_size
+    images = images_of_a_step(recipe)
     rows = images * training.noise_levels
-    size = images if training.micro_batch_size == "auto" else training.micro_batch_size
-    size = min(size, images)
+    size = images if training.micro_batch_size == "auto" else micro_batch_images(recipe)
     micro_steps = -(-images // size) * training.noise_levels
     table = Table(title=f"plan of {recipe.run.name}", show_header=False)
     for key, value in (

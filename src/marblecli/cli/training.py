@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,13 +24,12 @@ from marblecli.runs.embedding_cache import EmbeddingCache
 from marblecli.runs.environment import describe_environment
 from marblecli.runs.recipe import dump_recipe, load_recipe
 from marblecli.runs.store import RunStore
+from marblecli.runs.unrecorded import Unrecorded
 from marblecli.train.processes import Processes, connect, started_processes
 from marblecli.train.quiet import quiet_libraries
-from marblecli.types import ConflictRecord, Json, Prompt, Recorder, RewardChange, Snapshot
+from marblecli.types import Recorder, RewardChange, Snapshot
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from marblecli.train.session import Session
 
 _FREE_TO_CHANGE = ("training.steps", "eval", "checkpoint", "tracking")
@@ -62,25 +61,6 @@ class _Run:
     """What the run goes on from."""
 
 
-class _Unrecorded:
-    """The recorder of all processes but the first, which writes for all."""
-
-    def step(self, metrics: Mapping[str, Json]) -> None:
-        """Nothing."""
-
-    def conflict(self, record: ConflictRecord) -> None:
-        """Nothing."""
-
-    def evaluation(self, step: int, results: Mapping[str, Json]) -> None:
-        """Nothing."""
-
-    def samples(self, step: int, split: str, prompts: Sequence[Prompt], images: Tensor) -> None:
-        """Nothing."""
-
-    def checkpoint(self, snapshot: Snapshot) -> None:
-        """Nothing."""
-
-
 def _open(plan: Plan, run_dir: Path | None, resume: bool, processes: Processes) -> _Run:
     """The first process makes the directory, or makes it ready; all read what is resumed."""
     if processes.first:
@@ -88,9 +68,9 @@ def _open(plan: Plan, run_dir: Path | None, resume: bool, processes: Processes) 
         return _Run(processes.gather(store.directory)[0], store, saved)
     directory = processes.gather(Path())[0]
     if not resume:
-        return _Run(directory, _Unrecorded(), None)
+        return _Run(directory, Unrecorded(), None)
     there = RunStore.open(directory)
-    return _Run(directory, _Unrecorded(), there.load_checkpoint(there.latest_checkpoint()))
+    return _Run(directory, Unrecorded(), there.load_checkpoint(there.latest_checkpoint()))
 
 
 def _create(plan: Plan, run_dir: Path | None) -> RunStore:

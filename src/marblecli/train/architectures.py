@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -109,8 +110,9 @@ def folder_architecture(folder: Path) -> Architecture:
     return _read_architecture(str(folder), read)
 
 
+@cache
 def hub_architecture(hub_id: str, revision: str | None = None) -> Architecture:
-    """That of a hub repository, from the hub's cache or, asked once, from the hub.
+    """That of a hub repository, from the hub's cache or, asked once a command, from the hub.
 
     Raises UnreadableConfigError if the hub can't be reached or refuses.
     """

@@ -12,14 +12,12 @@ from torch import Tensor
 from marblecli.errors import BadInputError, MarbleError
 from marblecli.settings import ModelSettings
 from marblecli.train.architectures import Architecture
+from marblecli.train.memory_plan import DECODED_LATENTS, EMBEDDED_PROMPTS
 from marblecli.train.random_weights import random_pipeline
 from marblecli.train.supported import examine_model
 from marblecli.types import EmbeddingStore
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-_ENCODE_BATCH = 32
-_DECODED_LATENTS = 4 * 64 * 64
-"""Decoded at a time, over all images: four of 512 pixels, of which each takes half a gigabyte."""
 _ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 _TOKENIZERS = ("tokenizer", "tokenizer_2", "tokenizer_3")
 
@@ -69,8 +67,8 @@ class Backbone:
         encoders = self._text_encoders()
         for encoder in encoders:
             encoder.to(self.device)
-        for start in range(0, len(missing), _ENCODE_BATCH):
-            self._embed_batch(missing[start : start + _ENCODE_BATCH])
+        for start in range(0, len(missing), EMBEDDED_PROMPTS):
+            self._embed_batch(missing[start : start + EMBEDDED_PROMPTS])
         for encoder in encoders:
             encoder.to("cpu")
 
@@ -80,19 +78,24 @@ class Backbone:
         return [part for part in parts if part is not None]
 
     @torch.no_grad()
-    def _embed_batch(self, texts: list[str]) -> None:
+    def encode(self, texts: Sequence[str]) -> Conditioning:
+        """Of B texts, by the text encoders, which have to be on the pipeline's device."""
         context, _, pooled, _ = self.pipeline.encode_prompt(
-            prompt=texts,
+            prompt=list(texts),
             prompt_2=None,
             prompt_3=None,
             device=self.device,
             do_classifier_free_guidance=False,
             max_sequence_length=self.max_sequence_length,
         )
+        return Conditioning(context, pooled)
+
+    def _embed_batch(self, texts: list[str]) -> None:
+        encoded = self.encode(texts)
         for row, text in enumerate(texts):
             # On the CPU: at 128 T5 tokens a prompt takes 1.7 MB, and a run has thousands.
             found = Conditioning(
-                context[row].to("cpu", copy=True), pooled[row].to("cpu", copy=True)
+                encoded.context[row].to("cpu", copy=True), encoded.pooled[row].to("cpu", copy=True)
             )
             self._embeddings[text] = found
             if self._store is not None:
@@ -127,7 +130,7 @@ class Backbone:
         """[B, C, h, w] -> float32 images [B, 3, H, W] in [0, 1]."""
         vae = self.pipeline.vae
         unscaled = (latents / vae.config.scaling_factor + vae.config.shift_factor).to(vae.dtype)
-        at_once = max(1, _DECODED_LATENTS // unscaled[0, 0].numel())
+        at_once = max(1, DECODED_LATENTS // unscaled[0, 0].numel())
         parts = [vae.decode(part, return_dict=False)[0] for part in unscaled.split(at_once)]
         return (torch.cat(parts).float() / 2 + 0.5).clamp(0.0, 1.0)
 

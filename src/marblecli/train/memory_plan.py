@@ -37,11 +37,14 @@ _AFTER_PROMPTS = _SAMPLED + _TRAINED
 
 GIB = 2**30
 DECODED_LATENTS = 4 * 64 * 64
-"""Places of the latents that are decoded at a time, over all images; at least one image."""
+"""Places of the latents that are decoded at a time, over all images; at least one image.
+
+Four images of 512 pixels, of which each takes half a gigabyte.
+"""
+EMBEDDED_PROMPTS = 32
+"""At a time."""
 _CUDA = GIB
 _CLIP_TOKENS = 77
-_EMBEDDED = 32
-"""Prompts at a time."""
 _PASS = 11
 """Widths a token that a pass without gradients holds at most, and a backward pass besides."""
 _RECOMPUTED_PASS = 17
@@ -201,7 +204,7 @@ class _Counter:
         config = t5 or self.parts.get("text_encoder_2", {})
         inner = config.get("d_ff", config.get("intermediate_size", 2048))
         width = config.get("d_model", config.get("hidden_size", 512))
-        moment = _EMBEDDED * length * self.low * (3 * inner + 4 * width)
+        moment = EMBEDDED_PROMPTS * length * self.low * (3 * inner + 4 * width)
         yield Item("a batch of prompts", {"prompts": moment})
 
     def sampling(self) -> Iterator[Item]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from marblecli.rewards.score import RewardSuite, merge
-from marblecli.train.backbone import Backbone
+from marblecli.train.backbone import Backbone, Conditioning
 from marblecli.train.policy import Policies, PolicyName
 from marblecli.train.processes import Processes
 from marblecli.train.seeding import stream
@@ -75,7 +75,8 @@ def sample(
     latents, images = [], []
     for start in range(0, len(each), sampler.batch_size):
         rows = slice(start, start + sampler.batch_size)
-        clean = integrate(sampler, noise[rows], [prompt.text for prompt in each[rows]])
+        conditioning = sampler.backbone.conditioning([prompt.text for prompt in each[rows]])
+        clean = integrate(sampler, noise[rows], conditioning)
         decoded = sampler.backbone.decode(clean).cpu()
         on_images(decoded, each[rows])
         latents.append(clean)
@@ -101,42 +102,36 @@ def sample_and_score(
     The rollout has the share's images; the table has all processes' in the order of the prompts.
     """
     share = sampler.processes.share(len(prompts))
-    scored = _sample_and_score(sampler, suite, prompts[share], images_per_prompt, generators[share])
-    return scored[0], merge(sampler.processes.gather(scored[1]))
-
-
-def _sample_and_score(
-    sampler: Sampler,
-    suite: RewardSuite,
-    prompts: Sequence[Prompt],
-    images_per_prompt: int,
-    generators: Sequence[torch.Generator],
-) -> tuple[Rollout, RewardTable]:
-    if not prompts:
-        return _nothing(sampler, suite)
     pending: list[Future[RewardTable]] = []
 
     def hand_over(images: Tensor, batch: Sequence[Prompt]) -> None:
         pending.append(suite.submit(images, batch))
 
-    rollout = sample(sampler, prompts, images_per_prompt, generators, hand_over)
-    return rollout, merge([future.result() for future in pending])
+    mine = prompts[share]
+    if mine:
+        rollout = sample(sampler, mine, images_per_prompt, generators[share], hand_over)
+        table = merge([future.result() for future in pending])
+    else:
+        rollout, table = _nothing(sampler), _no_scores(suite)
+    return rollout, merge(sampler.processes.gather(table))
 
 
-def _nothing(sampler: Sampler, suite: RewardSuite) -> tuple[Rollout, RewardTable]:
+def _nothing(sampler: Sampler) -> Rollout:
     """Of a process for which there was no prompt."""
     latents = torch.empty(0, *sampler.backbone.latent_shape(sampler.resolution))
     images = torch.empty(0, 3, sampler.resolution, sampler.resolution)
+    return Rollout((), group_numbers(0, 1), latents, images)
+
+
+def _no_scores(suite: RewardSuite) -> RewardTable:
     applies = suite.applies(())
-    table = RewardTable(suite.names, applies.astype(np.float64), applies)
-    return Rollout((), group_numbers(0, 1), latents, images), table
+    return RewardTable(suite.names, applies.astype(np.float64), applies)
 
 
 @torch.no_grad()
-def integrate(sampler: Sampler, noise: Tensor, texts: Sequence[str]) -> Tensor:
+def integrate(sampler: Sampler, noise: Tensor, conditioning: Conditioning) -> Tensor:
     """Noise [B, C, h, w] -> clean latents of the same shape, without guidance."""
     device = sampler.backbone.device
-    conditioning = sampler.backbone.conditioning(texts)
     scheduler = sampler.backbone.sampler(sampler.steps)
     latents = noise.to(device)
     # Copied once: one number at a time would make every step wait for the device.
