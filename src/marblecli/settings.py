@@ -305,6 +305,9 @@ class MeasureSettings(_Table):
     """Steps between measurements on new images, which cost a rollout each; 0 for none."""
     slices_every: NonNegativeInt = 10
     """Steps between measurements by prompt source and noise level; 0 for none."""
+    reused: bool = False
+    """Measure also the steps that reuse coefficients (``balance.refresh_every`` above 1): every
+    step leaves a record, and takes the backward passes of a refreshed one."""
 
 
 class EvalSettings(_Table):

@@ -94,6 +94,13 @@ def halved_run(tmp_path):
     return write(tmp_path, *(halved_line(step, rng) for step in range(1, 41)))
 
 
+def test_the_heading_says_whether_steps_are_missing(tmp_path, run_dir):
+    assert "2 measured batches (steps 1 to 2), 0 in halves" in run(run_dir)
+    (other := tmp_path / "other").mkdir()
+    sparse = write(other, line(1, [0.4, 0.4]), line(6, [0.2, -0.2]))
+    assert "2 measured batches (steps 1 to 6, others reuse coefficients)" in run(sparse)
+
+
 def test_json_worked_by_hand(run_dir):
     document = json.loads(run(run_dir, "--json"))
     assert document["batches"] == 2

@@ -100,6 +100,28 @@ def test_a_refreshed_and_a_reused_step_with_the_same_coefficients_are_one_step(
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("method", ["marble", "marble-published"])
+def test_steps_that_reuse_coefficients_are_measured_where_asked_and_are_the_same_steps(
+    open_tiny: Opener, new_record: Recorders, method: str
+) -> None:
+    weights, records = [], []
+    for reused in (False, True):
+        recorded = new_record()
+        session = open_tiny(
+            {"balance.method": method, "balance.refresh_every": 2, "measure.reused": reused}
+        )
+        train(session, recorded.hooks())
+        weights.append([p.detach() for p in session.policies.trained_parameters().values()])
+        records.append(recorded.conflicts)
+    assert [record.step for record in records[0]] == [1, 3]
+    assert [record.step for record in records[1]] == [1, 2, 3, 4]
+    first, second, *_ = records[1]
+    assert first.gram != second.gram
+    assert first.coefficients == second.coefficients
+    for one, other in zip(*weights, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
 def test_the_run_begins_and_ends_with_an_evaluation(run_tiny: Runner) -> None:
     recorded, outcome = run_tiny({"eval.every": 2})
     assert list(recorded.evaluations) == [0, 2, 4]

@@ -123,8 +123,9 @@ def _heading(records: Sequence[ConflictRecord], directions: Sequence[Direction],
     steps = sorted(record.step for record in records)
     applied = next(each.balance for each in directions if each.name == "applied")
     method = "" if applied is None else f"; applied is {applied.method}"
+    gaps = ", others reuse coefficients" if len(steps) <= steps[-1] - steps[0] else ""
     return (
-        f"{title}: {len(records)} measured batches (steps {steps[0]} to {steps[-1]}), "
+        f"{title}: {len(records)} measured batches (steps {steps[0]} to {steps[-1]}{gaps}), "
         f"{halves} in halves, {fresh} with fresh images{method}"
     )
 

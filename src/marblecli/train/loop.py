@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -143,11 +143,14 @@ def train_step(
     faults = [f"{fault.reward}: {fault.message}" for fault in table.faults]
     cosines: Mapping[str, float] = {}
     held = progress.balance
+    measured: Measurement | None = None
     if held is None or (step - 1) % session.recipe.balance.refresh_every == 0:
-        measured = _measured(session, step, batch, table, progress.state)
+        measured = _measured(session, step, batch, table, replace(progress, balance=None))
         balanced = measured.balance
     else:
-        measured, balanced = None, held
+        balanced = held
+        if session.recipe.measure.reused:
+            measured = _measured(session, step, batch, table, progress)
     _fill_gradients(session, step, batch, balanced, measured)
     if measured is None:
         norm = _apply(session, step)
@@ -170,14 +173,16 @@ def train_step(
 
 
 def _measured(
-    session: Session, step: int, batch: TrainingBatch, table: RewardTable, state: BalanceState
+    session: Session, step: int, batch: TrainingBatch, table: RewardTable, progress: Progress
 ) -> Measurement:
-    """The rewards' gradients and their balance."""
+    """The rewards' gradients and their balance: a new one, or that of ``progress``."""
     recipe = session.recipe
     if method_at(step, recipe.balance) == "marble-published":
         # The published code solves from the first micro-batch, at one noise level.
         batch = batch.head(session.micro_batch.size)
-    plan = BalancePlan(recipe.balance, _loss_weights(session), step, state)
+    plan = BalancePlan(
+        recipe.balance, _loss_weights(session), step, progress.state, progress.balance
+    )
     try:
         return measure(batch_gradients(session, batch), table, plan)
     except MarbleError as error:

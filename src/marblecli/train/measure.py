@@ -67,6 +67,8 @@ class BalancePlan:
     """[K], of the method ``weighted-sum``."""
     step: int
     state: BalanceState
+    held: Balance | None = None
+    """An earlier batch's, to be applied to this one as it is."""
 
 
 def measure(gradients: RewardGradients, table: RewardTable, plan: BalancePlan) -> Measurement:
@@ -76,11 +78,20 @@ def measure(gradients: RewardGradients, table: RewardTable, plan: BalancePlan) -
     if not stats.usable.any():
         reasons = "; ".join(_why_unusable(gradients, table))
         raise MarbleError(f"no reward has a usable gradient: {reasons}")
+    balanced, state = _balanced(stats, parts, plan)
+    return Measurement(gradients, stats, balanced, state, valid, plan.loss_weights, parts)
+
+
+def _balanced(
+    stats: GradientStats, parts: PartGrams | None, plan: BalancePlan
+) -> tuple[Balance, BalanceState]:
+    if plan.held is not None:
+        usable = np.where(stats.usable, plan.held.coefficients, 0.0)
+        return replace(plan.held, coefficients=usable), plan.state
     judged = stats
     if plan.settings.gram == "signal" and parts is not None:
         judged = replace(stats, gram=parts.signal)
-    balanced, state = next_balance(judged, plan.settings, plan.loss_weights, plan.step, plan.state)
-    return Measurement(gradients, stats, balanced, state, valid, plan.loss_weights, parts)
+    return next_balance(judged, plan.settings, plan.loss_weights, plan.step, plan.state)
 
 
 def _statistics(
