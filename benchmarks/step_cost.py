@@ -3,7 +3,8 @@
 A Stable Diffusion 3 transformer of a chosen size with random weights, its LoRA policies, and a
 batch of random latents judged by random rewards. The update step of each variant is run in turn,
 in one process, so that whatever else the machine does weighs on all alike. Printed are medians,
-beside what counting passes predicts; speeds are relative to ``single, as published``: one reward,
+beside what counting passes predicts, and peak memory, which is counted tensor by tensor where there
+is no GPU; speeds are relative to ``single, as published``: one reward,
 three forward passes and one backward a micro-batch.
 
 The time of a whole step adds the rollout: ``--sampler-steps`` forward passes an image against
@@ -28,6 +29,7 @@ from diffusers import SD3Transformer2DModel
 from rich.console import Console
 from rich.table import Table
 
+from live_bytes import LiveBytes
 from marblecli.maths.balance import balance
 from marblecli.maths.gram import gradient_stats, gram_matrix, whole_gram
 from marblecli.settings import LoraSettings
@@ -100,8 +102,8 @@ class Row:
     predicted_speed: float
     update_speed: float
     step_speed: float
-    peak_memory: float | None
-    """Of the baseline's, on CUDA."""
+    peak_memory: float
+    """Of the baseline's, weights and optimizer included."""
 
 
 def main() -> None:
@@ -120,7 +122,10 @@ def main() -> None:
     )
     bench = make_bench(shape, torch.device(options.device))
     variants = make_variants(bench, options.anchor_share)
-    seconds, memory = _measure(variants, options.rounds)
+    # The optimizer's averages come with its first step.
+    variants[BASELINE].update()
+    memory = {name: _peak(variant) + _resident(bench) for name, variant in variants.items()}
+    seconds = _measure(variants, options.rounds)
     forward, backward = _pass_seconds(bench)
     rollout = forward * options.sampler_steps / options.noise_levels
     rows = _rows(variants, seconds, memory, backward / forward, options.anchor_share, rollout)
@@ -199,6 +204,8 @@ def make_variants(bench: Bench, share: float) -> dict[str, Variant]:
         "contracted, K = 5": Variant(partial(_contracted, five, 1.0), lambda b, _: 3 + 3 * b),
         "single, sparse anchor": Variant(partial(_contracted, one, share), _sparse),
     }
+    whole = partial(_contracted, five, share, parts=False)
+    variants["contracted, sparse anchor, K = 5, no parts"] = Variant(whole, _sparse)
     for count in (2, 5, 10, 20):
         update = partial(_contracted, bench.with_rewards(count), share)
         variants[f"contracted, sparse anchor, K = {count}"] = Variant(update, _sparse)
@@ -216,10 +223,11 @@ def _amortised(bench: Bench) -> None:
     _step(bench)
 
 
-def _contracted(bench: Bench, anchor_share: float) -> None:
-    _balanced(
-        bench, contracted_gradients(bench.policies, bench.batch, bench.settings, anchor_share)
+def _contracted(bench: Bench, anchor_share: float, *, parts: bool = True) -> None:
+    found = contracted_gradients(
+        bench.policies, bench.batch, bench.settings, anchor_share, parts=parts
     )
+    _balanced(bench, found)
 
 
 def _backward(bench: Bench) -> None:
@@ -246,23 +254,36 @@ def _step(bench: Bench) -> None:
     bench.optimizer.zero_grad(set_to_none=True)
 
 
-def _measure(
-    variants: Mapping[str, Variant], rounds: int
-) -> tuple[dict[str, float], dict[str, int]]:
-    """Median seconds and, on CUDA, peak bytes of each; the first round isn't counted."""
+def _measure(variants: Mapping[str, Variant], rounds: int) -> dict[str, float]:
+    """Median seconds of each."""
     seconds: dict[str, list[float]] = {name: [] for name in variants}
-    memory = dict.fromkeys(variants, 0)
-    for _ in range(rounds + 1):
+    for _ in range(rounds):
         for name, variant in variants.items():
             _synchronise()
             started = time.perf_counter()
             variant.update()
             _synchronise()
             seconds[name].append(time.perf_counter() - started)
-            if torch.cuda.is_available():
-                memory[name] = torch.cuda.max_memory_allocated()
-                torch.cuda.reset_peak_memory_stats()
-    return {name: statistics.median(values[1:]) for name, values in seconds.items()}, memory
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def _peak(variant: Variant) -> int:
+    """Bytes that an update makes and holds at most."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        there = torch.cuda.memory_allocated()
+        variant.update()
+        return torch.cuda.max_memory_allocated() - there
+    with LiveBytes() as live:
+        variant.update()
+    return live.peak
+
+
+def _resident(bench: Bench) -> int:
+    """Bytes of the weights and of the optimizer's averages."""
+    network = bench.policies.network("trained")
+    averages = (t for entry in bench.optimizer.state.values() for t in entry.values())
+    return sum(t.nbytes for t in (*network.parameters(), *network.buffers(), *averages))
 
 
 def _pass_seconds(bench: Bench) -> tuple[float, float]:
@@ -311,7 +332,7 @@ def _rows(
             predicted_speed=expected / variant.passes(backward, share),
             update_speed=base / seconds[name],
             step_speed=(base + rollout) / (seconds[name] + rollout),
-            peak_memory=memory[name] / memory[BASELINE] if memory[BASELINE] else None,
+            peak_memory=memory[name] / memory[BASELINE],
         )
         for name, variant in variants.items()
     ]
@@ -325,8 +346,8 @@ def _show(rows: list[Row], forward: float, backward: float) -> None:
         table.add_column(column, justify="right")
     for row in rows:
         speeds = (row.predicted_speed, row.update_speed, row.step_speed)
-        memory = "-" if row.peak_memory is None else f"{row.peak_memory:.3f}"
-        cells = (f"{row.seconds:.3f}", *(f"{speed:.2f}" for speed in speeds), memory)
+        cells = [f"{row.seconds:.3f}", *(f"{speed:.2f}" for speed in speeds)]
+        cells.append(f"{row.peak_memory:.3f}")
         table.add_row(row.variant, *cells)
     Console().print(table)
 
