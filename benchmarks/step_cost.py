@@ -2,10 +2,10 @@
 
 A Stable Diffusion 3 transformer of a chosen size with random weights, its LoRA policies, and a
 batch of random latents judged by random rewards. The update step of each variant is run in turn,
-in one process, so that whatever else the machine does weighs on all alike. Printed are medians,
-beside what counting passes predicts, and peak memory, which is counted tensor by tensor where there
-is no GPU; speeds are relative to ``single, as published``: one reward,
-three forward passes and one backward a micro-batch.
+in one process. Printed are median seconds, peak memory, and speeds relative to ``single, as
+published`` (one reward, three forward passes and one backward a micro-batch): medians over rounds,
+beside what counting passes predicts. Where there is no GPU, seconds are the process's own, which
+other work on the machine doesn't lengthen, and memory is counted tensor by tensor.
 
 The time of a whole step adds the rollout: ``--sampler-steps`` forward passes an image against
 ``--noise-levels`` trained rows, measured on the same batch. Rewards, decoding and text encoders
@@ -18,7 +18,7 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -101,6 +101,7 @@ class Row:
     seconds: float
     predicted_speed: float
     update_speed: float
+    """Median over rounds of the baseline's seconds of that round, by the variant's."""
     step_speed: float
     peak_memory: float
     """Of the baseline's, weights and optimizer included."""
@@ -254,17 +255,23 @@ def _step(bench: Bench) -> None:
     bench.optimizer.zero_grad(set_to_none=True)
 
 
-def _measure(variants: Mapping[str, Variant], rounds: int) -> dict[str, float]:
-    """Median seconds of each."""
+def _measure(variants: Mapping[str, Variant], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each, by round."""
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(rounds):
         for name, variant in variants.items():
-            _synchronise()
-            started = time.perf_counter()
+            started = _now()
             variant.update()
-            _synchronise()
-            seconds[name].append(time.perf_counter() - started)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+            seconds[name].append(_now() - started)
+    return seconds
+
+
+def _now() -> float:
+    """Seconds; on a CPU those of this process, which others on the machine don't lengthen."""
+    if not torch.cuda.is_available():
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def _peak(variant: Variant) -> int:
@@ -293,31 +300,22 @@ def _pass_seconds(bench: Bench) -> tuple[float, float]:
         times = [0.0, 0.0]
         for rows in bench.batch.rows(bench.settings.micro_batch_size):
             inputs = (rows.latents, rows.noise_level, rows.conditioning)
-            _synchronise()
-            started = time.perf_counter()
+            started = _now()
             bench.policies.velocity("old", *inputs)
-            _synchronise()
-            times[0] += time.perf_counter() - started
+            times[0] += _now() - started
             velocity = bench.policies.velocity("trained", *inputs)
-            _synchronise()
-            started = time.perf_counter()
+            started = _now()
             velocity.sum().backward()
-            _synchronise()
-            times[1] += time.perf_counter() - started
+            times[1] += _now() - started
         bench.optimizer.zero_grad(set_to_none=True)
         forward.append(times[0])
         backward.append(times[1])
     return statistics.median(forward), statistics.median(backward)
 
 
-def _synchronise() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-
-
 def _rows(
     variants: Mapping[str, Variant],
-    seconds: Mapping[str, float],
+    seconds: Mapping[str, Sequence[float]],
     memory: Mapping[str, int],
     backward: float,
     share: float,
@@ -328,14 +326,18 @@ def _rows(
     return [
         Row(
             variant=name,
-            seconds=seconds[name],
+            seconds=statistics.median(seconds[name]),
             predicted_speed=expected / variant.passes(backward, share),
-            update_speed=base / seconds[name],
-            step_speed=(base + rollout) / (seconds[name] + rollout),
+            update_speed=_speed(base, seconds[name]),
+            step_speed=_speed([s + rollout for s in base], [s + rollout for s in seconds[name]]),
             peak_memory=memory[name] / memory[BASELINE],
         )
         for name, variant in variants.items()
     ]
+
+
+def _speed(base: Sequence[float], seconds: Sequence[float]) -> float:
+    return statistics.median(one / other for one, other in zip(base, seconds, strict=True))
 
 
 def _show(rows: list[Row], forward: float, backward: float) -> None:
