@@ -103,7 +103,7 @@ def test_what_belongs_to_trained_weights_takes_what_it_takes(mode: str) -> None:
         ("moving average", trained),
         ("optimizer state", 2 * trained),
         ("gradient accumulators", 15 * trained),
-        ("the update's copies", 4 * trained),
+        ("the update's copies", 2 * trained),
     ):
         assert row(plan, label)["update"] == size, label
     assert "prompts" not in row(plan, "trained weights")

@@ -235,11 +235,12 @@ def _recorded_step(
 ) -> tuple[float, ConflictRecord]:
     """Step, and what the step was to every reward's gradient."""
     parameters = list(session.policies.trained_parameters().values())
-    # Clipping scales in place; the direction is still needed for the record.
-    applied = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in parameters]
-    before = [parameter.detach().clone() for parameter in parameters]
+    # No copy: clipping only changes the length.
+    applied = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    change = [parameter.detach().clone() for parameter in parameters]
     norm = _apply(session, step)
-    change = [old - new.detach() for old, new in zip(before, parameters, strict=True)]
+    for old, new in zip(change, parameters, strict=True):
+        old.sub_(new.detach())
     directions = {"applied": applied, "update": change}
     return norm, conflict_record(step, measured, directions, fresh)
 

@@ -50,8 +50,8 @@ _PASS = 11
 _RECOMPUTED_PASS = 17
 """The same with gradient checkpointing, which carries all vectors through a block together."""
 _NOISE_THIRDS = 3
-_UPDATE_COPIES = 4
-"""Of the trained weights: the gradient, its unclipped self, the weights before, their change."""
+_UPDATE_COPIES = 2
+"""Of the trained weights: the gradient, and the weights before, which become their change."""
 
 
 @dataclass(frozen=True)
