@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
-from marblecli.errors import LostProcessError
+from marblecli.errors import BadInputError, LostProcessError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,7 +54,7 @@ class Processes:
             return [part]
         from accelerate.utils import gather_object
 
-        with _talking():
+        with talking():
             return gather_object([part])
 
     def gather_to_first(self, part: _T) -> list[_T]:
@@ -64,7 +64,7 @@ class Processes:
         from torch import distributed
 
         parts = [part] * self.count if self.first else None
-        with _talking():
+        with talking():
             distributed.gather_object(part, parts)
         return parts or []
 
@@ -85,7 +85,7 @@ class Processes:
 
         for bucket in _buckets(tensors):
             flat = torch.cat([tensor.detach().flatten() for tensor in bucket])
-            with _talking():
+            with talking():
                 distributed.all_reduce(flat)
             sums = flat.split([tensor.numel() for tensor in bucket])
             for tensor, total in zip(bucket, sums, strict=True):
@@ -106,7 +106,8 @@ def _buckets(tensors: Iterable[Tensor]) -> Iterator[Sequence[Tensor]]:
 
 
 @contextmanager
-def _talking() -> Iterator[None]:
+def talking() -> Iterator[None]:
+    """Inside, what torch raises of a lost peer is a LostProcessError."""
     import torch
 
     try:
@@ -127,13 +128,25 @@ def started_processes() -> Processes:
     return Processes(int(environment.get("RANK", "0")), int(environment.get("WORLD_SIZE", "1")))
 
 
+def check_even(prompts: int, count: int) -> None:
+    """With divided weights, processes run their networks together: all need as much to do.
+
+    Raises BadInputError.
+    """
+    if prompts % count:
+        raise BadInputError(
+            f"sampling.prompts_per_step: model.shard needs as many prompts in each process, and "
+            f"{prompts} can't be divided so among {count}"
+        )
+
+
 def connect() -> Processes:
     """Meet the other processes, if a launcher started several: NCCL on GPUs, gloo on CPUs."""
     started = started_processes()
     if started.count > 1:
         from accelerate import PartialState
 
-        with _talking():
+        with talking():
             PartialState(cpu=on_cpu(started), timeout=_PATIENCE)
     return started
 

@@ -101,35 +101,48 @@ def sample_and_score(
     The rollout has the share's images; the table has all processes' in the order of the prompts.
     """
     share = sampler.processes.share(len(prompts))
-    scored = _sample_and_score(sampler, suite, prompts[share], images_per_prompt, generators[share])
-    return scored[0], merge(sampler.processes.gather(scored[1]))
-
-
-def _sample_and_score(
-    sampler: Sampler,
-    suite: RewardSuite,
-    prompts: Sequence[Prompt],
-    images_per_prompt: int,
-    generators: Sequence[torch.Generator],
-) -> tuple[Rollout, RewardTable]:
-    if not prompts:
-        return _nothing(sampler, suite)
     pending: list[Future[RewardTable]] = []
 
     def hand_over(images: Tensor, batch: Sequence[Prompt]) -> None:
         pending.append(suite.submit(images, batch))
 
-    rollout = sample(sampler, prompts, images_per_prompt, generators, hand_over)
-    return rollout, merge([future.result() for future in pending])
+    if prompts[share]:
+        mine = (prompts[share], images_per_prompt, generators[share])
+        rollout = sample(sampler, *mine, hand_over)
+    else:
+        rollout = _nothing(sampler)
+    _keep_pace(sampler, prompts, images_per_prompt)
+    tables = [future.result() for future in pending]
+    table = merge(tables) if tables else _empty_table(suite)
+    return rollout, merge(sampler.processes.gather(table))
 
 
-def _nothing(sampler: Sampler, suite: RewardSuite) -> tuple[Rollout, RewardTable]:
+def _nothing(sampler: Sampler) -> Rollout:
     """Of a process for which there was no prompt."""
     latents = torch.empty(0, *sampler.backbone.latent_shape(sampler.resolution))
     images = torch.empty(0, 3, sampler.resolution, sampler.resolution)
+    return Rollout((), group_numbers(0, 1), latents, images)
+
+
+def _empty_table(suite: RewardSuite) -> RewardTable:
     applies = suite.applies(())
-    table = RewardTable(suite.names, applies.astype(np.float64), applies)
-    return Rollout((), group_numbers(0, 1), latents, images), table
+    return RewardTable(suite.names, applies.astype(np.float64), applies)
+
+
+def _keep_pace(sampler: Sampler, prompts: Sequence[Prompt], images_per_prompt: int) -> None:
+    """Where weights are divided, make the passes that other processes have more of, for nothing.
+
+    They wait in each of theirs for this process's rows.
+    """
+    if not sampler.policies.shards.divided:
+        return
+    processes = sampler.processes
+    share = processes.share(len(prompts))
+    most, mine = -(-len(prompts) // processes.count), share.stop - share.start
+    batches = [-(-each * images_per_prompt // sampler.batch_size) for each in (most, mine)]
+    noise = torch.zeros(1, *sampler.backbone.latent_shape(sampler.resolution))
+    for _ in range(batches[0] - batches[1]):
+        integrate(sampler, noise, [prompts[0].text])
 
 
 @torch.no_grad()
