@@ -190,7 +190,7 @@ class _LinearTap(_Tap):
         if self.target.sums is None:
             total.flatten(1).addmm_(weights, flat)
         else:
-            self._add(total, (weights @ flat).unflatten(1, each.shape[1:]))
+            self.target.sums.add_products(total, weights, flat.unflatten(1, each.shape[1:]))
 
 
 def _tap_of(layer: nn.Module, places: dict[int, Tensor], target: _Target) -> _Tap:

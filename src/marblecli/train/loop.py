@@ -33,6 +33,7 @@ from marblecli.train.measure import (
     gradient_faults,
     measure,
 )
+from marblecli.train.processes import running_together
 from marblecli.train.session import Session, restore, snapshot
 from marblecli.types import (
     Balance,
@@ -90,12 +91,14 @@ class Hooks:
     should_stop: Callable[[], bool]
 
 
+@running_together()
 def train(session: Session, hooks: Hooks, saved: Snapshot | None = None) -> Outcome:
     """Run the recipe from the start, or from ``saved``, to its last step.
 
     Raises:
         InterruptedRunError: ``should_stop`` said so; the checkpoint is saved.
         MarbleError: a reward or gradient failed too often, or an update isn't finite.
+        LostProcessError: another process of the run has ended.
 
     """
     progress = Progress() if saved is None else _resume(session, saved)

@@ -92,6 +92,23 @@ class Processes:
                 tensor.detach().copy_(total.view_as(tensor))
 
 
+@contextmanager
+def running_together() -> Iterator[None]:
+    """Inside, processes run networks together: a peer that is lost is told from other errors."""
+    from torch import distributed
+
+    try:
+        yield
+    except RuntimeError as error:
+        if not (isinstance(error, distributed.DistError) or "gloo" in str(error)):
+            raise
+        raise _lost(error) from error
+
+
+def _lost(error: RuntimeError) -> LostProcessError:
+    return LostProcessError(f"another process of the run is gone: {str(error).splitlines()[0]}")
+
+
 def _buckets(tensors: Iterable[Tensor]) -> Iterator[Sequence[Tensor]]:
     """Neighbours of one dtype, at most ``_BUCKET`` elements together (or one tensor)."""
     bucket: list[Tensor] = []
@@ -116,8 +133,7 @@ def talking() -> Iterator[None]:
         raise
     except RuntimeError as error:
         # What gloo and NCCL raise of a peer that is gone, or silent for too long.
-        reason = str(error).splitlines()[0]
-        raise LostProcessError(f"another process of the run is gone: {reason}") from error
+        raise _lost(error) from error
 
 
 def started_processes() -> Processes:

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from torch.distributed.fsdp import FSDPModule
     from torch.distributed.tensor import DTensor
 
-_TOGETHER = 2**24
-"""Elements of gradients after which they are sent: many small ones go together."""
+TOGETHER = 2**24
+"""Elements of gradients that are made whole, and sent, at a time, or one of a larger parameter."""
 
 
 @dataclass(frozen=True)
@@ -165,8 +165,18 @@ class ScatteredSums:
         """To ``total`` [c, own rows, ...], the sum of ``whole`` [c, R, ...]: by the next flush."""
         self._waiting.append((total, whole))
         self._elements += whole.numel()
-        if self._elements >= _TOGETHER:
+        if self._elements >= TOGETHER:
             self.flush()
+
+    def add_products(self, total: Tensor, weights: Tensor, each: Tensor) -> None:
+        """To ``total`` [c, own rows, ...], sums over samples of ``weights`` [c, B] with ``each``.
+
+        ``each`` is [B, R, ...]. The c sums aren't all made whole at once.
+        """
+        size = max(1, TOGETHER // max(1, each[0].numel()))
+        flat = each.flatten(1)
+        for part, chosen in zip(total.split(size), weights.split(size), strict=True):
+            self.add(part, (chosen @ flat).unflatten(1, each.shape[1:]))
 
     def flush(self) -> None:
         """Send what waits, if anything does."""
@@ -178,7 +188,7 @@ class ScatteredSums:
         sent = torch.cat([self._by_process(whole) for _, whole in waiting], 1)
         received = sent.new_empty(sent.shape[1])
         with talking():
-            distributed.reduce_scatter_tensor(received, sent.flatten())
+            distributed.reduce_scatter_single(received, sent.flatten())
         parts = received.split([self._rows(whole) * whole[:, 0].numel() for _, whole in waiting])
         for (total, whole), part in zip(waiting, parts, strict=True):
             rows = part.view(len(whole), self._rows(whole), *whole.shape[2:])
