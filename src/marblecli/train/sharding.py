@@ -74,11 +74,12 @@ class Shards:
         found = {}
         for (name, part), rows in zip(parts.items(), lengths, strict=True):
             tensor = self._gathered_to_first(part.detach(), rows) if part.ndim else part
-            if tensor is not None:
+            if self.processes.first:
                 found[name] = tensor.cpu()
         return found
 
-    def _gathered_to_first(self, part: Tensor, rows: tuple[int, ...]) -> Tensor | None:
+    def _gathered_to_first(self, part: Tensor, rows: tuple[int, ...]) -> Tensor:
+        """The whole; elsewhere the part."""
         from torch import distributed
 
         padded = part.new_zeros(max(rows), *part.shape[1:])
@@ -87,7 +88,7 @@ class Shards:
         with talking():
             distributed.gather(padded, parts)
         if parts is None:
-            return None
+            return part
         return torch.cat([each[:count] for each, count in zip(parts, rows, strict=True)])
 
     def divide(self, network: SD3Transformer2DModel) -> None:
