@@ -57,7 +57,7 @@ def test_one_image_too_many_says_what_to_change() -> None:
 
 
 def test_a_fixed_size_is_tried_once_and_says_what_to_change() -> None:
-    """Of processes that divide the weights some would wait for this one's, and can't begin again."""
+    """Processes that divide the weights can't begin again: some may be waiting in a pass."""
 
     class Others(Processes):
         def agree(self, flag: bool) -> bool:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from marblecli.train import sharding
 from marblecli.train.batch import LossSettings, TrainingBatch
 from marblecli.train.gradients import (
     RewardGradients,
@@ -24,7 +25,7 @@ from marblecli.train.gradients import (
     amortised_backward,
     contracted_gradients,
 )
-from marblecli.train.policy import Policies
+from marblecli.train.policy import Policies, PolicyName
 from marblecli.train.processes import Processes
 from marblecli.train.sharding import UNDIVIDED, ScatteredSums, Shards
 from marblecli.types import ConflictRecord, Prompt, Snapshot
@@ -80,6 +81,8 @@ class Pieces:
     collectives: dict[str, dict[str, int]]
     """Of one micro-batch, by kind."""
     sums: list[np.ndarray]
+    left_whole: list[str]
+    """Networks of which anything was still whole after all passes."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,7 @@ class Ran:
 def pieces(rank: int, count: int) -> Pieces:
     # By its name: this process has imported no test yet.
     from tests.train import conftest
+    from torch.distributed.tensor import DTensor
 
     from marblecli.train.policy import ShardedPolicies
     from marblecli.train.processes import connect
@@ -114,6 +118,9 @@ def pieces(rank: int, count: int) -> Pieces:
         collectives[name] = dict(counted.found)
         amortised_backward(policies, batch, SETTINGS, COEFFICIENTS)
         found[f"{name}, amortised"] = whole_amortised(policies)
+    # Smaller than most layers' gradients: columns are sent one by one.
+    sharding.TOGETHER = 40
+    found["in pieces"] = whole_gradients(contracted_gradients(policies, batch, SETTINGS), shards)
     sparse = contracted_gradients(policies, batch, SETTINGS, 0.3)
     found["sparse"] = whole_gradients(sparse, shards)
     held = {
@@ -125,7 +132,13 @@ def pieces(rank: int, count: int) -> Pieces:
             "accumulators": (block[0, 0] for block in sparse.blocks),
         }.items()
     }
-    return Pieces(found, held, collectives, uneven_sums(shards))
+    names: tuple[PolicyName, ...] = ("trained", "old", "reference")
+    left_whole = [
+        name
+        for name in names
+        if not all(isinstance(p, DTensor) for p in policies.network(name).parameters())
+    ]
+    return Pieces(found, held, collectives, uneven_sums(shards), left_whole)
 
 
 def part_of(batch: TrainingBatch, rank: int, count: int) -> TrainingBatch:
@@ -248,13 +261,20 @@ def close(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
         np.testing.assert_allclose(mine[name], one, rtol=1e-4, atol=2e-5 * scale)
 
 
-@pytest.mark.parametrize("name", PASSES.values())
+@pytest.mark.parametrize("name", [*PASSES.values(), "in pieces"])
 def test_divided_gradients_are_those_of_the_whole(
     name: str, found: list[Pieces], policies_of: Runner, batch: TrainingBatch
 ) -> None:
     policies = policies_of("full")
     expected = whole_gradients(contracted_gradients(policies, batch, SETTINGS), UNDIVIDED)
     close(found[0].gradients[name], expected)
+
+
+@pytest.mark.parametrize("name", PASSES.values())
+def test_plain_backward_passes_leave_the_whole_gradient(
+    name: str, found: list[Pieces], policies_of: Runner, batch: TrainingBatch
+) -> None:
+    policies = policies_of("full")
     amortised_backward(policies, batch, SETTINGS, COEFFICIENTS)
     close(found[0].gradients[f"{name}, amortised"], whole_amortised(policies))
 
@@ -289,6 +309,7 @@ def test_each_process_holds_its_rows_only(found: list[Pieces], policies_of: Runn
         held = [each.held[name] for each in found]
         assert sum(held) == whole
         assert max(held) <= 1.2 * whole / len(found)
+    assert not any(each.left_whole for each in found)
 
 
 def test_collectives_of_a_micro_batch(found: list[Pieces]) -> None:

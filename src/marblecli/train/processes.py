@@ -2,7 +2,8 @@
 
 All hold the same weights and step them alike; what is divided is the images. So they meet only to
 gather rewards (every advantage, share and standard deviation is the whole batch's), to sum
-gradients once a step, and to agree on stopping. A run of one process never talks.
+gradients once a step, and to agree on stopping. A run of one process never talks. Weights that are
+divided, too, are another story: :mod:`marblecli.train.sharding`.
 """
 
 from __future__ import annotations
