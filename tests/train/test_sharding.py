@@ -45,6 +45,7 @@ RUN = {
     "training.kl_weight": 1e-2,
     "training.micro_batch_size": 4,
     "sampling.prompts_per_step": 4,
+    "sampling.steps": 2,
     "sampling.batch_size": 4,
     "eval.images_per_prompt": 4,
     "checkpoint.every": 1,
@@ -105,7 +106,7 @@ def pieces(rank: int, count: int) -> Pieces:
     plain = conftest.make_policies("full")
     policies = ShardedPolicies(conftest.make_transformer(), torch.float32, shards)
     policies.load(plain.trained_parameters(), plain.old_parameters())
-    batch = part_of(conftest.make_batch(torch.float32), rank, count)
+    batch = part_of(small(conftest.make_batch(torch.float32)), rank, count)
     found, collectives = {}, {}
     for checkpointed, name in PASSES.items():
         if checkpointed:
@@ -113,15 +114,14 @@ def pieces(rank: int, count: int) -> Pieces:
         gradients = contracted_gradients(policies, batch, SETTINGS)
         found[name] = whole_gradients(gradients, shards)
         with Collectives() as counted:
-            one_level = replace(batch, noise_levels=batch.noise_levels[:, :1])
-            contracted_gradients(policies, one_level, replace(SETTINGS, micro_batch_size=6))
+            contracted_gradients(policies, batch, replace(SETTINGS, micro_batch_size=6))
         collectives[name] = dict(counted.found)
         amortised_backward(policies, batch, SETTINGS, COEFFICIENTS)
         found[f"{name}, amortised"] = whole_amortised(policies)
-    # Smaller than most layers' gradients: columns are sent one by one.
-    sharding.TOGETHER = 40
+    # Less than all columns of the larger layers: they are sent in several parts.
+    sharding.TOGETHER = 10_000
     found["in pieces"] = whole_gradients(contracted_gradients(policies, batch, SETTINGS), shards)
-    sparse = contracted_gradients(policies, batch, SETTINGS, 0.3)
+    sparse = contracted_gradients(policies, batch, replace(SETTINGS, micro_batch_size=1), 0.3)
     found["sparse"] = whole_gradients(sparse, shards)
     held = {
         name: sum(each.numel() for each in parts)
@@ -139,6 +139,11 @@ def pieces(rank: int, count: int) -> Pieces:
         if not all(isinstance(p, DTensor) for p in policies.network(name).parameters())
     ]
     return Pieces(found, held, collectives, uneven_sums(shards), left_whole)
+
+
+def small(batch: TrainingBatch) -> TrainingBatch:
+    """Of one level: for three processes one micro-batch each, for two there are two."""
+    return replace(batch, noise_levels=batch.noise_levels[:, :1])
 
 
 def part_of(batch: TrainingBatch, rank: int, count: int) -> TrainingBatch:
@@ -266,7 +271,7 @@ def test_divided_gradients_are_those_of_the_whole(
     name: str, found: list[Pieces], policies_of: Runner, batch: TrainingBatch
 ) -> None:
     policies = policies_of("full")
-    expected = whole_gradients(contracted_gradients(policies, batch, SETTINGS), UNDIVIDED)
+    expected = whole_gradients(contracted_gradients(policies, small(batch), SETTINGS), UNDIVIDED)
     close(found[0].gradients[name], expected)
 
 
@@ -275,14 +280,14 @@ def test_plain_backward_passes_leave_the_whole_gradient(
     name: str, found: list[Pieces], policies_of: Runner, batch: TrainingBatch
 ) -> None:
     policies = policies_of("full")
-    amortised_backward(policies, batch, SETTINGS, COEFFICIENTS)
+    amortised_backward(policies, small(batch), SETTINGS, COEFFICIENTS)
     close(found[0].gradients[f"{name}, amortised"], whole_amortised(policies))
 
 
 def test_a_sparse_anchor_leaves_the_signal_alone(
     found: list[Pieces], policies_of: Runner, batch: TrainingBatch
 ) -> None:
-    gradients = contracted_gradients(policies_of("full"), batch, SETTINGS)
+    gradients = contracted_gradients(policies_of("full"), small(batch), SETTINGS)
     signal = slice(0, 2 * batch.optimality.shape[1])
     expected = whole_gradients(gradients, UNDIVIDED)
     sparse = found[0].gradients["sparse"]
