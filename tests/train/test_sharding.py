@@ -28,7 +28,7 @@ from marblecli.train.gradients import (
 from marblecli.train.policy import Policies, PolicyName
 from marblecli.train.processes import Processes
 from marblecli.train.sharding import UNDIVIDED, ScatteredSums, Shards
-from marblecli.types import ConflictRecord, Prompt, Snapshot
+from marblecli.types import ConflictRecord, Matrix, Prompt, Snapshot
 
 Runner = Callable[..., Any]
 Arrays = dict[str, np.ndarray]
@@ -338,18 +338,22 @@ def test_sums_are_cut_as_parameters_are(found: list[Pieces]) -> None:
         np.testing.assert_array_equal(got, 1.0 + count * (count + 1) / 2 * whole)
 
 
+def same_products(mine: Matrix, theirs: Matrix) -> None:
+    """Inner products of nearly orthogonal gradients are small differences of large sums."""
+    np.testing.assert_allclose(theirs, mine, rtol=1e-4, atol=1e-4 * np.abs(mine).max())
+
+
 def same_conflicts(mine: ConflictRecord, theirs: ConflictRecord) -> None:
-    np.testing.assert_allclose(theirs.gram, mine.gram, rtol=1e-4, atol=1e-9)
+    same_products(mine.gram, theirs.gram)
     for direction, cosines in mine.cosines.items():
         assert theirs.cosines[direction] == pytest.approx(cosines, abs=1e-4)
-    for part, matrix in mine.parts.items():
-        np.testing.assert_allclose(theirs.parts[part], matrix, rtol=1e-3, atol=1e-8)
-    for part, slices in mine.slices.items():
-        np.testing.assert_allclose(theirs.slices[part].norms, slices.norms, rtol=1e-3, atol=1e-8)
+    for name, part in mine.parts.items():
+        same_products(part, theirs.parts[name])
+    for name, rows in mine.slices.items():
+        np.testing.assert_allclose(theirs.slices[name].norms, rows.norms, rtol=1e-3, atol=1e-8)
     assert (theirs.fresh is None) == (mine.fresh is None)
     if mine.fresh is not None and theirs.fresh is not None:
-        products = mine.fresh.products
-        np.testing.assert_allclose(theirs.fresh.products, products, rtol=1e-3, atol=1e-9)
+        same_products(mine.fresh.products, theirs.fresh.products)
 
 
 @pytest.mark.parametrize("name", ["whole", "reused"])

@@ -181,7 +181,7 @@ class _Layout:
 
 
 def _anchors(
-    batch: TrainingBatch, settings: LossSettings, share: float, *, together: bool
+    batch: TrainingBatch, settings: LossSettings, share: float, *, together: bool = False
 ) -> tuple[frozenset[int], float]:
     """Which micro-batches carry the anchor, and by what their part is multiplied."""
     count = batch.micro_steps(settings.micro_batch_size)
