@@ -301,7 +301,7 @@ def test_a_sparse_anchor_leaves_the_signal_alone(
 def test_anchors_are_the_same_micro_batches_in_all_that_go_together(batch: TrainingBatch) -> None:
     parts = [part_of(batch, rank, 2) for rank in range(2)]
     drawn = {
-        together: [_anchors(part, SETTINGS, 0.3, together=together)[0] for part in parts]
+        together: [_anchors(part, SETTINGS, 0.3, together)[0] for part in parts]
         for together in (True, False)
     }
     assert drawn[True][0] == drawn[True][1]

@@ -125,8 +125,7 @@ def contracted_gradients(
         checkpoints=policies.checkpoints,
         shards=policies.shards,
     )
-    together = policies.shards.divided
-    anchors, weight = _anchors(batch, settings, anchor_share, together=together)
+    anchors, weight = _anchors(batch, settings, anchor_share, policies.shards.divided)
     with contraction.tapped():
         for index, rows in enumerate(batch.rows(settings.micro_batch_size)):
             anchored = index in anchors
@@ -181,7 +180,7 @@ class _Layout:
 
 
 def _anchors(
-    batch: TrainingBatch, settings: LossSettings, share: float, *, together: bool = False
+    batch: TrainingBatch, settings: LossSettings, share: float, together: bool = False
 ) -> tuple[frozenset[int], float]:
     """Which micro-batches carry the anchor, and by what their part is multiplied."""
     count = batch.micro_steps(settings.micro_batch_size)
