@@ -92,6 +92,8 @@ class ModelSettings(_Table):
     them, no text encoder is loaded. Kept in memory only where absent."""
     gradient_checkpointing: bool = False
     """Keep only the blocks' inputs for the backward passes and compute the rest again."""
+    shard: bool = False
+    """Full mode: divide all weights, and what has their size, among the processes of the run."""
     compile: bool = False
     """torch.compile the transformer's blocks; the contracted pass stays as it is."""
     lora: LoraSettings = LoraSettings()

@@ -185,6 +185,15 @@ def test_every_process_needs_a_prompt(four_prompts: Any) -> None:
         launch(four_prompts, 5, [])
 
 
+def test_divided_weights_need_as_many_prompts_in_each(four_prompts: Any) -> None:
+    model = four_prompts.model.model_copy(update={"mode": "full", "shard": True})
+    sharded = four_prompts.model_copy(update={"model": model})
+    check_processes(sharded, 2)
+    check_processes(four_prompts, 3)
+    with pytest.raises(BadInputError, match=r"model\.shard needs as many prompts in each"):
+        launch(sharded, 3, [])
+
+
 def test_every_process_needs_a_gpu_where_there_are_any(
     four_prompts: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

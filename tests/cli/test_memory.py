@@ -108,6 +108,19 @@ def test_a_model_whose_configuration_cant_be_read_shows_the_rest(
     assert "images a step" in shown.out
 
 
+def test_divided_weights_are_counted_for_the_processes_asked_for(
+    marble: Marble, medium: Path
+) -> None:
+    asked = ("--dry-run", "--memory", 999, "--set", "model.mode=full", "--set", "model.shard=true")
+    peaks = []
+    for count in (1, 2):
+        shown = marble("train", medium, *asked, "--num-processes", count)
+        assert shown.code == 0
+        assert ("whole weights of 3 blocks" in shown.out) == (count == 2)
+        peaks.append(float(shown.out.partition("peak: ")[2].partition(" GiB")[0]))
+    assert peaks[1] < 0.6 * peaks[0]
+
+
 def test_memory_is_for_a_dry_run(marble: Marble, medium: Path) -> None:
     shown = marble("train", medium, "--memory", 24)
     assert shown.code == 2

@@ -327,6 +327,51 @@ def test_what_needs_parts_or_two_backward_passes_is_named(
     assert line in str(caught.value)
 
 
+SHARDED = ["model.shard=true", "model.mode=full"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (["model.shard=true"], 'model.shard: needs model.mode = "full"'),
+        ([*SHARDED, "model.compile=true"], "model.compile: can't be true with model.shard"),
+        (
+            [*SHARDED, "training.gradients=backward"],
+            'training.gradients: can\'t be "backward" with model.shard',
+        ),
+        (
+            [*SHARDED, "training.micro_batch_size=auto"],
+            'training.micro_batch_size: can\'t be "auto" with model.shard',
+        ),
+        (
+            [*SHARDED, "training.optimizer=adamw-8bit"],
+            'training.optimizer: can\'t be "adamw-8bit" with model.shard',
+        ),
+        (
+            [*SHARDED, "balance.method=marble-published"],
+            "balance.method: can't be marble-published with model.shard",
+        ),
+        (
+            [*SHARDED, 'balance.phases=[{method = "marble-published", until = 2}]'],
+            "balance.method: can't be marble-published with model.shard",
+        ),
+    ],
+)
+def test_what_cant_be_divided_is_named(folder: Path, overrides: list[str], line: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(folder / "recipe.toml", overrides, accept)
+    assert len(caught.value.problems) == 1
+    assert line in str(caught.value)
+
+
+def test_full_mode_can_be_divided(folder: Path) -> None:
+    checkpointed = [*SHARDED, "model.gradient_checkpointing=true", "balance.refresh_every=4"]
+    assert load_recipe(folder / "recipe.toml", checkpointed, accept).model.shard
+    # What only a divided run refuses.
+    undivided = ["model.shard=false", "training.micro_batch_size=auto", "model.compile=true"]
+    assert not load_recipe(folder / "recipe.toml", undivided, accept).model.shard
+
+
 def test_gradients_without_parts_and_dora_have_their_way(folder: Path) -> None:
     overrides = ["measure.parts=false", "balance.gram=whole"]
     assert not load_recipe(folder / "recipe.toml", overrides, accept).measure.parts

@@ -4,7 +4,12 @@ whole sessions on a tiny random pipeline, with what they recorded."""
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +19,7 @@ import pytest
 import torch
 from diffusers import SD3Transformer2DModel
 from torch import Tensor
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from live_bytes import LiveBytes
 from marblecli.rewards import RewardSpec
@@ -320,6 +326,51 @@ def run_tiny(
 @pytest.fixture
 def new_record() -> Callable[[], Recorded]:
     return Recorded
+
+
+ROOT = Path(__file__).parents[2]
+
+
+def _in_group(rank: int, count: int, port: int, job: Callable[..., Any], *arguments: Any) -> Any:
+    with ExitStack() as stack:
+        # If it fails: the others would wait for this one for half an hour.
+        stack.callback(os._exit, 1)
+        stack.callback(traceback.print_exc)
+        os.environ.update(
+            RANK=str(rank),
+            LOCAL_RANK=str(rank),
+            WORLD_SIZE=str(count),
+            LOCAL_WORLD_SIZE=str(count),
+            MASTER_ADDR="127.0.0.1",
+            MASTER_PORT=str(port),
+            OMP_NUM_THREADS="1",
+            TORCHELASTIC_RESTART_COUNT="0",
+            TORCHELASTIC_USE_AGENT_STORE="True",
+        )
+        torch.set_num_threads(1)
+        done = job(rank, count, *arguments)
+        stack.pop_all()
+    return done
+
+
+@pytest.fixture(scope="session")
+def run_group() -> Callable[..., list[Any]]:
+    """(count, job, arguments) -> what ``job(rank, count, *arguments)`` returned, by rank.
+
+    The job is a function of a test module: it runs in processes of its own, as a launcher's.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["marblecli.train.loop", "marblecli.train.session"])
+
+    def run(count: int, job: Callable[..., Any], *arguments: Any) -> list[Any]:
+        store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        with pytest.MonkeyPatch.context() as patch, ProcessPoolExecutor(count, context) as pool:
+            patch.syspath_prepend(ROOT)
+            here = (count, store.port, job, *arguments)
+            waiting = [pool.submit(_in_group, rank, *here) for rank in range(count)]
+            return [each.result(timeout=300) for each in waiting]
+
+    return run
 
 
 @pytest.fixture

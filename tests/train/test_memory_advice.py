@@ -96,6 +96,16 @@ def test_adapters_instead_of_all_weights_only_where_nothing_else_is_enough() -> 
     assert "measure.parts=false" in overrides
 
 
+def test_advice_for_divided_weights_can_be_taken() -> None:
+    full = recipe_of("model.mode=full", "model.shard=true")
+    overrides = [one.override for one in advise(full, ARCHITECTURE, {}, 60 * GIB, 2)]
+    assert "training.optimizer=adamw-8bit" not in overrides
+    fewer = count_memory(full, ARCHITECTURE, {}, 4).excess(60 * GIB)
+    assert fewer < count_memory(full, ARCHITECTURE, {}, 2).excess(60 * GIB)
+    first = advise(full, ARCHITECTURE, {}, 16 * GIB, 2)[0]
+    assert first.override == "model.mode=lora --set model.shard=false"
+
+
 def test_what_never_fits_gets_what_comes_nearest() -> None:
     limit = 4 * GIB
     advice = advise(recipe_of(), ARCHITECTURE, REWARDS, limit)

@@ -147,6 +147,36 @@ def test_settings_take_away_what_they_are_for() -> None:
     assert checkpointed.row < whole.row / 20
 
 
+def sharded(processes: int, **model: Any) -> MemoryPlan:
+    recipe = recipe_of(
+        model={"pretrained": MEDIUM, "dtype": "bf16", "mode": "full", **model},
+        sampling={"resolution": 512},
+        measure={"parts": False},
+    )
+    return count_memory(recipe, shipped_architecture(MEDIUM), {}, processes)
+
+
+def test_divided_weights_and_all_of_their_size_are_shared_out() -> None:
+    whole, half = sharded(4), sharded(4, shard=True)
+    parameters, positions = 2_243_171_520, 226_492_416
+    assert row(half, "moving average")["update"] == parameters
+    assert row(half, "optimizer state")["update"] == 2 * parameters
+    assert row(half, "trained weights")["update"] == parameters + 4 * positions
+    assert row(half, "reference")["update"] == 2 * (parameters // 4 + positions)
+    for label in ("gradient accumulators", "the update's copies"):
+        assert row(half, label)["update"] == row(whole, label)["update"] // 4
+    assert "prompts" not in row(half, "reference")
+    # The largest block is whole for a moment; a copy of all weights in bf16 isn't kept.
+    blocks = row(half, "whole weights of 3 blocks")["gradients"]
+    assert 3 * 4 * parameters / 24 < blocks < 1.3 * 3 * 4 * parameters / 24
+    assert row(half, "a pass over it")["gradients"] < row(whole, "a pass over it")["gradients"]
+    assert half.trained == whole.trained == parameters
+
+
+def test_one_process_divides_nothing() -> None:
+    assert sharded(1, shard=True) == sharded(1) == sharded(8)
+
+
 def test_sd35_mediums_largest_figures_by_hand() -> None:
     plan = medium(training={"micro_batch_size": 9}, sampling={"group_size": 24})
     # 2.243 billion parameters and 226 million positions in bf16.

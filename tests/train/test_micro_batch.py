@@ -56,6 +56,20 @@ def test_one_image_too_many_says_what_to_change() -> None:
         MicroBatch(2, 12, Processes()).fitted(scarce(0))
 
 
+def test_a_fixed_size_is_tried_once_and_says_what_to_change() -> None:
+    """Processes that divide the weights can't begin again: some may be waiting in a pass."""
+
+    class Others(Processes):
+        def agree(self, flag: bool) -> bool:
+            raise AssertionError("they may be waiting in a pass")
+
+    micro_batch = MicroBatch(9, 12, Others(), fixed=True)
+    assert micro_batch.fitted(scarce(9)) == 9
+    with pytest.raises(MarbleError, match=r"out of memory with 9 .*training\.micro_batch_size"):
+        micro_batch.fitted(scarce(8))
+    assert micro_batch.size == 9
+
+
 def test_any_other_error_is_raised() -> None:
     def attempt(size: int) -> None:
         raise RuntimeError("shapes do not match")

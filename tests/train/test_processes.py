@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import traceback
 from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
-from marblecli.errors import InterruptedRunError, LostProcessError
-from marblecli.train.processes import Processes, connect, on_cpu, started_processes
+from marblecli.errors import BadInputError, InterruptedRunError, LostProcessError
+from marblecli.train.processes import (
+    Processes,
+    check_even,
+    connect,
+    on_cpu,
+    running_together,
+    started_processes,
+)
 
 Runner = Callable[..., Any]
-ROOT = Path(__file__).parents[2]
 
 COMMON = {
     "training.steps": 2,
@@ -59,30 +59,8 @@ class Ran:
     sums: list[np.ndarray]
 
 
-def work(rank: int, count: int, port: int, model: Path, folder: Path) -> Ran:
+def work(rank: int, count: int, model: Path, folder: Path) -> Ran:
     """All that is tested of a group, in one go: processes take long to start."""
-    with ExitStack() as stack:
-        # If it fails: the others would wait for this one for half an hour.
-        stack.callback(os._exit, 1)
-        stack.callback(traceback.print_exc)
-        ran = _work(rank, count, port, model, folder)
-        stack.pop_all()
-    return ran
-
-
-def _work(rank: int, count: int, port: int, model: Path, folder: Path) -> Ran:
-    os.environ.update(
-        RANK=str(rank),
-        LOCAL_RANK=str(rank),
-        WORLD_SIZE=str(count),
-        LOCAL_WORLD_SIZE=str(count),
-        MASTER_ADDR="127.0.0.1",
-        MASTER_PORT=str(port),
-        OMP_NUM_THREADS="1",
-        TORCHELASTIC_RESTART_COUNT="0",
-        TORCHELASTIC_USE_AGENT_STORE="True",
-    )
-    torch.set_num_threads(1)
     # By its name: this process has imported no test yet.
     from tests.train import conftest
 
@@ -141,22 +119,15 @@ def sums(processes: Processes) -> list[np.ndarray]:
 
 @pytest.fixture(scope="module")
 def groups(
-    tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory
+    run_group: Runner, tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[int], list[Ran]]:
     """Number of processes -> what each of them saw."""
     done: dict[int, list[Ran]] = {}
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["marblecli.train.loop", "marblecli.train.session"])
     folder = tmp_path_factory.mktemp("processes")
 
     def run(count: int) -> list[Ran]:
         if count not in done:
-            store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-            with pytest.MonkeyPatch.context() as patch, ProcessPoolExecutor(count, context) as pool:
-                patch.syspath_prepend(ROOT)
-                here = (count, store.port, tiny_folder, folder)
-                waiting = [pool.submit(work, rank, *here) for rank in range(count)]
-                done[count] = [each.result(timeout=300) for each in waiting]
+            done[count] = run_group(count, work, tiny_folder, folder)
         return done[count]
 
     return run
@@ -268,6 +239,29 @@ def test_shares_are_all_items_in_order_and_even(items: int, count: int) -> None:
     assert [item for share in shares for item in share] == list(range(items))
     sizes = [len(share) for share in shares]
     assert max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize(
+    ("raised", "seen"),
+    [
+        (RuntimeError("[/gloo/transport/tcp/pair.cc:5] Connection closed by peer"), True),
+        (torch.distributed.DistBackendError("NCCL communicator was aborted"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (torch.OutOfMemoryError("CUDA out of memory"), False),
+    ],
+)
+def test_a_process_lost_in_a_pass_is_told_from_what_else_fails(
+    raised: RuntimeError, seen: bool
+) -> None:
+    with pytest.raises(RuntimeError if not seen else LostProcessError), running_together():
+        raise raised
+
+
+@pytest.mark.parametrize(("prompts", "count"), [(4, 3), (5, 2), (1, 2)])
+def test_processes_that_run_together_need_as_many_prompts(prompts: int, count: int) -> None:
+    check_even(count * prompts, count)
+    with pytest.raises(BadInputError, match=r"^sampling\.prompts_per_step: model\.shard needs"):
+        check_even(prompts, count)
 
 
 def test_one_process_talks_to_nobody() -> None:

@@ -25,7 +25,7 @@ import typer
 
 from marblecli.errors import BadInputError, LostProcessError, MarbleError
 from marblecli.settings import Recipe
-from marblecli.train.processes import started_processes
+from marblecli.train.processes import check_even, started_processes
 
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing import SubprocessContext
@@ -52,13 +52,18 @@ def wants_launch(count: int) -> bool:
 
 
 def check_processes(recipe: Recipe, count: int) -> None:
-    """Every process needs a prompt of each step. Raises BadInputError."""
+    """Every process needs a prompt of each step, and as many with divided weights.
+
+    Raises BadInputError.
+    """
     prompts = recipe.sampling.prompts_per_step
     if prompts < count:
         raise BadInputError(
             f"sampling.prompts_per_step: {prompts} can't be divided among {count} processes; "
             f"start at most {prompts}, or sample more prompts a step"
         )
+    if recipe.model.shard:
+        check_even(prompts, count)
 
 
 def launch(recipe: Recipe, count: int, arguments: Sequence[str]) -> None:

@@ -21,23 +21,24 @@ _ELSEWHERE = ("cpu", "mps")
 _DRIVER = Path("/proc/driver/nvidia")
 
 
-def show_memory(plan: Plan, gib: float | None) -> None:
+def show_memory(plan: Plan, gib: float | None, processes: int = 1) -> None:
     """Print what the run takes on its device, of one process that has the whole batch.
 
-    ``gib`` is the memory to plan for; the CUDA device's where absent, if there is one. Raises
-    BadInputError, with what to change, for a recipe that doesn't fit it.
+    ``gib`` is the memory to plan for; the CUDA device's where absent, if there is one.
+    ``processes`` divide the weights where the recipe says so. Raises BadInputError, with what to
+    change, for a recipe that doesn't fit it.
     """
     if isinstance(plan.architecture, UnreadableConfigError):
         out.print(f"memory: not counted: {plan.architecture}", soft_wrap=True, markup=False)
         return
     rewards = reward_weights(plan)
-    counted = count_memory(plan.recipe, plan.architecture, rewards)
+    counted = count_memory(plan.recipe, plan.architecture, rewards, processes)
     out.print(_table(counted))
     limit = device_memory() if gib is None else round(gib * GIB)
     for line in _notes(plan.recipe, plan.architecture, rewards, counted, limit):
         out.print(line, soft_wrap=True, markup=False)
     if limit is not None and counted.excess(limit):
-        advice = advise(plan.recipe, plan.architecture, rewards, limit)
+        advice = advise(plan.recipe, plan.architecture, rewards, limit, processes)
         raise BadInputError(_refusal(counted, limit, advice))
 
 

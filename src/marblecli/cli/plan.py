@@ -12,10 +12,11 @@ from marblecli.train.memory_plan import images_of_a_step, micro_batch_images
 from marblecli.train.parameter_counts import transformer_shape
 
 
-def show_plan(plan: Plan, memory: float | None = None) -> None:
+def show_plan(plan: Plan, memory: float | None = None, processes: int = 1) -> None:
     """Print the batch geometry, the prompts, which reward applies to how many, and the memory.
 
-    ``memory`` is the device's in GiB. Raises BadInputError if it isn't enough.
+    ``memory`` is the device's in GiB, ``processes`` are those that divide the weights where the
+    recipe says so. Raises BadInputError if the memory isn't enough.
     """
     recipe = plan.recipe
     sampling, training = recipe.sampling, recipe.training
@@ -45,7 +46,7 @@ def show_plan(plan: Plan, memory: float | None = None) -> None:
     for name in recipe.rewards:
         table.add_row(f"rewards.{name}", f"applies to {_applicability(plan, name)}")
     out.print(table)
-    show_memory(plan, memory)
+    show_memory(plan, memory, processes)
     out.print("the recipe is valid; nothing was loaded")
 
 

@@ -50,7 +50,7 @@ def train(  # noqa: PLR0913, PLR0917
     ] = 1,
 ) -> None:
     """Fine-tune a model on the rewards of a recipe."""
-    from marblecli.cli.launch import launch, wants_launch
+    from marblecli.cli.launch import check_processes, launch, wants_launch
     from marblecli.cli.plan import show_plan
     from marblecli.cli.setup import load_plan
     from marblecli.cli.training import run_training
@@ -60,7 +60,8 @@ def train(  # noqa: PLR0913, PLR0917
     random = [_RANDOM] if random_weights else []
     plan = load_plan(recipe, [*(overrides or []), *random])
     if dry_run:
-        show_plan(plan, memory)
+        check_processes(plan.recipe, num_processes)
+        show_plan(plan, memory, num_processes)
     elif wants_launch(num_processes):
         launch(plan.recipe, num_processes, sys.argv[1:])
     else:

@@ -34,7 +34,12 @@ if TYPE_CHECKING:
 
 _FREE_TO_CHANGE = ("training.steps", "eval", "checkpoint", "tracking")
 """What a resumed run may set anew: how long, and what it tells; the rest would be another run."""
-_HOW_COMPUTED = ("model.gradient_checkpointing", "model.compile", "model.embedding_cache")
+_HOW_COMPUTED = (
+    "model.gradient_checkpointing",
+    "model.compile",
+    "model.embedding_cache",
+    "model.shard",
+)
 """What changes nothing but memory, speed and rounding."""
 _WHERE_SCORED = re.compile(r"rewards\.[^.]+\.(timeout|batch_size|device)")
 """And where its rewards are scored."""

@@ -51,8 +51,7 @@ def load_recipe(path: Path, overrides: Sequence[str], check_reward: CheckReward)
     _resolve_paths(table, path.absolute().parent)
     recipe, faults = _validate(table)
     problems += faults
-    checks = (_check_files, _check_model, _check_sources, _check_noise_levels, _check_gradients)
-    for check in checks:
+    for check in _CHECKS:
         problems += check(table)
     for name, reward in _tables(table, "rewards"):
         problems += check_reward(name, _options(reward))
@@ -250,6 +249,44 @@ def _check_gradients(table: Table) -> Iterator[Problem]:
         yield Problem("measure.fresh_every", message)
 
 
+def _check_sharding(table: Table) -> Iterator[Problem]:
+    """What can't be divided among processes."""
+    if _get(table, "model", "shard", False) is not True:
+        return
+    if _get(table, "model", "mode", "lora") != "full":
+        message = 'needs model.mode = "full": adapters are small, and every process holds them'
+        yield Problem("model.shard", message)
+    for name, key, value, reason in _UNDIVIDED:
+        if _get(table, name, key, None) == value:
+            yield Problem(
+                f"{name}.{key}", f"can't be {json.dumps(value)} with model.shard: {reason}"
+            )
+    phases = _get(table, "balance", "phases", [])
+    methods = [phase.get("method") for phase in phases if isinstance(phase, dict)]
+    if "marble-published" in [_get(table, "balance", "method", "marble"), *methods]:
+        message = "can't be marble-published with model.shard: one micro-batch can't be divided"
+        yield Problem("balance.method", message)
+
+
+_UNDIVIDED = (
+    ("model", "compile", True, "compiled blocks can't gather their weights"),
+    ("training", "gradients", "backward", "its passes need whole weights' gradients one by one"),
+    ("training", "micro_batch_size", "auto", "a batch can't begin again when memory runs out"),
+    ("training", "optimizer", "adamw-8bit", "its averages are rounded in blocks across the cuts"),
+)
+"""Settings and why weights that are divided rule them out."""
+
+
 def _get(table: Table, name: str, key: str, default: Any) -> Any:
     settings = table.get(name)
     return settings.get(key, default) if isinstance(settings, dict) else default
+
+
+_CHECKS = (
+    _check_files,
+    _check_model,
+    _check_sources,
+    _check_noise_levels,
+    _check_gradients,
+    _check_sharding,
+)

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from marblecli.train.sharding import UNDIVIDED, Shards
+
 Prepare = Callable[[int], None]
 """Called with a cotangent's number before it goes through a piece of the graph."""
 
@@ -47,19 +49,26 @@ class BlockCheckpoints:
     By itself it is torch's own checkpointing. Inside :meth:`cut`, a forward pass leaves a graph
     that only :meth:`backward` can go through. The block's own ``forward`` is called, so that a
     compiled block runs as it is written: a backward pass over compiled ones can't be made twice.
+
+    Blocks of a ``network`` that is divided gather their weights once for the forward pass, and once
+    for the second computation with all its backward passes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, network: nn.Module | None = None, shards: Shards = UNDIVIDED) -> None:
+        self._network = network
+        self._shards = shards
         self._segments: list[_Segment] | None = None
 
     def __call__(self, block: nn.Module, *inputs: Any) -> Any:
         """Run the block. What it returns are tensors or None."""
+        # Divided blocks gather their weights when they are called.
+        run = block if self._shards.divided else block.forward
         if self._segments is None:
-            return checkpoint(block.forward, *inputs, use_reentrant=False)
+            return checkpoint(run, *inputs, use_reentrant=False)
         tensors = [x for x in inputs if isinstance(x, Tensor)]
         carries = any(x.requires_grad for x in (*tensors, *block.parameters()))
         with torch.no_grad():
-            outputs: tuple[Tensor | None, ...] = block.forward(*inputs)
+            outputs: tuple[Tensor | None, ...] = run(*inputs)
         if not carries:
             return outputs
         outputs = tuple(None if x is None else x.detach().requires_grad_() for x in outputs)
@@ -85,20 +94,26 @@ class BlockCheckpoints:
         found.push([output], [[each] for each in cotangents], segments[-1].outputs, retain=True)
         stem: dict[int, Tensor] = {}
         for segment in reversed(segments):
-            wanted = [found.take(x) for x in segment.outputs]
-            leaves, outputs = segment.computed_again()
-            kept = [(x, each) for x, each in zip(outputs, wanted, strict=True) if each]
-            found.push(
-                [x for x, _ in kept if x is not None],
-                [list(each) for each in zip(*(each for _, each in kept), strict=True)],
-                leaves,
-                names=segment.inputs,
-            )
+            with self._shards.gathered(segment.block):
+                self._go_back(segment, found)
             stem |= {id(x): x for x in segment.inputs if isinstance(x, Tensor) and x.grad_fn}
         roots = list(stem.values())
         if roots:
             parts = [found.take(root) for root in roots]
-            found.push(roots, [list(each) for each in zip(*parts, strict=True)], ())
+            with self._shards.gathered(self._network):
+                found.push(roots, [list(each) for each in zip(*parts, strict=True)], ())
+
+    def _go_back(self, segment: _Segment, found: _Cotangents) -> None:
+        """Compute a block again, and push through it what has arrived behind it."""
+        wanted = [found.take(x) for x in segment.outputs]
+        leaves, outputs = segment.computed_again()
+        kept = [(x, each) for x, each in zip(outputs, wanted, strict=True) if each]
+        found.push(
+            [x for x, _ in kept if x is not None],
+            [list(each) for each in zip(*(each for _, each in kept), strict=True)],
+            leaves,
+            names=segment.inputs,
+        )
 
 
 class _Cotangents:

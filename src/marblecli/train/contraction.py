@@ -20,6 +20,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import Parameter
 
 from marblecli.train.checkpointing import BlockCheckpoints
+from marblecli.train.sharding import UNDIVIDED, ScatteredSums, Shards, local_rows
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,9 @@ class Contraction:
     backward pass through them fills the accumulators and leaves ``.grad`` alone. Inputs and
     outputs of those layers must have the B samples first (B may be multiplied out with what
     follows). ``columns`` is C; ``checkpoints`` are the network's, if it has any.
+
+    Where the parameters are divided, so are the accumulators, and :meth:`backward` adds the sum
+    over all processes; a layer's gradient is whole for a moment only.
     """
 
     def __init__(
@@ -49,19 +53,22 @@ class Contraction:
         parameters: Sequence[Parameter],
         columns: int,
         checkpoints: BlockCheckpoints | None = None,
+        shards: Shards = UNDIVIDED,
     ) -> None:
+        held = [local_rows(each) for each in parameters] if shards.divided else parameters
         self.totals = [
             torch.zeros((columns, *parameter.shape), device=parameter.device, dtype=parameter.dtype)
-            for parameter in parameters
+            for parameter in held
         ]
         """For each parameter [C, ...]."""
         self._checkpoints = checkpoints
+        self._sums = ScatteredSums(shards) if shards.divided else None
         self._pass: BackwardPass | None = None
         places = {
             id(parameter): total for parameter, total in zip(parameters, self.totals, strict=True)
         }
         self._taps = [
-            _tap_of(module, places, self._current)
+            _tap_of(module, places, _Target(self._current, self._sums))
             for module in network.modules()
             if any(id(parameter) in places for parameter in module.parameters(recurse=False))
         ]
@@ -89,6 +96,8 @@ class Contraction:
                 self._run(each)
                 keep = number < len(passes)
                 torch.autograd.backward(output, each.cotangent, retain_graph=keep)
+        if self._sums is not None:
+            self._sums.flush()
         self._pass = None
 
     def _run(self, one: BackwardPass) -> None:
@@ -102,19 +111,30 @@ class Contraction:
         return self._pass
 
 
+@dataclass(frozen=True)
+class _Target:
+    """Where the taps of a network add what they find."""
+
+    current: Callable[[], BackwardPass]
+    sums: ScatteredSums | None
+    """Where the accumulators are divided."""
+
+
 class _Tap:
     """One layer: runs as it always did, contracts when a gradient comes by.
 
     This general form differentiates the layer once for every set of weights.
     """
 
-    def __init__(
-        self, layer: nn.Module, totals: dict[str, Tensor], current: Callable[[], BackwardPass]
-    ) -> None:
+    def __init__(self, layer: nn.Module, totals: dict[str, Tensor], target: _Target) -> None:
         self.layer = layer
         self.totals = totals
-        self.current = current
-        self.parameters = [getattr(layer, name) for name in totals]
+        self.target = target
+
+    @property
+    def parameters(self) -> list[Parameter]:
+        """As they are now: divided ones are whole while the layer runs, either way."""
+        return [getattr(self.layer, name) for name in self.totals]
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -127,18 +147,25 @@ class _Tap:
 
     def backward(self, x: Tensor, gradient: Tensor, *, wanted: bool) -> Tensor | None:
         """Contract; the gradient of the input, if ``wanted``."""
-        current = self.current()
+        current, parameters = self.target.current(), self.parameters
         with torch.enable_grad():
             x = x.detach().requires_grad_(wanted)
             output = self.run(x)
         rows = current.weights
         spread = rows.repeat_interleave(len(gradient) // len(rows), 0)
-        for place, column in enumerate(spread.T):
+        found = []
+        for column in spread.T:
             weighted = gradient * column.view(-1, *(1,) * (gradient.ndim - 1)).to(gradient)
-            found = torch.autograd.grad(output, self.parameters, weighted, retain_graph=True)
-            for total, part in zip(self.totals.values(), found, strict=True):
-                total[current.columns][place] += part
+            found.append(torch.autograd.grad(output, parameters, weighted, retain_graph=True))
+        for total, parts in zip(self.totals.values(), zip(*found, strict=True), strict=True):
+            self._add(total[current.columns], torch.stack(parts))
         return torch.autograd.grad(output, x, gradient)[0] if wanted else None
+
+    def _add(self, total: Tensor, found: Tensor) -> None:
+        if self.target.sums is None:
+            total += found
+        else:
+            self.target.sums.add(total, found)
 
 
 class _LinearTap(_Tap):
@@ -147,28 +174,30 @@ class _LinearTap(_Tap):
     layer: nn.Linear
 
     def backward(self, x: Tensor, gradient: Tensor, *, wanted: bool) -> Tensor | None:
-        current = self.current()
+        current = self.target.current()
         rows = current.weights
         outputs = gradient.reshape(len(rows), -1, gradient.shape[-1])
         inputs = x.to(gradient.dtype).reshape(len(rows), -1, x.shape[-1])
         if "weight" in self.totals:
-            self._add("weight", torch.bmm(outputs.mT, inputs), current)
+            self._contract("weight", torch.bmm(outputs.mT, inputs), current)
         if "bias" in self.totals:
-            self._add("bias", outputs.sum(1), current)
+            self._contract("bias", outputs.sum(1), current)
         return (gradient @ self.layer.weight.to(gradient.dtype)).to(x.dtype) if wanted else None
 
-    def _add(self, name: str, each: Tensor, current: BackwardPass) -> None:
-        total = self.totals[name][current.columns].flatten(1)
-        total.addmm_(current.weights.T.to(total), each.flatten(1).to(total.dtype))
+    def _contract(self, name: str, each: Tensor, current: BackwardPass) -> None:
+        total = self.totals[name][current.columns]
+        weights, flat = current.weights.T.to(total), each.flatten(1).to(total.dtype)
+        if self.target.sums is None:
+            total.flatten(1).addmm_(weights, flat)
+        else:
+            self.target.sums.add_products(total, weights, flat.unflatten(1, each.shape[1:]))
 
 
-def _tap_of(
-    layer: nn.Module, places: dict[int, Tensor], current: Callable[[], BackwardPass]
-) -> _Tap:
+def _tap_of(layer: nn.Module, places: dict[int, Tensor], target: _Target) -> _Tap:
     owned = layer.named_parameters(recurse=False)
     totals = {name: places[id(parameter)] for name, parameter in owned if id(parameter) in places}
     kind = _LinearTap if isinstance(layer, nn.Linear) else _Tap
-    return kind(layer, totals, current)
+    return kind(layer, totals, target)
 
 
 def _tapped(tap: _Tap, x: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from marblecli.train.batch import LossSettings, Rows, TrainingBatch
 from marblecli.train.contraction import BackwardPass, Contraction
 from marblecli.train.policy import Policies
 from marblecli.train.seeding import stream
+from marblecli.train.sharding import UNDIVIDED, Shards
 
 WHOLE = ("whole",)
 PARTS = ("signal-a", "signal-b", "pull")
@@ -42,6 +43,8 @@ class RewardGradients:
     """P names."""
     slices: Mapping[str, list[Tensor]] = field(default_factory=dict)
     """For each parameter [K, ...]: the signal of some of the rows, by name."""
+    shards: Shards = UNDIVIDED
+    """Where the parameters are divided, this holds the gradients of this process's rows."""
 
     def whole(self) -> Iterator[Tensor]:
         """For each parameter [K, ...], g_k; made one by one, to hold no second copy of all."""
@@ -117,11 +120,12 @@ def contracted_gradients(
     layout = _Layout(rewards, len(batch.slices) if parts else 0, parts)
     contraction = Contraction(
         policies.network("trained"),
-        list(policies.trained_parameters().values()),
+        policies.layer_parameters(),
         columns=layout.penalty + 1,
         checkpoints=policies.checkpoints,
+        shards=policies.shards,
     )
-    anchors, weight = _anchors(batch, settings, anchor_share)
+    anchors, weight = _anchors(batch, settings, anchor_share, policies.shards.divided)
     with contraction.tapped():
         for index, rows in enumerate(batch.rows(settings.micro_batch_size)):
             anchored = index in anchors
@@ -138,6 +142,7 @@ def contracted_gradients(
             name: [block[index] for block in blocks]
             for index, name in enumerate(batch.slices if parts else ())
         },
+        shards=policies.shards,
     )
 
 
@@ -175,7 +180,7 @@ class _Layout:
 
 
 def _anchors(
-    batch: TrainingBatch, settings: LossSettings, share: float
+    batch: TrainingBatch, settings: LossSettings, share: float, together: bool = False
 ) -> tuple[frozenset[int], float]:
     """Which micro-batches carry the anchor, and by what their part is multiplied."""
     count = batch.micro_steps(settings.micro_batch_size)
@@ -183,8 +188,9 @@ def _anchors(
         return frozenset(), 0.0
     chosen = max(1, round(share * count))
     seed, *place = batch.noise_seed
-    # Every process draws among its own micro-batches, which keeps the sum right on average.
-    drawn_by = (batch.start,) if batch.start else ()
+    # Every process draws among its own micro-batches, which keeps the sum right on average; those
+    # that go through a network together draw the same.
+    drawn_by = (batch.start,) if batch.start and not together else ()
     picked = stream(seed, "anchors", *place, *drawn_by).choice(count, chosen, replace=False)
     return frozenset(picked.tolist()), count / chosen
 
@@ -203,6 +209,7 @@ def amortised_backward(
         )
         loss = combined_loss(branches, positive, negative, batch.scale(settings))
         (loss + regulariser).backward()
+    policies.settle_gradients()
 
 
 def published_backward(

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
+from torch.nn import Parameter
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from marblecli.errors import InterruptedRunError, MarbleError
 from marblecli.maths.balance import BalanceState, method_at
@@ -31,6 +33,7 @@ from marblecli.train.measure import (
     gradient_faults,
     measure,
 )
+from marblecli.train.processes import running_together
 from marblecli.train.session import Session, restore, snapshot
 from marblecli.types import (
     Balance,
@@ -88,12 +91,14 @@ class Hooks:
     should_stop: Callable[[], bool]
 
 
+@running_together()
 def train(session: Session, hooks: Hooks, saved: Snapshot | None = None) -> Outcome:
     """Run the recipe from the start, or from ``saved``, to its last step.
 
     Raises:
         InterruptedRunError: ``should_stop`` said so; the checkpoint is saved.
         MarbleError: a reward or gradient failed too often, or an update isn't finite.
+        LostProcessError: another process of the run has ended.
 
     """
     progress = Progress() if saved is None else _resume(session, saved)
@@ -217,7 +222,9 @@ def _fill_gradients(
 
 
 def _sum_gradients(session: Session) -> None:
-    """Over the processes; a measured batch's are summed already."""
+    """Over the processes; a measured batch's are summed already, and so are divided ones."""
+    if session.policies.shards.divided:
+        return
     found = (parameter.grad for parameter in session.policies.trained_parameters().values())
     session.processes.sum_(gradient for gradient in found if gradient is not None)
 
@@ -262,7 +269,7 @@ def _apply(session: Session, step: int) -> float:
     """Clip, AdamW, moving average, old policy. Returns the gradient's norm before clipping."""
     training = session.recipe.training
     parameters = list(session.policies.trained_parameters().values())
-    norm = float(session.accelerator.clip_grad_norm_(parameters, training.max_grad_norm))
+    norm = _clip(session, parameters)
     if not np.isfinite(norm):
         raise MarbleError(
             f"step {step}: the gradient is not finite ({norm}); lower training.learning_rate and "
@@ -274,6 +281,18 @@ def _apply(session: Session, step: int) -> float:
     old = training.old_policy
     session.policies.blend_old(old_policy_decay(step, old.slope, old.cap, old.wait))
     return norm
+
+
+def _clip(session: Session, parameters: Sequence[Parameter]) -> float:
+    """Clip the whole gradient; returns its norm before."""
+    shards, limit = session.policies.shards, session.recipe.training.max_grad_norm
+    if not shards.divided:
+        return float(session.accelerator.clip_grad_norm_(parameters, limit))
+    found = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    squares = get_total_norm(found).double().square()
+    norm = np.sqrt(shards.add(np.asarray(float(squares))))
+    clip_grads_with_norm_(parameters, limit, torch.as_tensor(norm, device=shards.device))
+    return float(norm)
 
 
 def _named(names: Sequence[str], values: Sequence[float | None]) -> dict[str, float]:

@@ -22,6 +22,7 @@ from marblecli.maths.gram import (
 )
 from marblecli.settings import BalanceSettings
 from marblecli.train.gradients import PARTS, RewardGradients
+from marblecli.train.sharding import Shards
 from marblecli.types import (
     Balance,
     ConflictRecord,
@@ -97,7 +98,7 @@ def _balanced(
 def _statistics(
     gradients: RewardGradients, names: tuple[str, ...], valid: Sequence[int]
 ) -> tuple[GradientStats, PartGrams | None]:
-    gram = gram_matrix(block.flatten(0, 1) for block in gradients.blocks)
+    gram = _gram(gradients.shards, (block.flatten(0, 1) for block in gradients.blocks))
     stats = gradient_stats(names, whole_gram(gram, len(names)), valid)
     return stats, part_grams(gram, stats.usable) if gradients.parts == PARTS else None
 
@@ -114,7 +115,13 @@ def gradient_faults(measurement: Measurement) -> list[str]:
 def _finite_rewards(gradients: RewardGradients) -> list[bool]:
     """K, whether every element of the reward's gradient is finite."""
     finite = [block.transpose(0, 1).flatten(1).isfinite().all(1) for block in gradients.blocks]
-    return torch.stack(finite).all(0).tolist()
+    faulty = ~torch.stack(finite).all(0).cpu().numpy()
+    return (gradients.shards.add(faulty.astype(np.float64)) == 0.0).tolist()
+
+
+def _gram(shards: Shards, blocks: Iterable[Tensor]) -> FloatArray:
+    """[K, K], of all rows."""
+    return shards.add(gram_matrix(blocks))
 
 
 def _why_unusable(gradients: RewardGradients, table: RewardTable) -> Iterator[str]:
@@ -186,9 +193,10 @@ def _signal(measured: Measurement, parts: PartGrams) -> _Vectors:
 
 def _new(measured: Measurement, blocks: Callable[[], Iterable[Tensor]]) -> _Vectors:
     """Vectors whose inner products aren't known yet; unusable ones are masked."""
-    squares = np.diag(gram_matrix(blocks()))
+    shards = measured.gradients.shards
+    squares = np.diag(_gram(shards, blocks()))
     usable = measured.stats.usable & np.isfinite(squares)
-    products = cross_products(blocks(), measured.gradients.whole())
+    products = shards.add(cross_products(blocks(), measured.gradients.whole()))
     return _Vectors(
         blocks,
         norms=np.sqrt(np.where(usable, squares, 0.0)),
@@ -200,11 +208,12 @@ def _cosines(
     measured: Measurement, vectors: _Vectors, directions: Mapping[str, Direction]
 ) -> dict[str, tuple[float | None, ...]]:
     """By direction, and for the weighted sum of the batch's gradients."""
-    found = {}
+    found, shards = {}, measured.gradients.shards
     for name, direction in directions.items():
-        length = torch.stack([part.double().square().sum() for part in direction]).sum().sqrt()
-        products = inner_products(vectors.blocks(), direction)
-        found[name] = _ratios(products, vectors.norms * float(length))
+        squares = torch.stack([part.double().square().sum() for part in direction]).sum()
+        length = np.sqrt(shards.add(np.asarray(float(squares))))
+        products = shards.add(inner_products(vectors.blocks(), direction))
+        found[name] = _ratios(products, vectors.norms * length)
     weights = np.where(measured.stats.usable, measured.loss_weights, 0.0)
     lengths = direction_length(measured.stats.gram, weights)
     return {**found, "weighted-sum": _ratios(vectors.products @ weights, vectors.norms * lengths)}
@@ -225,7 +234,8 @@ def _fresh(
 ) -> FreshRecord:
     whole, signal = _new(measured, gradients.whole), _new(measured, gradients.signal)
     usable = (whole.norms > 0.0) & (signal.norms > 0.0)
-    halves = part_grams(gram_matrix(block.flatten(0, 1) for block in gradients.blocks), usable)
+    shards, blocks = gradients.shards, (block.flatten(0, 1) for block in gradients.blocks)
+    halves = part_grams(_gram(shards, blocks), usable)
     return FreshRecord(
         norms=tuple(whole.norms.tolist()),
         products=_matrix(whole.products),

@@ -20,6 +20,13 @@ _Settings = tuple[Recipe, Mapping[str, RewardWeights]]
 _Count = Callable[[_Settings], MemoryPlan]
 
 
+_ADAPTERS = {
+    False: "model.mode=lora",
+    True: "model.mode=lora --set model.shard=false",
+}
+"""By whether the weights are divided."""
+
+
 @dataclass(frozen=True)
 class Advice:
     """One change, and what the recipe takes with it and those before it."""
@@ -30,23 +37,27 @@ class Advice:
 
 
 def advise(
-    recipe: Recipe, architecture: Architecture, rewards: Mapping[str, RewardWeights], limit: int
+    recipe: Recipe,
+    architecture: Architecture,
+    rewards: Mapping[str, RewardWeights],
+    limit: int,
+    processes: int = 1,
 ) -> list[Advice]:
     """Changes that take the plan to ``limit`` bytes or, if nothing does, as near as they go.
 
     Each is the one that helps most after those before it. To train adapters instead of all weights
-    comes only where the rest isn't enough.
+    comes only where the rest isn't enough. ``processes`` is as in :func:`count_memory`.
     """
 
     def count(settings: _Settings) -> MemoryPlan:
-        return count_memory(settings[0], architecture, settings[1])
+        return count_memory(settings[0], architecture, settings[1], processes)
 
     found = _most_effective((recipe, rewards), count, limit)
     fits = bool(found) and not found[-1].plan.excess(limit)
     if fits or recipe.model.mode == "lora":
         return found
-    adapters = (_set(recipe, "model", mode="lora"), rewards)
-    first = Advice("model.mode=lora", count(adapters))
+    adapters = (_set(recipe, "model", mode="lora", shard=False), rewards)
+    first = Advice(_ADAPTERS[recipe.model.shard], count(adapters))
     return [first, *_most_effective(adapters, count, limit)]
 
 
@@ -64,13 +75,17 @@ def _most_effective(settings: _Settings, count: _Count, limit: int) -> list[Advi
 
 
 def largest_micro_batch(
-    recipe: Recipe, architecture: Architecture, rewards: Mapping[str, RewardWeights], limit: int
+    recipe: Recipe,
+    architecture: Architecture,
+    rewards: Mapping[str, RewardWeights],
+    limit: int,
+    processes: int = 1,
 ) -> int:
     """What ``micro_batch_size = "auto"`` halves down to; 0 if not even one image fits."""
     size = images_of_a_step(recipe)
     while size:
         changed = _set(recipe, "training", micro_batch_size=size)
-        if count_memory(changed, architecture, rewards).total("gradients") <= limit:
+        if count_memory(changed, architecture, rewards, processes).total("gradients") <= limit:
             return size
         size //= 2
     return 0
@@ -95,6 +110,8 @@ def _changes(settings: _Settings, count: _Count, limit: int) -> Iterator[tuple[s
         ("model.t5", "none"),
         ("model.dtype", "bf16"),
     ):
+        if value == "adamw-8bit" and recipe.model.shard:
+            continue  # It can't be divided.
         table, name = key.split(".")
         shown = str(value).lower()
         yield f"{key}={shown}", (_set(recipe, table, **{name: value}), rewards)

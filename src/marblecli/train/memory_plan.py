@@ -5,6 +5,9 @@ transformer and the VAE; the old policy samples a batch; the VAE decodes and the
 gradients of one micro-batch after another go into the accumulators; the update holds them beside
 the step's own copies. The largest of the five is the peak.
 
+With ``model.shard``, what has the size of the weights is divided by the number of processes, each
+network's weights are whole a block at a time, and gradients a few at a time.
+
 Tensors that live long are exact. Activations are counted by :mod:`marblecli.train.activations`.
 What a pass holds only for a moment is in proportion to its tokens, by constants that were measured
 on small models. Assumed: a gigabyte for CUDA's context, its libraries' workspaces and what the
@@ -50,6 +53,10 @@ _PASS = 11
 _RECOMPUTED_PASS = 17
 """The same with gradient checkpointing, which carries all vectors through a block together."""
 _NOISE_THIRDS = 3
+_WHOLE_BLOCKS = 3
+"""One that runs, and those that FSDP2 gathers before and lets go of after it."""
+_SENT_AT_ONCE = 2 * FULL * 2 * 2**24
+"""Gradients on their way to their rows, as they were found and as they are sent."""
 _UPDATE_COPIES = 2
 """Of the trained weights: the gradient, and the weights before, which become their change."""
 
@@ -101,13 +108,17 @@ class RewardWeights:
 
 
 def count_memory(
-    recipe: Recipe, architecture: Architecture, rewards: Mapping[str, RewardWeights]
+    recipe: Recipe,
+    architecture: Architecture,
+    rewards: Mapping[str, RewardWeights],
+    processes: int = 1,
 ) -> MemoryPlan:
     """The plan of one process that has the whole batch. ``rewards`` are those on its device.
 
-    A micro-batch size of ``auto`` is counted as one image.
+    A micro-batch size of ``auto`` is counted as one image. ``processes`` are those that divide the
+    weights, if the recipe says so.
     """
-    counter = _Counter(recipe, architecture)
+    counter = _Counter(recipe, architecture, processes)
     items = [
         *counter.weights(),
         *counter.policies(),
@@ -115,6 +126,7 @@ def count_memory(
         *counter.prompts(),
         *counter.sampling(),
         *counter.gradients(),
+        *counter.whole_weights(),
         Item("CUDA's own (assumed)", dict.fromkeys(PHASES, _CUDA)),
     ]
     unknown = tuple(name for name, weights in rewards.items() if weights.bytes is None)
@@ -139,16 +151,18 @@ def images_of_a_step(recipe: Recipe) -> int:
 
 
 class _Counter:
-    def __init__(self, recipe: Recipe, architecture: Architecture) -> None:
+    def __init__(self, recipe: Recipe, architecture: Architecture, processes: int) -> None:
         self.recipe = recipe
         self.model = recipe.model
         self.parts = architecture.parts
         self.shape: TransformerShape = transformer_shape(self.parts["transformer"])
         self.low = FULL if self.model.dtype == "fp32" else 2
         self.full = self.model.mode == "full"
-        self.transformer = self.shape.parameters + self.shape.buffers
+        self.processes = processes if self.full and self.model.shard else 1
+        self.transformer = self._rows(self.shape.parameters) + self.shape.buffers
         adapter = adapter_parameters(self.shape, self.model.lora)
         self.trained = self.shape.parameters if self.full else adapter
+        self.held = self._rows(self.trained)
         self.side = recipe.sampling.resolution // _downsampling(self.parts["vae"])
         context = _CLIP_TOKENS + self.model.max_sequence_length
         if "text_encoder" in self.parts:
@@ -157,13 +171,18 @@ class _Counter:
         self.tokens = Tokens(image=(self.side // self.shape.patch) ** 2, context=context)
         self.images = images_of_a_step(recipe)
 
+    def _rows(self, parameters: int) -> int:
+        """What one process has of them."""
+        return -(-parameters // self.processes)
+
     def weights(self) -> Iterator[Item]:
         """The VAE, the text encoders, and the transformer as far as it is frozen."""
         vae = self.low * vae_parameters(self.parts["vae"])
         yield Item("VAE", dict.fromkeys(PHASES, vae))
         loaded = self.low * self.transformer
         frozen = "reference policy (frozen)" if self.full else "transformer (frozen)"
-        yield Item(frozen, dict.fromkeys(PHASES, loaded))
+        # Divided weights come to the device once the prompts are embedded.
+        yield Item(frozen, _at(PHASES if self.processes == 1 else _AFTER_PROMPTS, loaded))
         yield Item("text encoders", {"prompts": sum(self._text_encoders())})
 
     def _text_encoders(self) -> Iterator[int]:
@@ -184,8 +203,8 @@ class _Counter:
         whole = self.transformer if self.full else self.trained
         yield Item("trained weights", _at(_AFTER_PROMPTS, FULL * whole))
         yield Item("old policy", _at(_AFTER_PROMPTS, FULL * whole))
-        yield Item("moving average", _at(_AFTER_PROMPTS, FULL * self.trained))
-        state = 2 * (FULL if self.recipe.training.optimizer == "adamw" else 1) * self.trained
+        yield Item("moving average", _at(_AFTER_PROMPTS, FULL * self.held))
+        state = 2 * (FULL if self.recipe.training.optimizer == "adamw" else 1) * self.held
         yield Item(
             f"optimizer state ({self.recipe.training.optimizer})", _at(_AFTER_PROMPTS, state)
         )
@@ -244,7 +263,7 @@ class _Counter:
 
     def gradients(self) -> Iterator[Item]:
         """One micro-batch, the accumulators of all, and what the update copies."""
-        size = FULL * self.trained
+        size = FULL * self.held
         held = sum(self._accumulators())
         yield Item(f"gradient accumulators ({held})", _at(_TRAINED, held * size))
         if self.recipe.measure.fresh_every:
@@ -261,7 +280,27 @@ class _Counter:
 
     def _copies(self) -> int:
         """Of the float32 weights, which autocast keeps for the length of a forward pass."""
-        return 0 if self.low == FULL else self.low * self.trained
+        if self.low == FULL:
+            return 0
+        # Of divided weights only a plain backward pass keeps them, and not with checkpointing.
+        kept = self.processes == 1 or (
+            self.recipe.balance.refresh_every > 1 and not self.model.gradient_checkpointing
+        )
+        return self.low * self.trained if kept else 0
+
+    def whole_weights(self) -> Iterator[Item]:
+        """Of divided networks, what is whole for a moment."""
+        if self.processes == 1:
+            return
+        block = max(
+            sum(linear.parameters for linear in self.shape.block_linears(layer))
+            for layer in range(self.shape.layers)
+        )
+        moment = _WHOLE_BLOCKS * FULL * block
+        yield Item(
+            f"whole weights of {_WHOLE_BLOCKS} blocks", {"sampling": moment, "gradients": moment}
+        )
+        yield Item("gradients sent at a time", {"gradients": _SENT_AT_ONCE})
 
     def _accumulators(self) -> Iterator[int]:
         """Sets of gradients: of the regulariser, and K for every part that is kept apart."""

@@ -17,29 +17,51 @@ _T = TypeVar("_T")
 class MicroBatch:
     """The size in use, the same in all processes; it is halved when memory runs out.
 
-    ``images`` is the most that a process has in a step: where ``auto`` starts.
+    ``images`` is the most that a process has in a step: where ``auto`` starts. A ``fixed`` size
+    isn't halved: processes that divide the weights can't begin again, because some would still be
+    waiting for those that have no memory left.
     """
 
-    def __init__(self, setting: int | Literal["auto"], images: int, processes: Processes) -> None:
+    def __init__(
+        self,
+        setting: int | Literal["auto"],
+        images: int,
+        processes: Processes,
+        *,
+        fixed: bool = False,
+    ) -> None:
         self.size = images if setting == "auto" else setting
         self._images = images
         self._processes = processes
+        self._fixed = fixed
         self._notices: list[str] = []
 
     def fitted(self, attempt: Callable[[int], _T]) -> _T:
         """``attempt(size)``; after running out of memory, again from the start at half the size.
 
         An attempt leaves nothing behind when it fails, and talks to no other process: one that had
-        memory enough begins again with the others. Raises MarbleError if one image is too many.
+        memory enough begins again with the others. Raises MarbleError if one image is too many, or
+        the size is fixed.
         """
         while True:
             found = _tried(attempt, self.size)
+            if self._fixed:
+                return self._only(found)
             if not self._processes.agree(not found):
                 return found[0]
             # Here the failed attempt's frames, and what they held, are gone.
             found.clear()
             release_memory()
             self._halve()
+
+    def _only(self, found: list[_T]) -> _T:
+        if found:
+            return found[0]
+        raise MarbleError(
+            f"out of memory with {min(self.size, self._images)} images at a time, and model.shard "
+            "can't begin the batch again; go on with --resume and a smaller "
+            "training.micro_batch_size, or model.gradient_checkpointing = true"
+        )
 
     def _halve(self) -> None:
         size = min(self.size, self._images)

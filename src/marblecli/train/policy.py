@@ -23,6 +23,7 @@ from torch.nn import Parameter
 from marblecli.settings import LoraSettings, ModelSettings
 from marblecli.train.backbone import DTYPES, Conditioning
 from marblecli.train.checkpointing import BlockCheckpoints
+from marblecli.train.sharding import UNDIVIDED, Shards, forget_pass, local_parameters, local_rows
 
 PolicyName = Literal["trained", "old", "reference"]
 _TIMESTEPS = 1000
@@ -40,7 +41,9 @@ class Policies(ABC):
     checkpoints: BlockCheckpoints | None = None
     """Of the trained network's blocks, where only their inputs are kept for the backward passes."""
 
-    def __init__(self, dtype: torch.dtype) -> None:
+    def __init__(self, dtype: torch.dtype, shards: Shards = UNDIVIDED) -> None:
+        self.shards = shards
+        """Which rows of the trained parameters are here."""
         self._dtype = dtype
         self._compiled = False
         self._shared_versions: list[int] | None = None
@@ -57,7 +60,11 @@ class Policies(ABC):
         with torch.set_grad_enabled(graded), self._eager(wanted=graded):
             network = self.network(name)
             with torch.autocast(
-                noised.device.type, self._dtype, enabled=self._dtype != torch.float32
+                noised.device.type,
+                self._dtype,
+                enabled=self._dtype != torch.float32,
+                # It would keep what a divided network lets go of.
+                cache_enabled=not self.shards.divided,
             ):
                 velocity: Tensor = network(
                     hidden_states=noised,
@@ -70,8 +77,9 @@ class Policies(ABC):
 
     def checkpoint_blocks(self) -> None:
         """Keep only the blocks' inputs of a forward pass that carries gradients."""
-        self.checkpoints = BlockCheckpoints()
-        self.network("trained").enable_gradient_checkpointing(self.checkpoints)
+        network = self.network("trained")
+        self.checkpoints = BlockCheckpoints(network, self.shards)
+        network.enable_gradient_checkpointing(self.checkpoints)
 
     def compile_blocks(self, backend: str = "inductor") -> None:
         """Compile the blocks for passes without gradients: sampling, old and reference policy.
@@ -134,6 +142,13 @@ class Policies(ABC):
     def old_parameters(self) -> dict[str, Parameter]:
         """The old policy's counterparts, by the same names."""
 
+    def layer_parameters(self) -> list[Parameter]:
+        """The trained parameters, in the same order, as the network's layers have them."""
+        return list(self.trained_parameters().values())
+
+    def settle_gradients(self) -> None:  # noqa: B027 - for most they are there
+        """After plain backward passes: have their sum in ``.grad`` of the trained parameters."""
+
     @torch.no_grad()
     def blend_old(self, decay: float) -> None:
         """theta_old <- decay theta_old + (1 - decay) theta."""
@@ -147,7 +162,8 @@ class Policies(ABC):
         """Take over saved weights, by the names of ``trained_parameters``."""
         for mine, theirs in ((self.trained_parameters(), trained), (self.old_parameters(), old)):
             for name, parameter in mine.items():
-                parameter.copy_(theirs[name])
+                parameter.copy_(self.shards.cut(theirs[name]))
+        # Of the whole: all processes must come to the same answer.
         shared = all(torch.equal(theirs, old[name]) for name, theirs in trained.items())
         self._shared_versions = self._versions() if shared else None
 
@@ -227,15 +243,29 @@ def _adapter_parameters(transformer: SD3Transformer2DModel, adapter: str) -> dic
 class FullPolicies(Policies):
     """The whole network trains; old and reference are frozen copies."""
 
-    def __init__(self, transformer: SD3Transformer2DModel, dtype: torch.dtype) -> None:
-        super().__init__(dtype)
+    def __init__(
+        self,
+        transformer: SD3Transformer2DModel,
+        dtype: torch.dtype,
+        shards: Shards = UNDIVIDED,
+    ) -> None:
+        super().__init__(dtype, shards)
         frozen = transformer.requires_grad_(False).eval()
+        # One after the other: a divided one leaves room for the next.
         self._networks: dict[PolicyName, SD3Transformer2DModel] = {
-            "reference": copy.deepcopy(frozen).to(dtype),
-            "old": copy.deepcopy(frozen).float(),
-            "trained": frozen.float().requires_grad_(True),
+            "reference": self._placed(copy.deepcopy(frozen).to(dtype)),
+            "old": self._placed(copy.deepcopy(frozen).float()),
+            "trained": self._placed(frozen.float().requires_grad_(True)),
         }
+        self._trained = self._parameters_of(self._networks["trained"])
+        self._old = self._parameters_of(self._networks["old"])
         self._shared_versions = self._versions()
+
+    def _placed(self, network: SD3Transformer2DModel) -> SD3Transformer2DModel:
+        return network
+
+    def _parameters_of(self, network: SD3Transformer2DModel) -> dict[str, Parameter]:
+        return dict(network.named_parameters())
 
     def network(self, name: PolicyName) -> SD3Transformer2DModel:
         return self._networks[name]
@@ -244,18 +274,57 @@ class FullPolicies(Policies):
         return list(self._networks.values())
 
     def trained_parameters(self) -> dict[str, Parameter]:
-        return dict(self._networks["trained"].named_parameters())
+        return self._trained
 
     def old_parameters(self) -> dict[str, Parameter]:
-        return dict(self._networks["old"].named_parameters())
+        return self._old
 
 
-def make_policies(transformer: SD3Transformer2DModel, settings: ModelSettings) -> Policies:
-    """The policies of the recipe's mode; the transformer is taken over and changed."""
+class ShardedPolicies(FullPolicies):
+    """The same, with every weight of the three divided among the processes.
+
+    The parameters are this process's rows; the transformer that is given need not be on the device.
+    """
+
+    def _placed(self, network: SD3Transformer2DModel) -> SD3Transformer2DModel:
+        self.shards.divide(network)
+        return network
+
+    def _parameters_of(self, network: SD3Transformer2DModel) -> dict[str, Parameter]:
+        return local_parameters(network)
+
+    def velocity(
+        self, name: PolicyName, noised: Tensor, noise_level: Tensor, conditioning: Conditioning
+    ) -> Tensor:
+        velocity = super().velocity(name, noised, noise_level, conditioning)
+        if not velocity.requires_grad:
+            forget_pass(self._networks[name])
+        return velocity
+
+    def layer_parameters(self) -> list[Parameter]:
+        return list(self._networks["trained"].parameters())
+
+    def settle_gradients(self) -> None:
+        """They are sums over the processes."""
+        for name, whole in self._networks["trained"].named_parameters():
+            if whole.grad is not None:
+                self._trained[name].grad = local_rows(whole.grad)
+                whole.grad = None
+
+
+def make_policies(
+    transformer: SD3Transformer2DModel, settings: ModelSettings, shards: Shards = UNDIVIDED
+) -> Policies:
+    """The policies of the recipe's mode; the transformer is taken over and changed.
+
+    ``shards`` says how full mode is divided among processes.
+    """
     dtype = DTYPES[settings.dtype]
     policies: Policies
     if settings.mode == "lora":
         policies = LoraPolicies(transformer, settings.lora, dtype)
+    elif shards.divided:
+        policies = ShardedPolicies(transformer, dtype, shards)
     else:
         policies = FullPolicies(transformer, dtype)
     if settings.gradient_checkpointing:

@@ -2,7 +2,8 @@
 
 All hold the same weights and step them alike; what is divided is the images. So they meet only to
 gather rewards (every advantage, share and standard deviation is the whole batch's), to sum
-gradients once a step, and to agree on stopping. A run of one process never talks.
+gradients once a step, and to agree on stopping. A run of one process never talks. Weights that are
+divided, too, are another story: :mod:`marblecli.train.sharding`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
-from marblecli.errors import LostProcessError
+from marblecli.errors import BadInputError, LostProcessError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,7 +55,7 @@ class Processes:
             return [part]
         from accelerate.utils import gather_object
 
-        with _talking():
+        with talking():
             return gather_object([part])
 
     def gather_to_first(self, part: _T) -> list[_T]:
@@ -64,7 +65,7 @@ class Processes:
         from torch import distributed
 
         parts = [part] * self.count if self.first else None
-        with _talking():
+        with talking():
             distributed.gather_object(part, parts)
         return parts or []
 
@@ -85,11 +86,28 @@ class Processes:
 
         for bucket in _buckets(tensors):
             flat = torch.cat([tensor.detach().flatten() for tensor in bucket])
-            with _talking():
+            with talking():
                 distributed.all_reduce(flat)
             sums = flat.split([tensor.numel() for tensor in bucket])
             for tensor, total in zip(bucket, sums, strict=True):
                 tensor.detach().copy_(total.view_as(tensor))
+
+
+@contextmanager
+def running_together() -> Iterator[None]:
+    """Inside, processes run networks together: a peer that is lost is told from other errors."""
+    from torch import distributed
+
+    try:
+        yield
+    except RuntimeError as error:
+        if not (isinstance(error, distributed.DistError) or "gloo" in str(error)):
+            raise
+        raise _lost(error) from error
+
+
+def _lost(error: RuntimeError) -> LostProcessError:
+    return LostProcessError(f"another process of the run is gone: {str(error).splitlines()[0]}")
 
 
 def _buckets(tensors: Iterable[Tensor]) -> Iterator[Sequence[Tensor]]:
@@ -106,7 +124,8 @@ def _buckets(tensors: Iterable[Tensor]) -> Iterator[Sequence[Tensor]]:
 
 
 @contextmanager
-def _talking() -> Iterator[None]:
+def talking() -> Iterator[None]:
+    """Inside, what torch raises of a lost peer is a LostProcessError."""
     import torch
 
     try:
@@ -115,8 +134,7 @@ def _talking() -> Iterator[None]:
         raise
     except RuntimeError as error:
         # What gloo and NCCL raise of a peer that is gone, or silent for too long.
-        reason = str(error).splitlines()[0]
-        raise LostProcessError(f"another process of the run is gone: {reason}") from error
+        raise _lost(error) from error
 
 
 def started_processes() -> Processes:
@@ -127,13 +145,25 @@ def started_processes() -> Processes:
     return Processes(int(environment.get("RANK", "0")), int(environment.get("WORLD_SIZE", "1")))
 
 
+def check_even(prompts: int, count: int) -> None:
+    """With divided weights, processes run their networks together: all need as much to do.
+
+    Raises BadInputError.
+    """
+    if prompts % count:
+        raise BadInputError(
+            f"sampling.prompts_per_step: model.shard needs as many prompts in each process, and "
+            f"{prompts} can't be divided so among {count}"
+        )
+
+
 def connect() -> Processes:
     """Meet the other processes, if a launcher started several: NCCL on GPUs, gloo on CPUs."""
     started = started_processes()
     if started.count > 1:
         from accelerate import PartialState
 
-        with _talking():
+        with talking():
             PartialState(cpu=on_cpu(started), timeout=_PATIENCE)
     return started
 

@@ -107,12 +107,14 @@ def sample_and_score(
     def hand_over(images: Tensor, batch: Sequence[Prompt]) -> None:
         pending.append(suite.submit(images, batch))
 
-    mine = prompts[share]
-    if mine:
-        rollout = sample(sampler, mine, images_per_prompt, generators[share], hand_over)
-        table = merge([future.result() for future in pending])
+    if prompts[share]:
+        mine = (prompts[share], images_per_prompt, generators[share])
+        rollout = sample(sampler, *mine, hand_over)
     else:
-        rollout, table = _nothing(sampler), _no_scores(suite)
+        rollout = _nothing(sampler)
+    _keep_pace(sampler, prompts, images_per_prompt)
+    tables = [future.result() for future in pending]
+    table = merge(tables) if tables else _empty_table(suite)
     return rollout, merge(sampler.processes.gather(table))
 
 
@@ -123,9 +125,26 @@ def _nothing(sampler: Sampler) -> Rollout:
     return Rollout((), group_numbers(0, 1), latents, images)
 
 
-def _no_scores(suite: RewardSuite) -> RewardTable:
+def _empty_table(suite: RewardSuite) -> RewardTable:
     applies = suite.applies(())
     return RewardTable(suite.names, applies.astype(np.float64), applies)
+
+
+def _keep_pace(sampler: Sampler, prompts: Sequence[Prompt], images_per_prompt: int) -> None:
+    """Where weights are divided, make the passes that other processes have more of, for nothing.
+
+    They wait in each of theirs for this process's rows.
+    """
+    if not sampler.policies.shards.divided:
+        return
+    processes = sampler.processes
+    share = processes.share(len(prompts))
+    most, mine = -(-len(prompts) // processes.count), share.stop - share.start
+    batches = [-(-each * images_per_prompt // sampler.batch_size) for each in (most, mine)]
+    noise = torch.zeros(1, *sampler.backbone.latent_shape(sampler.resolution))
+    conditioning = sampler.backbone.conditioning([prompts[0].text])
+    for _ in range(batches[0] - batches[1]):
+        integrate(sampler, noise, conditioning)
 
 
 @torch.no_grad()

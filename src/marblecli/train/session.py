@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.utils import ProjectConfiguration
+from diffusers import SD3Transformer2DModel
 from diffusers.training_utils import EMAModel
 
 from marblecli.errors import BadInputError
@@ -19,9 +20,10 @@ from marblecli.train.embedding_identity import embedding_identity
 from marblecli.train.micro_batch import MicroBatch
 from marblecli.train.optimizer import load_optimizer_tensors, make_optimizer, optimizer_tensors
 from marblecli.train.policy import Policies, PolicyName, make_policies
-from marblecli.train.processes import Processes, connect, on_cpu
+from marblecli.train.processes import Processes, check_even, connect, on_cpu
 from marblecli.train.rollout import Sampler
 from marblecli.train.seeding import stream
+from marblecli.train.sharding import UNDIVIDED, Shards
 from marblecli.types import EmbeddingStore, Prompt, Snapshot
 
 OpenStore = Callable[[Path, str], EmbeddingStore]
@@ -81,6 +83,8 @@ def open_session(
     ``model.embedding_cache``, and without it that is left alone.
     """
     processes = connect()
+    if recipe.model.shard:
+        check_even(recipe.sampling.prompts_per_step, processes.count)
     accelerator = Accelerator(
         cpu=on_cpu(processes),
         mixed_precision="no",  # The policies have their own autocast.
@@ -101,11 +105,13 @@ def open_session(
     missing = bool(texts - known.keys())
     pipeline = load_pipeline(recipe.model, recipe.run.seed, encoders=missing)
     pipeline.vae.to(accelerator.device).requires_grad_(False)
-    pipeline.transformer.to(accelerator.device)
+    shards = Shards(processes, accelerator.device) if recipe.model.shard else UNDIVIDED
+    if not shards.divided:
+        pipeline.transformer.to(accelerator.device)
     backbone = Backbone(pipeline, recipe.model, store)
     backbone.remember(known)
     backbone.embed(texts)
-    policies = _seeded_policies(pipeline.transformer, recipe)
+    policies = _seeded_policies(pipeline.transformer, recipe, shards)
     parameters = list(policies.trained_parameters().values())
     optimizer = make_optimizer(parameters, recipe.training)
     return Session(
@@ -118,14 +124,15 @@ def open_session(
         optimizer=accelerator.prepare(optimizer),
         ema=EMAModel(parameters, decay=recipe.training.ema_decay),
         processes=processes,
-        micro_batch=_micro_batch(recipe, processes),
+        micro_batch=_micro_batch(recipe, processes, shards),
     )
 
 
-def _micro_batch(recipe: Recipe, processes: Processes) -> MicroBatch:
+def _micro_batch(recipe: Recipe, processes: Processes, shards: Shards) -> MicroBatch:
     sampling = recipe.sampling
     most = -(-sampling.prompts_per_step // processes.count) * sampling.group_size
-    return MicroBatch(recipe.training.micro_batch_size, most, processes)
+    size = recipe.training.micro_batch_size
+    return MicroBatch(size, most, processes, fixed=shards.divided)
 
 
 def _check_plain(accelerator: Accelerator) -> None:
@@ -143,11 +150,13 @@ def _device_name(device: torch.device) -> str:
     return "cpu" if device.type == "cpu" else str(device)
 
 
-def _seeded_policies(transformer: torch.nn.Module, recipe: Recipe) -> Policies:
+def _seeded_policies(
+    transformer: SD3Transformer2DModel, recipe: Recipe, shards: Shards
+) -> Policies:
     """Peft draws the adapters from torch's global generator: seed it, and put it back."""
     with torch.random.fork_rng():
         torch.manual_seed(int(stream(recipe.run.seed, "adapters").integers(2**31)))
-        return make_policies(transformer, recipe.model)
+        return make_policies(transformer, recipe.model, shards)
 
 
 def evaluation_prompts(sources: Sequence[Sequence[Prompt]], limit: int) -> tuple[Prompt, ...]:
@@ -161,16 +170,20 @@ def evaluation_prompts(sources: Sequence[Sequence[Prompt]], limit: int) -> tuple
 
 
 def snapshot(session: Session, step: int, state: Mapping[str, object]) -> Snapshot:
-    """The whole training state after ``step``; ``state`` is what the loop adds to it."""
-    trained = session.policies.trained_parameters()
+    """The whole training state after ``step``; ``state`` is what the loop adds to it.
+
+    Its tensors are whole, however many processes divide them; then only the first has them.
+    """
+    trained, shards = session.policies.trained_parameters(), session.policies.shards
+    parts = {
+        "trained": {name: p.detach() for name, p in trained.items()},
+        "old": {name: p.detach() for name, p in session.policies.old_parameters().items()},
+        "ema": dict(zip(trained, session.ema.shadow_params, strict=True)),
+        "optimizer": optimizer_tensors(session.optimizer),
+    }
     return Snapshot(
         step=step,
-        tensors={
-            "trained": {name: p.detach() for name, p in trained.items()},
-            "old": {name: p.detach() for name, p in session.policies.old_parameters().items()},
-            "ema": dict(zip(trained, session.ema.shadow_params, strict=True)),
-            "optimizer": optimizer_tensors(session.optimizer),
-        },
+        tensors={stem: shards.whole(tensors) for stem, tensors in parts.items()},
         state={
             **state,
             "step": step,
@@ -184,11 +197,12 @@ def restore(session: Session, saved: Snapshot) -> None:
     """Put a saved state back: policies, average and optimizer, bit for bit."""
     session.policies.load(saved.tensors["trained"], saved.tensors["old"])
     names = session.policies.trained_parameters()
-    device = session.accelerator.device
+    device, shards = session.accelerator.device, session.policies.shards
     # Copies: training goes on in place, and the saved state must stay what it was.
     averages = saved.tensors["ema"]
-    session.ema.shadow_params = [averages[name].to(device, copy=True) for name in names]
+    session.ema.shadow_params = [shards.cut(averages[name]).to(device, copy=True) for name in names]
     session.ema.optimization_step = saved.state["ema_steps"]
     # Checkpoints from before the size could change don't have it.
     session.micro_batch.size = saved.state.get("micro_batch_size", session.micro_batch.size)
-    load_optimizer_tensors(session.optimizer, saved.tensors["optimizer"])
+    state = {name: shards.cut(whole) for name, whole in saved.tensors["optimizer"].items()}
+    load_optimizer_tensors(session.optimizer, state)

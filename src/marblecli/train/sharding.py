@@ -1,0 +1,205 @@
+"""Full mode divided among the processes of a run: each holds its rows of every weight.
+
+torch's FSDP2 gathers a block's weights for as long as the block runs, forwards or backwards, and
+forgets them again. The rest of the program sees a process's rows as if they were the parameters:
+optimizer, averages and accumulators are divided with them (as in ZeRO, Rajbhandari et al. 2020),
+and what is summed over elements is summed over the processes besides. Every pass through a network
+is one for all processes: they must make the same ones in the same order.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import Parameter
+
+from marblecli.errors import BadInputError
+from marblecli.train.processes import Processes, talking
+from marblecli.types import FloatArray
+
+if TYPE_CHECKING:
+    from diffusers import SD3Transformer2DModel
+    from torch.distributed.fsdp import FSDPModule
+    from torch.distributed.tensor import DTensor
+
+TOGETHER = 2**24
+"""Elements of gradients that are made whole, and sent, at a time, or one of a larger parameter."""
+
+
+@dataclass(frozen=True)
+class Shards:
+    """Which rows of every parameter this process holds; by default nothing is divided.
+
+    Rows are divided as ``torch.chunk`` does it: all but the last processes have as many, and some
+    may have none.
+    """
+
+    processes: Processes = field(default_factory=Processes)
+    """Among whom; one has everything."""
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    """Where this process's rows are."""
+
+    @property
+    def divided(self) -> bool:
+        """Whether any process lacks anything."""
+        return self.processes.count > 1
+
+    def add(self, part: FloatArray) -> FloatArray:
+        """The sum over all rows of what this process has found for its own, in all to the bit."""
+        if not self.divided:
+            return part
+        total: FloatArray = np.sum(self.processes.gather(part), axis=0)
+        return total
+
+    def cut(self, whole: Tensor) -> Tensor:
+        """Rows of this process, of a whole tensor [R, ...]; a number isn't divided."""
+        if not (self.divided and whole.ndim):
+            return whole
+        rows = -(-len(whole) // self.processes.count)
+        return whole[self.processes.rank * rows :][:rows]
+
+    def whole(self, parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The whole tensors, by name, on the CPU of the first process; nothing elsewhere."""
+        if not self.divided:
+            return dict(parts)
+        mine = [len(part) if part.ndim else 0 for part in parts.values()]
+        lengths = zip(*self.processes.gather(mine), strict=True)
+        found = {}
+        for (name, part), rows in zip(parts.items(), lengths, strict=True):
+            tensor = self._gathered_to_first(part.detach(), rows) if part.ndim else part
+            if self.processes.first:
+                found[name] = tensor.cpu()
+        return found
+
+    def _gathered_to_first(self, part: Tensor, rows: tuple[int, ...]) -> Tensor:
+        """The whole; elsewhere the part."""
+        from torch import distributed
+
+        padded = part.new_zeros(max(rows), *part.shape[1:])
+        padded[: len(part)] = part
+        parts = [torch.empty_like(padded) for _ in rows] if self.processes.first else None
+        with talking():
+            distributed.gather(padded, parts)
+        if parts is None:
+            return part
+        return torch.cat([each[:count] for each, count in zip(parts, rows, strict=True)])
+
+    def divide(self, network: SD3Transformer2DModel) -> None:
+        """Leave on the device this process's rows of the network's parameters, block by block.
+
+        It runs as before, if all processes run it together. Its ``.grad`` are sums over them.
+        """
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import FSDPModule, fully_shard
+
+        if not hasattr(FSDPModule, "reset_iter_state"):
+            raise BadInputError(
+                f"model.shard needs a newer torch than {torch.__version__}: pip install -U torch"
+            )
+        # It speaks of changes in place of the network's output, which nobody makes.
+        warnings.filterwarnings("ignore", message="FSDP2-wrapped module")
+        mesh = init_device_mesh(self.device.type, (self.processes.count,))
+        for part in (*network.transformer_blocks, network):
+            # The last is asked for, too: FSDP2 would keep its weights, and not see them change.
+            sharded = cast("FSDPModule", fully_shard(part, mesh=mesh, reshard_after_forward=True))
+            sharded.set_gradient_divide_factor(1.0)
+            # With gloo a sum is all there is.
+            sharded.set_force_sum_reduction_for_comms(True)
+
+    @contextmanager
+    def gathered(self, module: nn.Module | None) -> Iterator[None]:
+        """Inside, the parameters of a block (or, of the network, the others) are whole."""
+        if not self.divided:
+            yield
+            return
+        sharded = cast("FSDPModule", module)
+        with talking():
+            sharded.unshard()
+        try:
+            yield
+        finally:
+            sharded.reshard()
+
+
+UNDIVIDED = Shards()
+"""One process holds everything, or all hold the same."""
+
+
+def forget_pass(network: nn.Module) -> None:
+    """Of a divided network that ran without gradients: FSDP2 waits for the backward pass."""
+    cast("FSDPModule", network).reset_iter_state()
+
+
+def local_parameters(network: nn.Module) -> dict[str, Parameter]:
+    """The rows that are here of a divided network's parameters, to be changed in place."""
+    return {
+        name: Parameter(local_rows(parameter), requires_grad=parameter.requires_grad)
+        for name, parameter in network.named_parameters()
+    }
+
+
+@torch.no_grad()
+def local_rows(tensor: Tensor) -> Tensor:
+    """The rows of a divided tensor that are here, in the same memory."""
+    return cast("DTensor", tensor).to_local()
+
+
+class ScatteredSums:
+    """Gradients of whole parameters, summed over the processes; each adds its rows to its totals.
+
+    Every process must come with gradients of the same shapes in the same order.
+    """
+
+    def __init__(self, shards: Shards) -> None:
+        self._count = shards.processes.count
+        self._waiting: list[tuple[Tensor, Tensor]] = []
+        self._elements = 0
+
+    def add(self, total: Tensor, whole: Tensor) -> None:
+        """To ``total`` [c, own rows, ...], the sum of ``whole`` [c, R, ...]: by the next flush."""
+        self._waiting.append((total, whole))
+        self._elements += whole.numel()
+        if self._elements >= TOGETHER:
+            self.flush()
+
+    def add_products(self, total: Tensor, weights: Tensor, each: Tensor) -> None:
+        """To ``total`` [c, own rows, ...], sums over samples of ``weights`` [c, B] with ``each``.
+
+        ``each`` is [B, R, ...]. The c sums aren't all made whole at once.
+        """
+        size = max(1, TOGETHER // max(1, each[0].numel()))
+        flat = each.flatten(1)
+        for part, chosen in zip(total.split(size), weights.split(size), strict=True):
+            self.add(part, (chosen @ flat).unflatten(1, each.shape[1:]))
+
+    def flush(self) -> None:
+        """Send what waits, if anything does."""
+        from torch import distributed
+
+        waiting, self._waiting, self._elements = self._waiting, [], 0
+        if not waiting:
+            return
+        sent = torch.cat([self._by_process(whole) for _, whole in waiting], 1)
+        received = sent.new_empty(sent.shape[1])
+        with talking():
+            distributed.reduce_scatter_single(received, sent.flatten())
+        parts = received.split([self._rows(whole) * whole[:, 0].numel() for _, whole in waiting])
+        for (total, whole), part in zip(waiting, parts, strict=True):
+            rows = part.view(len(whole), self._rows(whole), *whole.shape[2:])
+            total.add_(rows[:, : total.shape[1]])
+
+    def _by_process(self, whole: Tensor) -> Tensor:
+        """[c, R, ...] -> [processes, as many elements for each]."""
+        missing = self._count * self._rows(whole) - whole.shape[1]
+        padded = nn.functional.pad(whole, (0, 0) * (whole.ndim - 2) + (0, missing))
+        return padded.unflatten(1, (self._count, -1)).movedim(1, 0).flatten(1)
+
+    def _rows(self, whole: Tensor) -> int:
+        return -(-whole.shape[1] // self._count)
