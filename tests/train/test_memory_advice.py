@@ -91,7 +91,7 @@ def test_checkpointing_comes_before_what_changes_training() -> None:
 def test_adapters_instead_of_all_weights_only_where_nothing_else_is_enough() -> None:
     full = recipe_of("model.mode=full")
     assert advise(full, ARCHITECTURE, {}, 24 * GIB)[0].override == "model.mode=lora"
-    overrides = [one.override for one in advise(full, ARCHITECTURE, {}, 141 * GIB)]
+    overrides = [one.override for one in advise(full, ARCHITECTURE, {}, 120 * GIB)]
     assert "model.mode=lora" not in overrides
     assert "measure.parts=false" in overrides
 
