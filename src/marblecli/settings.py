@@ -195,6 +195,9 @@ class TrainingSettings(_Table):
     advantage_scale: Literal["batch", "group"] = "batch"
     """Over what the standard deviation of a reward is taken."""
     ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
+    ema_on_cpu: bool = False
+    """Keep the moving average in the CPU's memory: the device holds a copy of the trained weights
+    less, which are sent there once a step."""
     old_policy: OldPolicySettings = OldPolicySettings()
     max_faults: NonNegativeInt = 10
     """Times that a reward or its gradient may fail (raise, NaN) in a run before it stops."""

@@ -149,6 +149,14 @@ def test_clipping_changes_no_recorded_cosine(run_tiny: Runner) -> None:
     assert found == pytest.approx(expected, rel=1e-6)
 
 
+def test_an_average_on_the_cpu_is_the_same_average(run_tiny: Runner) -> None:
+    plain, _ = run_tiny({})
+    elsewhere, _ = run_tiny({"training.ema_on_cpu": True})
+    assert_same_tensors(plain.checkpoints[-1], elsewhere.checkpoints[-1])
+    tensors = elsewhere.checkpoints[-1].tensors
+    assert any(not torch.equal(t, tensors["trained"][name]) for name, t in tensors["ema"].items())
+
+
 def assert_same_tensors(one: Snapshot, other: Snapshot) -> None:
     assert one.tensors.keys() == other.tensors.keys()
     for stem, part in one.tensors.items():

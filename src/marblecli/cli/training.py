@@ -39,6 +39,7 @@ _HOW_COMPUTED = (
     "model.compile",
     "model.embedding_cache",
     "model.shard",
+    "training.ema_on_cpu",
 )
 """What changes nothing but memory, speed and rounding."""
 _WHERE_SCORED = re.compile(r"rewards\.[^.]+\.(timeout|batch_size|device)")

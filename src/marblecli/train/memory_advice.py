@@ -105,6 +105,7 @@ def _changes(settings: _Settings, count: _Count, limit: int) -> Iterator[tuple[s
         ("measure.slices_every", 0),
         ("measure.parts", False),
         ("measure.fresh_every", 0),
+        ("training.ema_on_cpu", True),
         ("training.optimizer", "adamw-8bit"),
         ("model.t5", "8bit"),
         ("model.t5", "none"),

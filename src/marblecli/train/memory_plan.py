@@ -1,9 +1,9 @@
 """The device memory that a recipe takes, counted from configurations: nothing is built or measured.
 
-What lives when follows the run: the prompts are embedded with the text encoders beside the
-transformer and the VAE; the old policy samples a batch; the VAE decodes and the rewards score it;
-gradients of one micro-batch after another go into the accumulators; the update holds them beside
-the step's own copies. The largest of the five is the peak.
+What lives when follows the run: the prompts are embedded with the text encoders beside the VAE; the
+transformer takes their place, and the old policy samples a batch; the VAE decodes and the rewards
+score it; gradients of one micro-batch after another go into the accumulators; the update holds them
+beside the step's own copies. The largest of the five is the peak.
 
 With ``model.shard``, what has the size of the weights is divided by the number of processes, each
 network's weights are whole a block at a time, and gradients a few at a time.
@@ -181,8 +181,7 @@ class _Counter:
         yield Item("VAE", dict.fromkeys(PHASES, vae))
         loaded = self.low * self.transformer
         frozen = "reference policy (frozen)" if self.full else "transformer (frozen)"
-        # Divided weights come to the device once the prompts are embedded.
-        yield Item(frozen, _at(PHASES if self.processes == 1 else _AFTER_PROMPTS, loaded))
+        yield Item(frozen, _at(_AFTER_PROMPTS, loaded))
         yield Item("text encoders", {"prompts": sum(self._text_encoders())})
 
     def _text_encoders(self) -> Iterator[int]:
@@ -203,7 +202,8 @@ class _Counter:
         whole = self.transformer if self.full else self.trained
         yield Item("trained weights", _at(_AFTER_PROMPTS, FULL * whole))
         yield Item("old policy", _at(_AFTER_PROMPTS, FULL * whole))
-        yield Item("moving average", _at(_AFTER_PROMPTS, FULL * self.held))
+        average = 0 if self.recipe.training.ema_on_cpu else FULL * self.held
+        yield Item("moving average", _at(_AFTER_PROMPTS, average))
         state = 2 * (FULL if self.recipe.training.optimizer == "adamw" else 1) * self.held
         yield Item(
             f"optimizer state ({self.recipe.training.optimizer})", _at(_AFTER_PROMPTS, state)

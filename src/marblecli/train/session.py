@@ -11,10 +11,11 @@ from accelerate import Accelerator
 from accelerate.utils import ProjectConfiguration
 from diffusers import SD3Transformer2DModel
 from diffusers.training_utils import EMAModel
+from torch.nn import Parameter
 
 from marblecli.errors import BadInputError
 from marblecli.rewards.score import RewardSuite
-from marblecli.settings import Recipe
+from marblecli.settings import Recipe, TrainingSettings
 from marblecli.train.backbone import Backbone, load_pipeline
 from marblecli.train.embedding_identity import embedding_identity
 from marblecli.train.micro_batch import MicroBatch
@@ -105,12 +106,13 @@ def open_session(
     missing = bool(texts - known.keys())
     pipeline = load_pipeline(recipe.model, recipe.run.seed, encoders=missing)
     pipeline.vae.to(accelerator.device).requires_grad_(False)
-    shards = Shards(processes, accelerator.device) if recipe.model.shard else UNDIVIDED
-    if not shards.divided:
-        pipeline.transformer.to(accelerator.device)
     backbone = Backbone(pipeline, recipe.model, store)
     backbone.remember(known)
     backbone.embed(texts)
+    shards = Shards(processes, accelerator.device) if recipe.model.shard else UNDIVIDED
+    if not shards.divided:
+        # Not earlier: the device needs no room for it and for the text encoders.
+        pipeline.transformer.to(accelerator.device)
     policies = _seeded_policies(pipeline.transformer, recipe, shards)
     parameters = list(policies.trained_parameters().values())
     optimizer = make_optimizer(parameters, recipe.training)
@@ -122,10 +124,17 @@ def open_session(
         backbone=backbone,
         policies=policies,
         optimizer=accelerator.prepare(optimizer),
-        ema=EMAModel(parameters, decay=recipe.training.ema_decay),
+        ema=_average(parameters, recipe.training),
         processes=processes,
         micro_batch=_micro_batch(recipe, processes, shards),
     )
+
+
+def _average(parameters: Sequence[Parameter], settings: TrainingSettings) -> EMAModel:
+    average = EMAModel(parameters, decay=settings.ema_decay)
+    if settings.ema_on_cpu:
+        average.to("cpu")
+    return average
 
 
 def _micro_batch(recipe: Recipe, processes: Processes, shards: Shards) -> MicroBatch:
@@ -197,9 +206,10 @@ def restore(session: Session, saved: Snapshot) -> None:
     """Put a saved state back: policies, average and optimizer, bit for bit."""
     session.policies.load(saved.tensors["trained"], saved.tensors["old"])
     names = session.policies.trained_parameters()
-    device, shards = session.accelerator.device, session.policies.shards
+    shards, averages = session.policies.shards, saved.tensors["ema"]
+    on_cpu = session.recipe.training.ema_on_cpu
+    device = torch.device("cpu") if on_cpu else session.accelerator.device
     # Copies: training goes on in place, and the saved state must stay what it was.
-    averages = saved.tensors["ema"]
     session.ema.shadow_params = [shards.cut(averages[name]).to(device, copy=True) for name in names]
     session.ema.optimization_step = saved.state["ema_steps"]
     # Checkpoints from before the size could change don't have it.
