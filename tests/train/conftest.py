@@ -122,6 +122,28 @@ def make_batch(dtype: torch.dtype, seed: int = 0) -> TrainingBatch:
     )
 
 
+def cut(batch: TrainingBatch, start: int, stop: int) -> TrainingBatch:
+    """What a process has of it that got the images from ``start`` to ``stop``."""
+    mine = slice(start, stop)
+    return replace(
+        batch,
+        latents=batch.latents[mine],
+        conditioning=batch.conditioning[mine],
+        noise_levels=batch.noise_levels[mine],
+        advantages=batch.advantages[mine],
+        optimality=batch.optimality[mine],
+        shares=batch.shares[mine],
+        halves=batch.halves[mine],
+        start=start,
+        elsewhere=len(batch.latents) - len(batch.latents[mine]),
+    )
+
+
+@pytest.fixture
+def part_of() -> Callable[[TrainingBatch, int, int], TrainingBatch]:
+    return cut
+
+
 @pytest.fixture
 def batch_of() -> Callable[..., TrainingBatch]:
     return make_batch

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
 
 import numpy as np
 import torch
 
 from marblecli.train.batch import TrainingBatch, row_slices, split_halves
+
+Cut = Callable[[TrainingBatch, int, int], TrainingBatch]
 
 
 def test_groups_of_a_source_take_turns_and_are_never_split() -> None:
@@ -57,24 +59,9 @@ def test_micro_steps_are_counted_without_making_them(batch: TrainingBatch) -> No
         assert batch.micro_steps(size) == len(list(batch.rows(size)))
 
 
-def part_of(batch: TrainingBatch, start: int, stop: int) -> TrainingBatch:
-    """What a process has of it that got the images from ``start`` to ``stop``."""
-    mine = slice(start, stop)
-    return replace(
-        batch,
-        latents=batch.latents[mine],
-        conditioning=batch.conditioning[mine],
-        noise_levels=batch.noise_levels[mine],
-        advantages=batch.advantages[mine],
-        optimality=batch.optimality[mine],
-        shares=batch.shares[mine],
-        halves=batch.halves[mine],
-        start=start,
-        elsewhere=len(batch.latents) - len(batch.latents[mine]),
-    )
-
-
-def test_the_parts_of_a_batch_have_the_noise_of_the_whole(batch: TrainingBatch) -> None:
+def test_the_parts_of_a_batch_have_the_noise_of_the_whole(
+    batch: TrainingBatch, part_of: Cut
+) -> None:
     parts = [part_of(batch, 0, 4), part_of(batch, 4, 5), part_of(batch, 5, 6)]
     for index in range(batch.noise_levels.shape[1]):
         whole = list(batch.rows(6))[index]
@@ -85,7 +72,9 @@ def test_the_parts_of_a_batch_have_the_noise_of_the_whole(batch: TrainingBatch) 
     assert {part.whole_rows for part in parts} == {batch.noise_levels.numel()}
 
 
-def test_the_heads_of_the_parts_are_the_head_of_the_whole(batch: TrainingBatch) -> None:
+def test_the_heads_of_the_parts_are_the_head_of_the_whole(
+    batch: TrainingBatch, part_of: Cut
+) -> None:
     """The first micro-batch may reach into a second process's part, and not into a third's."""
     parts = [part_of(batch, 0, 2), part_of(batch, 2, 5), part_of(batch, 5, 6)]
     heads = [part.head(4) for part in parts]

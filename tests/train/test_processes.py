@@ -69,8 +69,9 @@ def work(rank: int, count: int, model: Path, folder: Path) -> Ran:
 
     def opened(overrides: Mapping[str, Any], faulty: Mapping[str, Any] | None = None) -> Any:
         recipe = conftest.tiny_recipe(model, {**COMMON, **overrides})
-        build = lambda _device: conftest.make_suite(faulty or {})  # noqa: E731
-        return open_session(recipe, conftest.PROMPTS, build, folder)
+        return open_session(
+            recipe, conftest.PROMPTS, lambda _device: conftest.make_suite(faulty or {}), folder
+        )
 
     def weights_of(session: Any) -> list[np.ndarray]:
         return [p.detach().numpy() for p in session.policies.trained_parameters().values()]

@@ -106,7 +106,9 @@ def pieces(rank: int, count: int) -> Pieces:
     plain = conftest.make_policies("full")
     policies = ShardedPolicies(conftest.make_transformer(), torch.float32, shards)
     policies.load(plain.trained_parameters(), plain.old_parameters())
-    batch = part_of(small(conftest.make_batch(torch.float32)), rank, count)
+    whole = small(conftest.make_batch(torch.float32))
+    ends = [each * len(whole.latents) // count for each in (rank, rank + 1)]
+    batch = conftest.cut(whole, *ends)
     found, collectives = {}, {}
     for checkpointed, name in PASSES.items():
         if checkpointed:
@@ -144,23 +146,6 @@ def pieces(rank: int, count: int) -> Pieces:
 def small(batch: TrainingBatch) -> TrainingBatch:
     """Of one level: for three processes one micro-batch each, for two there are two."""
     return replace(batch, noise_levels=batch.noise_levels[:, :1])
-
-
-def part_of(batch: TrainingBatch, rank: int, count: int) -> TrainingBatch:
-    images = len(batch.latents)
-    mine = slice(rank * images // count, (rank + 1) * images // count)
-    return replace(
-        batch,
-        latents=batch.latents[mine],
-        conditioning=batch.conditioning[mine],
-        noise_levels=batch.noise_levels[mine],
-        advantages=batch.advantages[mine],
-        optimality=batch.optimality[mine],
-        shares=batch.shares[mine],
-        halves=batch.halves[mine],
-        start=mine.start,
-        elsewhere=images - (mine.stop - mine.start),
-    )
 
 
 def whole_gradients(gradients: RewardGradients, shards: Shards) -> Arrays:
@@ -298,8 +283,10 @@ def test_a_sparse_anchor_leaves_the_signal_alone(
     assert not all(np.allclose(sparse[name], each) for name, each in expected.items())
 
 
-def test_anchors_are_the_same_micro_batches_in_all_that_go_together(batch: TrainingBatch) -> None:
-    parts = [part_of(batch, rank, 2) for rank in range(2)]
+def test_anchors_are_the_same_micro_batches_in_all_that_go_together(
+    batch: TrainingBatch, part_of: Callable[..., TrainingBatch]
+) -> None:
+    parts = [part_of(batch, 0, 3), part_of(batch, 3, 6)]
     drawn = {
         together: [_anchors(part, SETTINGS, 0.3, together)[0] for part in parts]
         for together in (True, False)
