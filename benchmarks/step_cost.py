@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -42,6 +41,7 @@ from marblecli.train.gradients import (
     reward_gradients,
 )
 from marblecli.train.policy import LoraPolicies
+from stopwatch import now
 
 _HEAD = 64
 _CHANNELS = 16
@@ -260,18 +260,10 @@ def _measure(variants: Mapping[str, Variant], rounds: int) -> dict[str, list[flo
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(rounds):
         for name, variant in variants.items():
-            started = _now()
+            started = now()
             variant.update()
-            seconds[name].append(_now() - started)
+            seconds[name].append(now() - started)
     return seconds
-
-
-def _now() -> float:
-    """Seconds; on a CPU those of this process, which others on the machine don't lengthen."""
-    if not torch.cuda.is_available():
-        return time.process_time()
-    torch.cuda.synchronize()
-    return time.perf_counter()
 
 
 def _peak(variant: Variant) -> int:
@@ -300,13 +292,13 @@ def _pass_seconds(bench: Bench) -> tuple[float, float]:
         times = [0.0, 0.0]
         for rows in bench.batch.rows(bench.settings.micro_batch_size):
             inputs = (rows.latents, rows.noise_level, rows.conditioning)
-            started = _now()
+            started = now()
             bench.policies.velocity("old", *inputs)
-            times[0] += _now() - started
+            times[0] += now() - started
             velocity = bench.policies.velocity("trained", *inputs)
-            started = _now()
+            started = now()
             velocity.sum().backward()
-            times[1] += _now() - started
+            times[1] += now() - started
         bench.optimizer.zero_grad(set_to_none=True)
         forward.append(times[0])
         backward.append(times[1])

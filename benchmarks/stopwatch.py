@@ -15,6 +15,14 @@ import torch
 OTHER = "other"
 
 
+def now() -> float:
+    """Seconds; on a CPU those of this process, which others on the machine don't lengthen."""
+    if not torch.cuda.is_available():
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
 class Stopwatch:
     """Times nested stages of one thread; on CUDA the device is waited for where a stage changes."""
 

@@ -9,7 +9,7 @@ The variants take turns in one process, so that whatever else the machine does w
 - ``single``: the same with one reward.
 
 The time split comes from rounds of its own, in which the device is waited for at every stage; the
-speeds come from rounds without that.
+speeds come from rounds without that: on a CPU from the process's own seconds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import argparse
 import json
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -48,7 +47,7 @@ from marblecli.train.loop import Progress, train_step
 from marblecli.train.policy import Policies
 from marblecli.train.session import PromptSets, Session, open_session
 from marblecli.types import Prompt
-from stopwatch import OTHER, Stopwatch
+from stopwatch import OTHER, Stopwatch, now
 
 BASELINE = "published"
 SMALL = "small"
@@ -245,7 +244,9 @@ def _small_model(folder: Path) -> Path:
 
 
 def _variants(options: Options, folder: Path) -> Iterator[tuple[str, Variant]]:
-    """One after the other, each warmed up by a step before the next is built."""
+    """One after the other, each warmed up before the next is built: its second step is the first
+    whose old policy isn't the trained one.
+    """
     built: list[Variant] = []
     makers = {
         BASELINE: _published,
@@ -254,6 +255,7 @@ def _variants(options: Options, folder: Path) -> Iterator[tuple[str, Variant]]:
     }
     for name, make in makers.items():
         variant = make(options, folder)
+        variant.step()
         variant.step()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -319,16 +321,14 @@ def _steps(session: Session) -> Callable[[], None]:
 
 def _timed_step(variant: Variant, idle: int) -> None:
     if torch.cuda.is_available():
-        torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
-    started = time.perf_counter()
+    started = now()
     variant.step()
+    variant.seconds.append(now() - started)
     if torch.cuda.is_available():
-        torch.cuda.synchronize()
         # The other variants are on the device, too, but not at work.
         peak = torch.cuda.max_memory_allocated() - (idle - variant.idle)
         variant.peak = max(variant.peak, peak)
-    variant.seconds.append(time.perf_counter() - started)
 
 
 def _split_step(variant: Variant) -> None:
