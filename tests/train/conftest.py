@@ -19,7 +19,7 @@ import pytest
 import torch
 from diffusers import SD3Transformer2DModel
 from torch import Tensor
-from torch.distributed import TCPStore  # type: ignore[attr-defined]
+from torch.distributed import TCPStore  # type: ignore[attr-defined] # public, not in its types
 
 from live_bytes import LiveBytes
 from marblecli.rewards import RewardSpec

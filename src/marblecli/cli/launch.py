@@ -76,6 +76,8 @@ def launch(recipe: Recipe, count: int, arguments: Sequence[str]) -> None:
 
     """
     import torch
+
+    # Public, but torch's types don't export it.
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     check_processes(recipe, count)

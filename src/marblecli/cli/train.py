@@ -13,7 +13,7 @@ from marblecli.errors import BadInputError
 _RANDOM = "model.random_weights=true"
 
 
-def train(  # noqa: PLR0913, PLR0917
+def train(  # noqa: PLR0913, PLR0917 - one parameter an option
     recipe: Annotated[Path, typer.Argument(help="The recipe, a TOML file.")],
     run_dir: Annotated[
         Path | None,

@@ -124,13 +124,13 @@ def hub_architecture(hub_id: str, revision: str | None = None) -> Architecture:
 
 
 def _hub_file(hub_id: str, revision: str | None, file: str) -> str:
-    from huggingface_hub import hf_hub_url, try_to_load_from_cache
+    from huggingface_hub import get_session, hf_hub_url, try_to_load_from_cache
 
-    # Of the client that the library is built on: httpx, or its successor.
+    # All public; the library's types don't export them. HTTPError is that of the client that it is
+    # built on: httpx, or its successor.
     from huggingface_hub.errors import HFValidationError, HTTPError  # type: ignore[attr-defined]
     from huggingface_hub.utils import (  # type: ignore[attr-defined]
         build_hf_headers,
-        get_session,
         hf_raise_for_status,
     )
 

@@ -34,7 +34,6 @@ def fresh_gradients(session: Session, batch: TrainingBatch) -> RewardGradients:
 
 
 def _summed(session: Session, gradients: RewardGradients) -> RewardGradients:
-    """The processes meet here once a step; divided gradients are sums already."""
-    if not gradients.shards.divided:
-        session.processes.sum_(gradients.tensors())
+    """The processes meet here once a step."""
+    session.sum_(gradients.tensors())
     return gradients

@@ -28,6 +28,7 @@ class SpecialTokens:
     padding: int
 
 
+# transformers loads the class lazily, and so hides its type.
 class HashedWords(PreTrainedTokenizer):  # type: ignore[misc]
     """Lower-case words and marks -> ids below ``size``, none of them special."""
 

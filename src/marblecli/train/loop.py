@@ -218,15 +218,8 @@ def _fill_gradients(
         one_backward(session.policies, batch, settings, coefficients)
 
     session.micro_batch.fitted(attempt)
-    _sum_gradients(session)
-
-
-def _sum_gradients(session: Session) -> None:
-    """Over the processes; a measured batch's are summed already, and so are divided ones."""
-    if session.policies.shards.divided:
-        return
     found = (parameter.grad for parameter in session.policies.trained_parameters().values())
-    session.processes.sum_(gradient for gradient in found if gradient is not None)
+    session.sum_(gradient for gradient in found if gradient is not None)
 
 
 def _fresh_gradients(session: Session, step: int) -> RewardGradients | None:

@@ -146,7 +146,8 @@ class Policies(ABC):
         """The trained parameters, in the same order, as the network's layers have them."""
         return list(self.trained_parameters().values())
 
-    def settle_gradients(self) -> None:  # noqa: B027 - for most they are there
+    @abstractmethod
+    def settle_gradients(self) -> None:
         """After plain backward passes: have their sum in ``.grad`` of the trained parameters."""
 
     @torch.no_grad()
@@ -206,6 +207,9 @@ class LoraPolicies(Policies):
                 layer.set_adapter(name)
             self._active = name
         return self._transformer
+
+    def settle_gradients(self) -> None:
+        """They are there."""
 
     def _networks_to_compile(self) -> list[SD3Transformer2DModel]:
         return [self._transformer]
@@ -269,6 +273,9 @@ class FullPolicies(Policies):
 
     def network(self, name: PolicyName) -> SD3Transformer2DModel:
         return self._networks[name]
+
+    def settle_gradients(self) -> None:
+        """They are there."""
 
     def _networks_to_compile(self) -> list[SD3Transformer2DModel]:
         return list(self._networks.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from accelerate.utils import ProjectConfiguration
 from diffusers import SD3Transformer2DModel
 from diffusers.training_utils import EMAModel
+from torch import Tensor
 from torch.nn import Parameter
 
 from marblecli.errors import BadInputError
@@ -55,6 +56,11 @@ class Session:
     ema: EMAModel
     processes: Processes
     micro_batch: MicroBatch
+
+    def sum_(self, gradients: Iterable[Tensor]) -> None:
+        """Sum over the processes, in place; those of divided weights are sums already."""
+        if not self.policies.shards.divided:
+            self.processes.sum_(gradients)
 
     def sampler(self, policy: PolicyName, steps: int) -> Sampler:
         """A sampler of that policy at the recipe's resolution."""
