@@ -94,6 +94,9 @@ class ModelSettings(_Table):
     """Keep only the blocks' inputs for the backward passes and compute the rest again."""
     shard: bool = False
     """Full mode: divide all weights, and what has their size, among the processes of the run."""
+    offload: bool = False
+    """Full mode: hold all weights, and what has their size, in the CPU's memory. A block's weights
+    come to the device while it runs; the optimizer steps on the CPU. Divided as by ``shard``."""
     compile: bool = False
     """torch.compile the transformer's blocks; the contracted pass stays as it is."""
     lora: LoraSettings = LoraSettings()

@@ -122,6 +122,22 @@ def make_batch(dtype: torch.dtype, seed: int = 0) -> TrainingBatch:
     )
 
 
+@pytest.fixture
+def moved_to() -> Callable[[TrainingBatch, str], TrainingBatch]:
+    return moved
+
+
+def moved(batch: TrainingBatch, device: str) -> TrainingBatch:
+    names = ("latents", "noise_levels", "advantages", "optimality", "shares", "halves")
+    conditioning = replace(
+        batch.conditioning,
+        context=batch.conditioning.context.to(device),
+        pooled=batch.conditioning.pooled.to(device),
+    )
+    fields = {name: getattr(batch, name).to(device) for name in names}
+    return replace(batch, conditioning=conditioning, **fields)
+
+
 def cut(batch: TrainingBatch, start: int, stop: int) -> TrainingBatch:
     """What a process has of it that got the images from ``start`` to ``stop``."""
     mine = slice(start, stop)

@@ -349,19 +349,16 @@ def test_a_micro_step_waits_for_no_value(
 @pytest.mark.gpu
 @pytest.mark.parametrize("mode", ["lora", "full"])
 def test_a_micro_step_does_not_wait_for_the_device(
-    mode: str, policies_of: Policymaker, batch: TrainingBatch, loss_settings: LossSettings
+    mode: str,
+    policies_of: Policymaker,
+    moved_to: Callable[..., TrainingBatch],
+    batch: TrainingBatch,
+    loss_settings: LossSettings,
 ) -> None:
     policies = policies_of(mode, autocast=torch.bfloat16)
     for name in ("trained", "old", "reference"):
         policies.network(name).to("cuda")
-    fields = ("latents", "noise_levels", "advantages", "optimality", "shares", "halves")
-    moved = {name: getattr(batch, name).cuda() for name in fields}
-    conditioning = replace(
-        batch.conditioning,
-        context=batch.conditioning.context.cuda(),
-        pooled=batch.conditioning.pooled.cuda(),
-    )
-    on_device = replace(batch, conditioning=conditioning, **moved)
+    on_device = moved_to(batch, "cuda")
     contracted_gradients(policies, on_device, loss_settings)
     torch.cuda.set_sync_debug_mode("error")
     try:

@@ -1,12 +1,14 @@
 """Full mode divided among 2 and 3 processes: the same gradients, runs and checkpoints as undivided.
 
-Three processes cut the small network's rows unevenly.
+Three processes cut the small network's rows unevenly. Offloaded weights are the same with any
+number, also one.
 """
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from marblecli.train import sharding
@@ -25,7 +27,7 @@ from marblecli.train.gradients import (
     amortised_backward,
     contracted_gradients,
 )
-from marblecli.train.policy import Policies, PolicyName
+from marblecli.train.policy import Policies, PolicyName, ShardedPolicies
 from marblecli.train.processes import Processes
 from marblecli.train.sharding import UNDIVIDED, ScatteredSums, Shards
 from marblecli.types import ConflictRecord, Matrix, Prompt, Snapshot
@@ -99,7 +101,6 @@ def pieces(rank: int, count: int) -> Pieces:
     from tests.train import conftest
     from torch.distributed.tensor import DTensor
 
-    from marblecli.train.policy import ShardedPolicies
     from marblecli.train.processes import connect
 
     shards = Shards(connect())
@@ -175,7 +176,7 @@ def uneven_sums(shards: Shards) -> list[np.ndarray]:
         total = torch.ones(2, *shards.cut(whole[0]).shape)
         sums.add(total, (shards.processes.rank + 1) * whole)
         totals.append(total)
-    sums.flush()
+    sums.settle()
     return [total.numpy() for total in totals]
 
 
@@ -185,6 +186,7 @@ def runs(rank: int, count: int, model: Path, folder: Path, saved: Snapshot) -> t
     run_into(ran, "whole", model, folder, {**WHOLE, "model.shard": True})
     # From the checkpoint of a run that isn't divided, with its balance.
     run_into(ran, "reused", model, folder, {**REUSED, "model.shard": True}, saved)
+    run_into(ran, "offloaded", model, folder, {**REUSED, "model.offload": True}, saved)
     return pieces(rank, count), ran
 
 
@@ -224,6 +226,16 @@ def alone(tiny_folder: Path, folder: Path) -> Ran:
     run_into(ran, "whole", tiny_folder, folder, WHOLE)
     run_into(ran, "reused", tiny_folder, folder, REUSED)
     return ran
+
+
+@pytest.fixture(scope="module")
+def offloaded(alone: Ran, tiny_folder: Path, folder: Path) -> Iterator[Ran]:
+    """Runs of one process."""
+    ran, saved = Ran(), alone.recorded["reused"].checkpoints[0]
+    run_into(ran, "whole", tiny_folder, folder, {**WHOLE, "model.offload": True})
+    run_into(ran, "reused", tiny_folder, folder, {**REUSED, "model.offload": True}, saved)
+    yield ran
+    distributed.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
@@ -343,9 +355,8 @@ def same_conflicts(mine: ConflictRecord, theirs: ConflictRecord) -> None:
         same_products(mine.fresh.products, theirs.fresh.products)
 
 
-@pytest.mark.parametrize("name", ["whole", "reused"])
-def test_a_divided_run_is_the_undivided_one(name: str, alone: Ran, together: list[Ran]) -> None:
-    one, other = alone.recorded[name], together[0].recorded[name]
+def same_run(one: Any, other: Any) -> None:
+    """The second may have gone on from a checkpoint of the first."""
     for mine, theirs in zip(one.metrics[-len(other.metrics) :], other.metrics, strict=True):
         assert theirs["valid"] == mine["valid"]
         assert theirs["faults"] == mine["faults"] == []
@@ -353,13 +364,38 @@ def test_a_divided_run_is_the_undivided_one(name: str, alone: Ran, together: lis
             assert theirs[key] == pytest.approx(mine[key], rel=1e-4)
     for mine, theirs in zip(one.conflicts, other.conflicts, strict=False):
         same_conflicts(mine, theirs)
-    for split, changes in alone.outcomes[name].changes.items():
-        for mine, theirs in zip(changes, together[0].outcomes[name].changes[split], strict=True):
-            assert theirs.images == mine.images
-            assert theirs.end == pytest.approx(mine.end, abs=1e-5)
     assert other.grids.keys() >= {(2, "train"), (2, "held-out")}
     for place, images in other.grids.items():
         torch.testing.assert_close(images, one.grids[place], rtol=0, atol=1e-3)
+
+
+def same_outcome(mine: Any, theirs: Any) -> None:
+    for split, changes in mine.changes.items():
+        for one, other in zip(changes, theirs.changes[split], strict=True):
+            assert other.images == one.images
+            assert other.end == pytest.approx(one.end, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["whole", "reused"])
+def test_a_divided_run_is_the_undivided_one(name: str, alone: Ran, together: list[Ran]) -> None:
+    same_run(alone.recorded[name], together[0].recorded[name])
+    same_outcome(alone.outcomes[name], together[0].outcomes[name])
+
+
+@pytest.mark.parametrize("name", ["whole", "reused"])
+def test_an_offloaded_run_is_the_plain_one(name: str, alone: Ran, offloaded: Ran) -> None:
+    mine, theirs = alone.recorded[name], offloaded.recorded[name]
+    same_run(mine, theirs)
+    same_outcome(alone.outcomes[name], offloaded.outcomes[name])
+    for one, other in zip(mine.checkpoints[::-1], theirs.checkpoints[::-1], strict=False):
+        same_state(one, other)
+
+
+def test_weights_are_offloaded_and_divided_at_once(alone: Ran, together: list[Ran]) -> None:
+    same_run(alone.recorded["reused"], together[0].recorded["offloaded"])
+    same_outcome(alone.outcomes["reused"], together[0].outcomes["offloaded"])
+    last = together[0].recorded["offloaded"].checkpoints[-1]
+    same_state(alone.recorded["reused"].checkpoints[-1], last)
 
 
 def test_all_processes_balance_and_score_alike(together: list[Ran]) -> None:
@@ -407,6 +443,36 @@ def test_rows_are_cut_as_torch_cuts_them(rows: int, count: int) -> None:
     expected = whole.chunk(count)
     assert torch.equal(torch.cat(cuts), whole)
     assert [len(cut) for cut in cuts if len(cut)] == [len(chunk) for chunk in expected]
+
+
+def test_offloaded_rows_are_at_home_on_the_cpu() -> None:
+    device = torch.device("cuda", 3)
+    shards = Shards(device=device, offloaded=True)
+    assert shards.divided
+    assert shards.home == torch.device("cpu")
+    assert Shards(device=device).home == device
+    whole = torch.ones(3, 2)
+    assert torch.equal(shards.cut(whole), whole)
+    assert torch.equal(shards.whole({"a": whole})["a"], whole)
+
+
+@pytest.mark.gpu
+def test_the_device_holds_no_offloaded_weights(
+    policies_of: Runner, moved_to: Callable[..., TrainingBatch], batch: TrainingBatch
+) -> None:
+    plain = policies_of("full")
+    expected = contracted_gradients(plain, small(batch), SETTINGS)
+    weights = sum(p.nbytes for p in plain.trained_parameters().values())
+    before = torch.cuda.memory_allocated()
+    shards = Shards(device=torch.device("cuda"), offloaded=True)
+    network = copy.deepcopy(plain.network("reference"))
+    policies = ShardedPolicies(network, torch.float32, shards)
+    policies.load(plain.trained_parameters(), plain.old_parameters())
+    assert torch.cuda.memory_allocated() - before < weights / 2
+    found = contracted_gradients(policies, moved_to(small(batch), "cuda"), SETTINGS)
+    assert {each.device.type for each in found.tensors()} == {"cpu"}
+    close(whole_gradients(found, shards), whole_gradients(expected, UNDIVIDED))
+    distributed.destroy_process_group()
 
 
 def test_nothing_is_divided_by_default() -> None:

@@ -39,6 +39,7 @@ _HOW_COMPUTED = (
     "model.compile",
     "model.embedding_cache",
     "model.shard",
+    "model.offload",
     "training.ema_on_cpu",
 )
 """What changes nothing but memory, speed and rounding."""

@@ -250,29 +250,36 @@ def _check_gradients(table: Table) -> Iterator[Problem]:
 
 
 def _check_sharding(table: Table) -> Iterator[Problem]:
-    """What can't be divided among processes."""
-    if _get(table, "model", "shard", False) is not True:
+    """What can't be divided among processes, or wait in the CPU's memory."""
+    found = [key for key in ("shard", "offload") if _get(table, "model", key, False) is True]
+    if not found:
         return
     if _get(table, "model", "mode", "lora") != "full":
-        message = 'needs model.mode = "full": adapters are small, and every process holds them'
-        yield Problem("model.shard", message)
+        for key in found:
+            message = f'needs model.mode = "full": adapters are small, and {_ADAPTERS_STAY[key]}'
+            yield Problem(f"model.{key}", message)
+    setting = f"model.{found[-1]}"
     for name, key, value, reason in _UNDIVIDED:
         if _get(table, name, key, None) == value:
-            yield Problem(
-                f"{name}.{key}", f"can't be {json.dumps(value)} with model.shard: {reason}"
-            )
+            yield Problem(f"{name}.{key}", f"can't be {json.dumps(value)} with {setting}: {reason}")
     phases = _get(table, "balance", "phases", [])
     methods = [phase.get("method") for phase in phases if isinstance(phase, dict)]
     if "marble-published" in [_get(table, "balance", "method", "marble"), *methods]:
-        message = "can't be marble-published with model.shard: one micro-batch can't be divided"
+        message = f"can't be marble-published with {setting}: one micro-batch can't be divided"
         yield Problem("balance.method", message)
 
 
+_ADAPTERS_STAY = {"shard": "every process holds them", "offload": "the device holds them"}
 _UNDIVIDED = (
     ("model", "compile", True, "compiled blocks can't gather their weights"),
     ("training", "gradients", "backward", "its passes need whole weights' gradients one by one"),
     ("training", "micro_batch_size", "auto", "a batch can't begin again when memory runs out"),
-    ("training", "optimizer", "adamw-8bit", "its averages are rounded in blocks across the cuts"),
+    (
+        "training",
+        "optimizer",
+        "adamw-8bit",
+        "it steps whole parameters on the device, which has their rows, or none",
+    ),
 )
 """Settings and why weights that are divided rule them out."""
 

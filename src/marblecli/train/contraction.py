@@ -97,7 +97,7 @@ class Contraction:
                 keep = number < len(passes)
                 torch.autograd.backward(output, each.cotangent, retain_graph=keep)
         if self._sums is not None:
-            self._sums.flush()
+            self._sums.settle()
         self._pass = None
 
     def _run(self, one: BackwardPass) -> None:
@@ -186,7 +186,7 @@ class _LinearTap(_Tap):
 
     def _contract(self, name: str, each: Tensor, current: BackwardPass) -> None:
         total = self.totals[name][current.columns]
-        weights, flat = current.weights.T.to(total), each.flatten(1).to(total.dtype)
+        weights, flat = (x.to(total.dtype) for x in (current.weights.T, each.flatten(1)))
         if self.target.sums is None:
             total.flatten(1).addmm_(weights, flat)
         else:

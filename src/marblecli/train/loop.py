@@ -291,7 +291,7 @@ def _clip(session: Session, parameters: Sequence[Parameter]) -> float:
     found = [parameter.grad for parameter in parameters if parameter.grad is not None]
     squares = get_total_norm(found).double().square()
     norm = np.sqrt(shards.add(np.asarray(float(squares))))
-    clip_grads_with_norm_(parameters, limit, torch.as_tensor(norm, device=shards.device))
+    clip_grads_with_norm_(parameters, limit, torch.as_tensor(norm, device=shards.home))
     return float(norm)
 
 

@@ -58,8 +58,8 @@ class MicroBatch:
         if found:
             return found[0]
         raise MarbleError(
-            f"out of memory with {min(self.size, self._images)} images at a time, and model.shard "
-            "can't begin the batch again; go on with --resume and a smaller "
+            f"out of memory with {min(self.size, self._images)} images at a time, and divided "
+            "weights can't begin the batch again; go on with --resume and a smaller "
             "training.micro_batch_size, or model.gradient_checkpointing = true"
         )
 

@@ -8,6 +8,7 @@ divided, too, are another story: :mod:`marblecli.train.sharding`.
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 from marblecli.errors import BadInputError, LostProcessError
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 _T = TypeVar("_T")
@@ -152,7 +154,7 @@ def check_even(prompts: int, count: int) -> None:
     """
     if prompts % count:
         raise BadInputError(
-            f"sampling.prompts_per_step: model.shard needs as many prompts in each process, and "
+            f"sampling.prompts_per_step: divided weights need as many prompts in each process, and "
             f"{prompts} can't be divided so among {count}"
         )
 
@@ -166,6 +168,25 @@ def connect() -> Processes:
         with talking():
             PartialState(cpu=on_cpu(started), timeout=_PATIENCE)
     return started
+
+
+def meet_alone(device: torch.device) -> None:
+    """What divides weights asks for a process group, also of a process that is alone."""
+    from torch import distributed
+    from torch.distributed import HashStore  # type: ignore[attr-defined] # public, not in its types
+
+    if distributed.is_initialized():
+        return
+    backend = distributed.get_default_backend_for_device(device)
+    distributed.init_process_group(backend, store=HashStore(), rank=0, world_size=1)
+    atexit.register(_part)
+
+
+def _part() -> None:
+    from torch import distributed
+
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def on_cpu(processes: Processes) -> bool:

@@ -90,7 +90,7 @@ def open_session(
     ``model.embedding_cache``, and without it that is left alone.
     """
     processes = connect()
-    if recipe.model.shard:
+    if recipe.model.shard or recipe.model.offload:
         check_even(recipe.sampling.prompts_per_step, processes.count)
     accelerator = Accelerator(
         cpu=on_cpu(processes),
@@ -115,7 +115,7 @@ def open_session(
     backbone = Backbone(pipeline, recipe.model, store)
     backbone.remember(known)
     backbone.embed(texts)
-    shards = Shards(processes, accelerator.device) if recipe.model.shard else UNDIVIDED
+    shards = _shards(recipe, processes, accelerator.device)
     if not shards.divided:
         # Not earlier: the device needs no room for it and for the text encoders.
         pipeline.transformer.to(accelerator.device)
@@ -134,6 +134,12 @@ def open_session(
         processes=processes,
         micro_batch=_micro_batch(recipe, processes, shards),
     )
+
+
+def _shards(recipe: Recipe, processes: Processes, device: torch.device) -> Shards:
+    if recipe.model.offload:
+        return Shards(processes, device, offloaded=True)
+    return Shards(processes, device) if recipe.model.shard else UNDIVIDED
 
 
 def _average(parameters: Sequence[Parameter], settings: TrainingSettings) -> EMAModel:
@@ -213,8 +219,9 @@ def restore(session: Session, saved: Snapshot) -> None:
     session.policies.load(saved.tensors["trained"], saved.tensors["old"])
     names = session.policies.trained_parameters()
     shards, averages = session.policies.shards, saved.tensors["ema"]
-    on_cpu = session.recipe.training.ema_on_cpu
-    device = torch.device("cpu") if on_cpu else session.accelerator.device
+    device = next(iter(names.values())).device
+    if session.recipe.training.ema_on_cpu:
+        device = torch.device("cpu")
     # Copies: training goes on in place, and the saved state must stay what it was.
     session.ema.shadow_params = [shards.cut(averages[name]).to(device, copy=True) for name in names]
     session.ema.optimization_step = saved.state["ema_steps"]

@@ -5,14 +5,19 @@ forgets them again. The rest of the program sees a process's rows as if they wer
 optimizer, averages and accumulators are divided with them (as in ZeRO, Rajbhandari et al. 2020),
 and what is summed over elements is summed over the processes besides. Every pass through a network
 is one for all processes: they must make the same ones in the same order.
+
+Rows that are offloaded wait in the CPU's memory (ZeRO-Offload, Ren et al. 2021), also those of a
+single process, and with them all that has their size: the device holds what runs.
 """
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -21,7 +26,8 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 from marblecli.errors import BadInputError
-from marblecli.train.processes import Processes, talking
+from marblecli.train.landing import Landings
+from marblecli.train.processes import Processes, meet_alone, talking
 from marblecli.types import FloatArray
 
 if TYPE_CHECKING:
@@ -44,12 +50,19 @@ class Shards:
     processes: Processes = field(default_factory=Processes)
     """Among whom; one has everything."""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    """Where this process's rows are."""
+    """Where this process's networks run."""
+    offloaded: bool = False
+    """Whether the rows are in the CPU's memory until their block runs."""
 
     @property
     def divided(self) -> bool:
-        """Whether any process lacks anything."""
-        return self.processes.count > 1
+        """Whether a device lacks anything before it runs."""
+        return self.processes.count > 1 or self.offloaded
+
+    @property
+    def home(self) -> torch.device:
+        """Where this process's rows are."""
+        return torch.device("cpu") if self.offloaded else self.device
 
     def add(self, part: FloatArray) -> FloatArray:
         """The sum over all rows of what this process has found for its own, in all to the bit."""
@@ -82,6 +95,8 @@ class Shards:
         """The whole; elsewhere the part."""
         from torch import distributed
 
+        if self.processes.count == 1:
+            return part
         padded = part.new_zeros(max(rows), *part.shape[1:])
         padded[: len(part)] = part
         parts = [torch.empty_like(padded) for _ in rows] if self.processes.first else None
@@ -97,18 +112,31 @@ class Shards:
         It runs as before, if all processes run it together. Its ``.grad`` are sums over them.
         """
         from torch.distributed.device_mesh import init_device_mesh
-        from torch.distributed.fsdp import FSDPModule, fully_shard
+        from torch.distributed.fsdp import (
+            CPUOffloadPolicy,
+            FSDPModule,
+            OffloadPolicy,
+            fully_shard,
+        )
 
         if not hasattr(FSDPModule, "reset_iter_state"):
             raise BadInputError(
-                f"model.shard needs a newer torch than {torch.__version__}: pip install -U torch"
+                "model.shard and model.offload need a newer torch than "
+                f"{torch.__version__}: pip install -U torch"
             )
         # It speaks of changes in place of the network's output, which nobody makes.
         warnings.filterwarnings("ignore", message="FSDP2-wrapped module")
+        meet_alone(self.device)
         mesh = init_device_mesh(self.device.type, (self.processes.count,))
+        # Pinned, so that copies to the device don't wait for it.
+        waiting = CPUOffloadPolicy(pin_memory=self.device.type == "cuda")
+        policy = waiting if self.offloaded else OffloadPolicy()
         for part in (*network.transformer_blocks, network):
             # The last is asked for, too: FSDP2 would keep its weights, and not see them change.
-            sharded = cast("FSDPModule", fully_shard(part, mesh=mesh, reshard_after_forward=True))
+            sharded = cast(
+                "FSDPModule",
+                fully_shard(part, mesh=mesh, reshard_after_forward=True, offload_policy=policy),
+            )
             sharded.set_gradient_divide_factor(1.0)
             # With gloo a sum is all there is.
             sharded.set_force_sum_reduction_for_comms(True)
@@ -154,20 +182,22 @@ def local_rows(tensor: Tensor) -> Tensor:
 class ScatteredSums:
     """Gradients of whole parameters, summed over the processes; each adds its rows to its totals.
 
-    Every process must come with gradients of the same shapes in the same order.
+    Every process must come with gradients of the same shapes in the same order. Totals are complete
+    after :meth:`settle`.
     """
 
     def __init__(self, shards: Shards) -> None:
         self._count = shards.processes.count
+        self._landings = Landings() if shards.offloaded else None
         self._waiting: list[tuple[Tensor, Tensor]] = []
         self._elements = 0
 
     def add(self, total: Tensor, whole: Tensor) -> None:
-        """To ``total`` [c, own rows, ...], the sum of ``whole`` [c, R, ...]: by the next flush."""
+        """To ``total`` [c, own rows, ...], the sum of ``whole`` [c, R, ...]."""
         self._waiting.append((total, whole))
         self._elements += whole.numel()
         if self._elements >= TOGETHER:
-            self.flush()
+            self._send()
 
     def add_products(self, total: Tensor, weights: Tensor, each: Tensor) -> None:
         """To ``total`` [c, own rows, ...], sums over samples of ``weights`` [c, B] with ``each``.
@@ -179,27 +209,48 @@ class ScatteredSums:
         for part, chosen in zip(total.split(size), weights.split(size), strict=True):
             self.add(part, (chosen @ flat).unflatten(1, each.shape[1:]))
 
-    def flush(self) -> None:
-        """Send what waits, if anything does."""
-        from torch import distributed
+    def settle(self) -> None:
+        """Send what waits, and have all that was sent in the totals."""
+        self._send()
+        if self._landings is not None:
+            self._landings.settle()
 
+    def _send(self) -> None:
         waiting, self._waiting, self._elements = self._waiting, [], 0
         if not waiting:
             return
-        sent = torch.cat([self._by_process(whole) for _, whole in waiting], 1)
+        received = self._summed(torch.cat([self._by_process(whole) for _, whole in waiting], 1))
+        # Not the gradients themselves: they needn't wait for their rows to land.
+        targets = [(total, self._padded(whole)) for total, whole in waiting]
+        if self._landings is None:
+            _add_rows(targets, received)
+        else:
+            self._landings.expect(received, partial(_add_rows, targets))
+
+    def _summed(self, sent: Tensor) -> Tensor:
+        """[processes, elements] -> this process's, [elements]."""
+        from torch import distributed
+
+        if self._count == 1:
+            return sent[0]
         received = sent.new_empty(sent.shape[1])
         with talking():
             distributed.reduce_scatter_single(received, sent.flatten())
-        parts = received.split([self._rows(whole) * whole[:, 0].numel() for _, whole in waiting])
-        for (total, whole), part in zip(waiting, parts, strict=True):
-            rows = part.view(len(whole), self._rows(whole), *whole.shape[2:])
-            total.add_(rows[:, : total.shape[1]])
+        return received
 
     def _by_process(self, whole: Tensor) -> Tensor:
         """[c, R, ...] -> [processes, as many elements for each]."""
-        missing = self._count * self._rows(whole) - whole.shape[1]
+        missing = self._count * self._padded(whole)[1] - whole.shape[1]
         padded = nn.functional.pad(whole, (0, 0) * (whole.ndim - 2) + (0, missing))
         return padded.unflatten(1, (self._count, -1)).movedim(1, 0).flatten(1)
 
-    def _rows(self, whole: Tensor) -> int:
-        return -(-whole.shape[1] // self._count)
+    def _padded(self, whole: Tensor) -> tuple[int, ...]:
+        """The shape of one process's part, which is the same for all: [c, rows, ...]."""
+        return (len(whole), -(-whole.shape[1] // self._count), *whole.shape[2:])
+
+
+def _add_rows(targets: Sequence[tuple[Tensor, Sequence[int]]], flat: Tensor) -> None:
+    """To every total [c, own rows, ...] its part of ``flat``, which has that padded shape."""
+    parts = flat.split([math.prod(shape) for _, shape in targets])
+    for (total, shape), part in zip(targets, parts, strict=True):
+        total.add_(part.view(*shape)[:, : total.shape[1]])
