@@ -1,0 +1,170 @@
+"""A micro-step on a device that isn't the CPU, where there is none.
+
+Fake tensors have shapes and a device, and no values: an operation on tensors of two devices fails,
+and so does reading a value back. The device is a made-up one that torch is told of. It is told so
+in a process of its own, and what stands below in torch's way there is replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
+
+from marblecli.train.batch import LossSettings
+from marblecli.train.gradients import amortised_backward, contracted_gradients
+from marblecli.train.policy import FullPolicies, LoraPolicies, Policies, ShardedPolicies
+from marblecli.train.sharding import Shards
+
+SETTINGS = LossSettings(mix=0.1, advantage_clip=5.0, kl_weight=1e-2, micro_batch_size=2)
+NAME = "imaginary"
+DEVICE = f"{NAME}:0"
+
+
+class ImaginaryModule:
+    """What ``torch.cuda`` is to CUDA: streams as a CPU has them."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(torch.cpu, name)
+
+    def is_initialized(self) -> bool:
+        return True
+
+    def is_available(self) -> bool:
+        return True
+
+    def current_device(self) -> int:
+        return 0
+
+    def device_count(self) -> int:
+        return 1
+
+    def _is_in_bad_fork(self) -> bool:
+        return False
+
+    def get_amp_supported_dtype(self) -> list[torch.dtype]:
+        return [torch.bfloat16]
+
+    def manual_seed_all(self, _seed: int) -> None:
+        pass
+
+
+class Event:
+    """Of a device that does everything at once."""
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def record(self, *_: Any) -> None:
+        pass
+
+    def synchronize(self) -> None:
+        pass
+
+
+def replace_parameters(
+    module: nn.Module, convert: Callable[[torch.Tensor], torch.Tensor], _recurse: bool = True
+) -> nn.Module:
+    """Fake tensors can't be exchanged in place, as ``Module._apply`` does it."""
+    for part in module.modules():
+        for name, parameter in part._parameters.items():
+            if parameter is not None:
+                with torch.no_grad():
+                    moved = nn.Parameter(convert(parameter), parameter.requires_grad)
+                part._parameters[name] = moved
+        for name, buffer in part._buffers.items():
+            part._buffers[name] = None if buffer is None else convert(buffer)
+    return module
+
+
+def relabel(parameters: Any, buffers: Any, device: torch.device) -> None:
+    for tensor in (*parameters, *buffers):
+        tensor.fake_device = torch.device(device.type, 0)
+
+
+@contextmanager
+def imaginary_device() -> Iterator[None]:
+    """Inside, all tensors are fake."""
+    from torch.distributed import device_mesh
+    from torch.distributed.fsdp._fully_shard import _fsdp_init
+    from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+
+    make_mesh = device_mesh.init_device_mesh
+
+    def real_mesh(*arguments: Any) -> Any:
+        with unset_fake_temporarily():
+            return make_mesh(*arguments)
+
+    _setup_privateuseone_for_python_backend(NAME, ImaginaryModule())
+    with pytest.MonkeyPatch.context() as patch, FakeTensorMode():
+        patch.setattr(nn.Module, "_apply", replace_parameters)
+        patch.setattr(torch.Tensor, "pin_memory", lambda tensor, *_: tensor)
+        patch.setattr(torch, "Event", Event)
+        patch.setattr(FakeTensorMode, "__deepcopy__", lambda mode, _memo: mode, raising=False)
+        patch.setattr(device_mesh, "init_device_mesh", real_mesh)
+        patch.setattr(_fsdp_init, "_move_states_to_device", relabel)
+        yield
+
+
+def policies_on_the_device(mode: str) -> Policies:
+    from tests.train import conftest
+
+    transformer = conftest.make_transformer()
+    if mode == "offloaded":
+        shards = Shards(device=torch.device(DEVICE), offloaded=True)
+        return ShardedPolicies(transformer, torch.float32, shards)
+    transformer.to(DEVICE)
+    if mode == "lora":
+        return LoraPolicies(transformer, conftest.LoraSettings(rank=3), torch.float32)
+    return FullPolicies(transformer, torch.float32)
+
+
+def devices(_rank: int, _count: int) -> dict[str, dict[str, set[str]]]:
+    """By mode and by what it is of."""
+    from tests.train import conftest
+    from torch import distributed
+    from torch.distributed import HashStore  # type: ignore[attr-defined] # public, not in its types
+
+    distributed.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
+    found: dict[str, dict[str, set[str]]] = {}
+    with imaginary_device():
+        batch = conftest.moved(conftest.make_batch(torch.float32), DEVICE)
+        for mode in ("lora", "full", "offloaded"):
+            policies = policies_on_the_device(mode)
+            policies.blend_old(0.5)
+            for checkpointed in (False, True):
+                if checkpointed:
+                    policies.checkpoint_blocks()
+                gradients = contracted_gradients(policies, batch, SETTINGS)
+                amortised_backward(policies, batch, SETTINGS, torch.ones(5))
+            parameters = list(policies.trained_parameters().values())
+            tensors = {
+                "weights": parameters,
+                "buffers": list(policies.network("old").buffers()),
+                "accumulators": list(gradients.tensors()),
+                "gradients": [parameter.grad for parameter in parameters],
+            }
+            found[mode] = {
+                of: {str(each.device) for each in some if each is not None}
+                for of, some in tensors.items()
+            }
+        with pytest.raises(RuntimeError):
+            batch.latents + torch.ones(1)
+        with pytest.raises(Exception, match="_local_scalar_dense"):
+            batch.latents.sum().item()
+    distributed.destroy_process_group()
+    return found
+
+
+def test_a_micro_step_stays_on_the_device(run_group: Callable[..., Any]) -> None:
+    (found,) = run_group(1, devices)
+    for mode in ("lora", "full"):
+        assert all(of == {DEVICE} for of in found[mode].values())
+    buffers = found["offloaded"].pop("buffers")
+    assert buffers == {DEVICE}
+    assert all(of == {"cpu"} for of in found["offloaded"].values())
