@@ -121,6 +121,18 @@ def test_divided_weights_are_counted_for_the_processes_asked_for(
     assert peaks[1] < 0.6 * peaks[0]
 
 
+def test_what_is_in_the_cpus_memory_is_counted_apart(marble: Marble, medium: Path) -> None:
+    asked = ("--dry-run", "--memory", 24, "--set", "model.mode=full")
+    small = ("--set", "measure.parts=false", "--set", "measure.slices_every=0")
+    refused = marble("train", medium, *asked, *small)
+    assert refused.code == 2
+    assert "--set model.offload=true" in refused.err
+    shown = marble("train", medium, *asked, *small, "--set", "model.offload=true")
+    assert shown.code == 0
+    assert "CPU: optimizer state" in shown.out
+    assert "in the CPU's memory instead, for each process: " in shown.out
+
+
 def test_memory_is_for_a_dry_run(marble: Marble, medium: Path) -> None:
     shown = marble("train", medium, "--memory", 24)
     assert shown.code == 2

@@ -89,10 +89,15 @@ def test_checkpointing_comes_before_what_changes_training() -> None:
 
 
 def test_adapters_instead_of_all_weights_only_where_nothing_else_is_enough() -> None:
-    full = recipe_of("model.mode=full")
-    assert advise(full, ARCHITECTURE, {}, 24 * GIB)[0].override == "model.mode=lora"
-    overrides = [one.override for one in advise(full, ARCHITECTURE, {}, 120 * GIB)]
-    assert "model.mode=lora" not in overrides
+    full = recipe_of("model.mode=full", "measure.parts=false", "measure.slices_every=0")
+    offloaded = advise(full, ARCHITECTURE, {}, 24 * GIB)
+    assert offloaded[0].override == "model.offload=true"
+    assert not offloaded[-1].plan.excess(24 * GIB)
+    # Which then don't fit either.
+    assert advise(full, ARCHITECTURE, {}, 3 * GIB)[0].override == "model.mode=lora"
+    whole = recipe_of("model.mode=full")
+    overrides = [one.override for one in advise(whole, ARCHITECTURE, {}, 120 * GIB)]
+    assert "model.offload=true" not in overrides
     assert "measure.parts=false" in overrides
 
 
@@ -103,7 +108,24 @@ def test_advice_for_divided_weights_can_be_taken() -> None:
     fewer = count_memory(full, ARCHITECTURE, {}, 4).excess(60 * GIB)
     assert fewer < count_memory(full, ARCHITECTURE, {}, 2).excess(60 * GIB)
     first = advise(full, ARCHITECTURE, {}, 16 * GIB, 2)[0]
+    assert first.override == "model.offload=true"
+    first = advise(full, ARCHITECTURE, {}, 3 * GIB, 2)[0]
     assert first.override == "model.mode=lora --set model.shard=false"
+
+
+def test_what_offloading_asks_for_is_advised_with_it() -> None:
+    wrong = ("model.compile=true", "training.optimizer=adamw-8bit")
+    auto = "training.micro_batch_size=auto"
+    full = recipe_of("model.mode=full", *wrong, auto)
+    first = advise(full, ARCHITECTURE, {}, 24 * GIB)[0]
+    assert first.override.split(" --set ") == [
+        "model.offload=true",
+        "model.compile=false",
+        "training.optimizer=adamw",
+        "training.micro_batch_size=8",
+    ]
+    backward = recipe_of("model.mode=full", "training.gradients=backward")
+    assert advise(backward, ARCHITECTURE, {}, 24 * GIB)[0].override == "model.mode=lora"
 
 
 def test_what_never_fits_gets_what_comes_nearest() -> None:

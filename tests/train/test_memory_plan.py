@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,8 @@ def test_what_belongs_to_trained_weights_takes_what_it_takes(mode: str) -> None:
         assert row(plan, label)["update"] == size, label
     assert "prompts" not in row(plan, "trained weights")
     elsewhere = count(model={"mode": mode}, training={"ema_on_cpu": True})
-    assert plan.total("update") - elsewhere.total("update") == trained
+    assert plan.total("update") - elsewhere.total("update") == elsewhere.cpu_peak == trained
+    assert plan.cpu_peak == 0
 
 
 @pytest.mark.parametrize(
@@ -173,6 +175,25 @@ def test_divided_weights_and_all_of_their_size_are_shared_out() -> None:
     assert 3 * 4 * parameters / 24 < blocks < 1.3 * 3 * 4 * parameters / 24
     assert row(half, "a pass over it")["gradients"] < row(whole, "a pass over it")["gradients"]
     assert half.trained == whole.trained == parameters
+
+
+def test_offloaded_weights_and_all_of_their_size_are_on_the_cpu() -> None:
+    plan, plain = sharded(1, offload=True), sharded(1)
+    parameters, positions = 2_243_171_520, 226_492_416
+    # Reference in bf16; trained, old, average, two moments, three accumulators, two copies.
+    assert plan.cpu_peak == (2 + 4 * (3 + 2 + 3 + 2)) * parameters
+    assert row(plan, "positions")["sampling"] == (2 + 4 + 4) * positions
+    blocks = row(plan, "whole weights of 3 blocks")["gradients"]
+    gone = plain.total("update") - plan.total("update")
+    # A copy of all weights in bf16 isn't kept either.
+    assert gone == plan.cpu_peak
+    kept = plain.total("gradients") - plan.total("gradients")
+    sent = row(plan, "gradients sent")["gradients"]
+    copies = row(plain, "a pass over it")["gradients"] - row(plan, "a pass over it")["gradients"]
+    assert kept == plan.cpu_peak - 4 * 2 * parameters - blocks - sent + copies
+    half = sharded(2, offload=True)
+    assert half.cpu_peak == plan.cpu_peak // 2
+    assert half.total("update") == plan.total("update")
 
 
 def test_one_process_divides_nothing() -> None:
@@ -273,49 +294,57 @@ def small_policies(model: dict[str, Any]) -> Policies:
     return make_policies(transformer, settings)
 
 
-def small_plan(model: dict[str, Any]) -> MemoryPlan:
+def small_plan(model: dict[str, Any], rows: int = ROWS) -> MemoryPlan:
     tiny = folder_architecture(TINY)
     parts = {**tiny.parts, "transformer": SMALL}
     # 24 places of the latents: the tiny VAE makes 96 pixels of them.
-    sampling = {"resolution": 4 * SIDE, "batch_size": ROWS}
-    recipe = recipe_of(model=model, sampling=sampling, training={"micro_batch_size": ROWS})
+    sampling = {"resolution": 4 * SIDE, "batch_size": rows, "group_size": rows}
+    recipe = recipe_of(model=model, sampling=sampling, training={"micro_batch_size": rows})
     return count_memory(recipe, Architecture("", {}, parts), {})
 
 
+Inputs = tuple[Tensor, Tensor, Conditioning]
+
+
 @pytest.fixture
-def inputs(monkeypatch: pytest.MonkeyPatch) -> tuple[Tensor, Tensor, Conditioning]:
+def inputs_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Inputs]:
     plain = nn.functional.layer_norm
     # As CUDA's autocast has it.
     monkeypatch.setattr(nn.functional, "layer_norm", lambda x, *a, **o: plain(x.float(), *a, **o))
-    context, pooled = torch.randn(ROWS, CONTEXT, 64), torch.randn(ROWS, 32)
-    conditioning = Conditioning(context.bfloat16(), pooled.bfloat16())
-    return torch.randn(ROWS, 8, SIDE, SIDE), torch.full((ROWS,), 0.5), conditioning
+
+    def of(rows: int) -> Inputs:
+        context, pooled = torch.randn(rows, CONTEXT, 64), torch.randn(rows, 32)
+        conditioning = Conditioning(context.bfloat16(), pooled.bfloat16())
+        return torch.randn(rows, 8, SIDE, SIDE), torch.full((rows,), 0.5), conditioning
+
+    return of
 
 
-@pytest.mark.parametrize("mode", ["lora", "full"])
+@pytest.mark.parametrize(("mode", "rows"), [("lora", ROWS), ("full", ROWS), ("full", 8 * ROWS)])
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_a_micro_batch_holds_about_what_is_counted(
-    mode: str, checkpointing: bool, inputs: tuple[Any, ...], live_bytes: Any
+    mode: str, rows: int, checkpointing: bool, inputs_of: Callable[[int], Inputs], live_bytes: Any
 ) -> None:
+    """Few rows in full mode: a copy of all weights. Many: a gradient of a layer for each row."""
     model = small_model(mode, checkpointing)
-    policies, plan = small_policies(model), small_plan(model)
+    policies, plan = small_policies(model), small_plan(model, rows)
     parameters = list(policies.trained_parameters().values())
     network, checkpoints = policies.network("trained"), policies.checkpoints
     contraction = Contraction(network, parameters, 3, checkpoints)
     with live_bytes, contraction.tapped():
-        velocity = policies.velocity("trained", *inputs)
+        velocity = policies.velocity("trained", *inputs_of(rows))
         one = torch.randn_like(velocity)
-        passes = [BackwardPass(one, torch.ones(ROWS, 1), slice(n, n + 1)) for n in range(3)]
+        passes = [BackwardPass(one, torch.ones(rows, 1), slice(n, n + 1)) for n in range(3)]
         contraction.backward(velocity, passes)
     counted = sum(row(plan, label)["gradients"] for label in ("activations", "a pass over it"))
     assert counted == pytest.approx(live_bytes.peak, rel=0.05)
 
 
 def test_a_pass_without_gradients_holds_about_what_is_counted(
-    inputs: tuple[Any, ...], live_bytes: Any
+    inputs_of: Callable[[int], Inputs], live_bytes: Any
 ) -> None:
     model = small_model("lora", checkpointing=False)
     policies, plan = small_policies(model), small_plan(model)
     with torch.no_grad(), live_bytes:
-        policies.velocity("old", *inputs)
+        policies.velocity("old", *inputs_of(ROWS))
     assert row(plan, "sampling 2 images")["sampling"] == pytest.approx(live_bytes.peak, rel=0.12)

@@ -15,7 +15,7 @@ from marblecli.rewards.spec import HubFiles
 from marblecli.settings import Recipe
 from marblecli.train.architectures import Architecture, UnreadableConfigError
 from marblecli.train.memory_advice import Advice, advise, largest_micro_batch
-from marblecli.train.memory_plan import GIB, PHASES, MemoryPlan, RewardWeights, count_memory
+from marblecli.train.memory_plan import GIB, PHASES, Item, MemoryPlan, RewardWeights, count_memory
 
 _ELSEWHERE = ("cpu", "mps")
 _DRIVER = Path("/proc/driver/nvidia")
@@ -99,10 +99,19 @@ def _table(counted: MemoryPlan) -> Table:
     for phase in PHASES:
         table.add_column(phase, justify="right")
     for item in counted.items:
-        table.add_row(item.label, *(_gib(item.bytes.get(phase, 0)) for phase in PHASES))
+        if not item.on_cpu:
+            table.add_row(item.label, *_row(item))
     table.add_section()
     table.add_row("at once", *(_gib(counted.total(phase)) for phase in PHASES))
+    if away := [item for item in counted.items if item.on_cpu]:
+        table.add_section()
+        for item in away:
+            table.add_row(f"CPU: {item.label}", *_row(item))
     return table
+
+
+def _row(item: Item) -> list[str]:
+    return [_gib(item.bytes.get(phase, 0)) for phase in PHASES]
 
 
 def _gib(count: int) -> str:
@@ -125,6 +134,10 @@ def _notes(
         f"activations of an image: {without / 2**20:.0f} MiB, with gradient checkpointing "
         f"{with_it / 2**20:.0f}",
     ]
+    if counted.cpu_peak:
+        notes.append(
+            f"in the CPU's memory instead, for each process: {counted.cpu_peak / GIB:.1f} GiB"
+        )
     if recipe.training.micro_batch_size == "auto":
         notes.append(
             "micro-batches: auto, counted as one image"

@@ -169,7 +169,10 @@ class _Tap:
 
 
 class _LinearTap(_Tap):
-    """A linear layer: one product a sample, then one with all sets of weights at once."""
+    """A linear layer: one product a sample, then one with all sets of weights at once.
+
+    A sample of one token needs no product of its own, which would be as large as the weight.
+    """
 
     layer: nn.Linear
 
@@ -179,7 +182,10 @@ class _LinearTap(_Tap):
         outputs = gradient.reshape(len(rows), -1, gradient.shape[-1])
         inputs = x.to(gradient.dtype).reshape(len(rows), -1, x.shape[-1])
         if "weight" in self.totals:
-            self._contract("weight", torch.bmm(outputs.mT, inputs), current)
+            if outputs.shape[1] == 1:
+                self._contract_tokens(outputs[:, 0], inputs[:, 0], current)
+            else:
+                self._contract("weight", torch.bmm(outputs.mT, inputs), current)
         if "bias" in self.totals:
             self._contract("bias", outputs.sum(1), current)
         return (gradient @ self.layer.weight.to(gradient.dtype)).to(x.dtype) if wanted else None
@@ -190,7 +196,20 @@ class _LinearTap(_Tap):
         if self.target.sums is None:
             total.flatten(1).addmm_(weights, flat)
         else:
-            self.target.sums.add_products(total, weights, flat.unflatten(1, each.shape[1:]))
+            self.target.sums.add_columns(
+                total, each[0], lambda some: (weights[some] @ flat).unflatten(1, each.shape[1:])
+            )
+
+    def _contract_tokens(self, outputs: Tensor, inputs: Tensor, current: BackwardPass) -> None:
+        total = self.totals["weight"][current.columns]
+        outputs, inputs = outputs.to(total.dtype), inputs.to(total.dtype)
+        weighted = current.weights.T.to(total.dtype)[:, None] * outputs.T
+        if self.target.sums is None:
+            total.baddbmm_(weighted, inputs.expand(len(weighted), *inputs.shape))
+        else:
+            self.target.sums.add_columns(
+                total, self.layer.weight, lambda some: weighted[some] @ inputs
+            )
 
 
 def _tap_of(layer: nn.Module, places: dict[int, Tensor], target: _Target) -> _Tap:

@@ -18,13 +18,10 @@ from marblecli.train.memory_plan import (
 
 _Settings = tuple[Recipe, Mapping[str, RewardWeights]]
 _Count = Callable[[_Settings], MemoryPlan]
-
-
-_ADAPTERS = {
-    False: "model.mode=lora",
-    True: "model.mode=lora --set model.shard=false",
-}
-"""By whether the weights are divided."""
+_Overrides = Mapping[str, Any]
+"""Values by dotted key."""
+_MICRO_BATCH = 8
+"""To start from where it can't be found by itself."""
 
 
 @dataclass(frozen=True)
@@ -45,20 +42,46 @@ def advise(
 ) -> list[Advice]:
     """Changes that take the plan to ``limit`` bytes or, if nothing does, as near as they go.
 
-    Each is the one that helps most after those before it. To train adapters instead of all weights
-    comes only where the rest isn't enough. ``processes`` is as in :func:`count_memory`.
+    Each is the one that helps most after those before it. To offload all weights comes only where
+    the rest isn't enough, and to train adapters instead of them only where that isn't either.
+    ``processes`` is as in :func:`count_memory`.
     """
 
     def count(settings: _Settings) -> MemoryPlan:
         return count_memory(settings[0], architecture, settings[1], processes)
 
     found = _most_effective((recipe, rewards), count, limit)
-    fits = bool(found) and not found[-1].plan.excess(limit)
-    if fits or recipe.model.mode == "lora":
+    if recipe.model.mode == "lora":
         return found
-    adapters = (_set(recipe, "model", mode="lora", shard=False), rewards)
-    first = Advice(_ADAPTERS[recipe.model.shard], count(adapters))
-    return [first, *_most_effective(adapters, count, limit)]
+    for together in (_offloaded(recipe), _adapters(recipe)):
+        fits = not (found[-1].plan if found else count((recipe, rewards))).excess(limit)
+        if fits or not together:
+            continue
+        changed = (_all_set(recipe, together), rewards)
+        override = " --set ".join(_shown(key, value) for key, value in together.items())
+        first = Advice(override, count(changed))
+        found = [first, *_most_effective(changed, count, limit)]
+    return found
+
+
+def _offloaded(recipe: Recipe) -> _Overrides:
+    """All weights in the CPU's memory, and what that asks for; nothing where it can't be had."""
+    training, balance = recipe.training, recipe.balance
+    published = "marble-published" in {balance.method, *(each.method for each in balance.phases)}
+    if recipe.model.offload or published or training.gradients != "contracted":
+        return {}
+    asked = {
+        "model.compile": (recipe.model.compile, False),
+        "training.optimizer": (training.optimizer == "adamw-8bit", "adamw"),
+        "training.micro_batch_size": (training.micro_batch_size == "auto", _MICRO_BATCH),
+    }
+    return {"model.offload": True} | {key: new for key, (wrong, new) in asked.items() if wrong}
+
+
+def _adapters(recipe: Recipe) -> _Overrides:
+    """Adapters, which can't be divided or offloaded."""
+    whole = {"model.shard": recipe.model.shard, "model.offload": recipe.model.offload}
+    return {"model.mode": "lora"} | {key: False for key, is_set in whole.items() if is_set}
 
 
 def _most_effective(settings: _Settings, count: _Count, limit: int) -> list[Advice]:
@@ -111,11 +134,9 @@ def _changes(settings: _Settings, count: _Count, limit: int) -> Iterator[tuple[s
         ("model.t5", "none"),
         ("model.dtype", "bf16"),
     ):
-        if value == "adamw-8bit" and recipe.model.shard:
-            continue  # It can't be divided.
-        table, name = key.split(".")
-        shown = str(value).lower()
-        yield f"{key}={shown}", (_set(recipe, table, **{name: value}), rewards)
+        if value == "adamw-8bit" and (recipe.model.shard or recipe.model.offload):
+            continue  # It can be neither divided nor offloaded.
+        yield _shown(key, value), (_all_set(recipe, {key: value}), rewards)
     for reward, weights in rewards.items():
         if weights.bytes and not weights.offloaded:
             moved = {**rewards, reward: replace(weights, offloaded=True)}
@@ -151,3 +172,15 @@ def _number(size: int | str) -> int:
 def _set(recipe: Recipe, table: str, **values: Any) -> Recipe:
     changed = getattr(recipe, table).model_copy(update=values)
     return recipe.model_copy(update={table: changed})
+
+
+def _all_set(recipe: Recipe, overrides: _Overrides) -> Recipe:
+    for key, value in overrides.items():
+        table, name = key.split(".")
+        recipe = _set(recipe, table, **{name: value})
+    return recipe
+
+
+def _shown(key: str, value: Any) -> str:
+    """As ``--set`` takes it."""
+    return f"{key}={str(value).lower() if isinstance(value, bool) else value}"

@@ -6,7 +6,8 @@ score it; gradients of one micro-batch after another go into the accumulators; t
 beside the step's own copies. The largest of the five is the peak.
 
 With ``model.shard``, what has the size of the weights is divided by the number of processes, each
-network's weights are whole a block at a time, and gradients a few at a time.
+network's weights are whole a block at a time, and gradients a few at a time. With ``model.offload``
+the same, and what is divided is in the CPU's memory.
 
 Tensors that live long are exact. Activations are counted by :mod:`marblecli.train.activations`.
 What a pass holds only for a moment is in proportion to its tokens, by constants that were measured
@@ -52,6 +53,9 @@ _PASS = 11
 """Widths a token that a pass without gradients holds at most, and a backward pass besides."""
 _RECOMPUTED_PASS = 17
 """The same with gradient checkpointing, which carries all vectors through a block together."""
+_BESIDE_PRODUCTS = 5
+_RECOMPUTED_BESIDE_PRODUCTS = 10
+"""What of them is held while a layer's gradient is found, sample by sample."""
 _NOISE_THIRDS = 3
 _WHOLE_BLOCKS = 3
 """One that runs, and those that FSDP2 gathers before and lets go of after it."""
@@ -68,6 +72,8 @@ class Item:
     label: str
     bytes: Mapping[Phase, int]
     """Of the phases that it lives in."""
+    on_cpu: bool = False
+    """In the CPU's memory, not the device's."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +91,16 @@ class MemoryPlan:
     """Rewards on the device that don't say what their weights take."""
 
     def total(self, phase: Phase) -> int:
-        """Bytes in use at once in a phase."""
-        return sum(item.bytes.get(phase, 0) for item in self.items)
+        """Bytes of the device in use at once in a phase."""
+        return self._sum(phase, on_cpu=False)
+
+    @property
+    def cpu_peak(self) -> int:
+        """Bytes of the CPU's memory that stand in for the device's, in the phase with the most."""
+        return max(self._sum(phase, on_cpu=True) for phase in PHASES)
+
+    def _sum(self, phase: Phase, *, on_cpu: bool) -> int:
+        return sum(item.bytes.get(phase, 0) for item in self.items if item.on_cpu == on_cpu)
 
     @property
     def peak(self) -> Phase:
@@ -158,8 +172,12 @@ class _Counter:
         self.shape: TransformerShape = transformer_shape(self.parts["transformer"])
         self.low = FULL if self.model.dtype == "fp32" else 2
         self.full = self.model.mode == "full"
-        self.processes = processes if self.full and self.model.shard else 1
-        self.transformer = self._rows(self.shape.parameters) + self.shape.buffers
+        self.away = self.full and self.model.offload
+        self.processes = processes if self.full and (self.model.shard or self.away) else 1
+        self.divided = self.away or self.processes > 1
+        # Of what is offloaded, buffers stay on the device.
+        buffers = 0 if self.away else self.shape.buffers
+        self.transformer = self._rows(self.shape.parameters) + buffers
         adapter = adapter_parameters(self.shape, self.model.lora)
         self.trained = self.shape.parameters if self.full else adapter
         self.held = self._rows(self.trained)
@@ -179,9 +197,11 @@ class _Counter:
         """The VAE, the text encoders, and the transformer as far as it is frozen."""
         vae = self.low * vae_parameters(self.parts["vae"])
         yield Item("VAE", dict.fromkeys(PHASES, vae))
-        loaded = self.low * self.transformer
         frozen = "reference policy (frozen)" if self.full else "transformer (frozen)"
-        yield Item(frozen, _at(_AFTER_PROMPTS, loaded))
+        yield Item(frozen, _at(_AFTER_PROMPTS, self.low * self.transformer), self.away)
+        if self.away:
+            positions = (self.low + 2 * FULL) * self.shape.buffers
+            yield Item("positions of three networks", _at(_AFTER_PROMPTS, positions))
         yield Item("text encoders", {"prompts": sum(self._text_encoders())})
 
     def _text_encoders(self) -> Iterator[int]:
@@ -200,14 +220,13 @@ class _Counter:
     def policies(self) -> Iterator[Item]:
         """What belongs to the trained weights, each the size of them."""
         whole = self.transformer if self.full else self.trained
-        yield Item("trained weights", _at(_AFTER_PROMPTS, FULL * whole))
-        yield Item("old policy", _at(_AFTER_PROMPTS, FULL * whole))
-        average = 0 if self.recipe.training.ema_on_cpu else FULL * self.held
-        yield Item("moving average", _at(_AFTER_PROMPTS, average))
-        state = 2 * (FULL if self.recipe.training.optimizer == "adamw" else 1) * self.held
-        yield Item(
-            f"optimizer state ({self.recipe.training.optimizer})", _at(_AFTER_PROMPTS, state)
-        )
+        yield Item("trained weights", _at(_AFTER_PROMPTS, FULL * whole), self.away)
+        yield Item("old policy", _at(_AFTER_PROMPTS, FULL * whole), self.away)
+        away = self.away or self.recipe.training.ema_on_cpu
+        yield Item("moving average", _at(_AFTER_PROMPTS, FULL * self.held), away)
+        optimizer = self.recipe.training.optimizer
+        state = 2 * (FULL if optimizer == "adamw" else 1) * self.held
+        yield Item(f"optimizer state ({optimizer})", _at(_AFTER_PROMPTS, state), self.away)
 
     def rewards(self, rewards: Mapping[str, RewardWeights]) -> Iterator[Item]:
         """Weights of those that score on the device; offloaded ones come for the sampling."""
@@ -265,32 +284,52 @@ class _Counter:
         """One micro-batch, the accumulators of all, and what the update copies."""
         size = FULL * self.held
         held = sum(self._accumulators())
-        yield Item(f"gradient accumulators ({held})", _at(_TRAINED, held * size))
+        yield Item(f"gradient accumulators ({held})", _at(_TRAINED, held * size), self.away)
         if self.recipe.measure.fresh_every:
             fresh = 3 * len(self.recipe.rewards) + 1
-            yield Item(f"those of fresh images ({fresh})", _at(_TRAINED, fresh * size))
+            label = f"those of fresh images ({fresh})"
+            yield Item(label, _at(_TRAINED, fresh * size), self.away)
         images = micro_batch_images(self.recipe)
         count = self.activations()
         yield Item(f"activations, micro-batch of {images}", {"gradients": images * count.saved})
-        widths = _RECOMPUTED_PASS if self.model.gradient_checkpointing else _PASS
-        tokens = self.tokens.image + self.tokens.context
-        moment = images * (count.recomputed + widths * tokens * self.shape.width * self.low)
+        moment = images * (count.recomputed + self._backward_pass())
         yield Item("a pass over it", {"gradients": max(moment, self._copies())})
-        yield Item("the update's copies", {"update": _UPDATE_COPIES * size})
+        yield Item("the update's copies", {"update": _UPDATE_COPIES * size}, self.away)
+
+    def _backward_pass(self) -> int:
+        """What the backward pass of a row holds besides, where it holds the most."""
+        again = self.model.gradient_checkpointing
+        width = (self.tokens.image + self.tokens.context) * self.shape.width * self.low
+        widths, beside = (
+            (_RECOMPUTED_PASS, _RECOMPUTED_BESIDE_PRODUCTS) if again else (_PASS, _BESIDE_PRODUCTS)
+        )
+        return max(widths * width, beside * width + self._product())
+
+    def _product(self) -> int:
+        """A row's gradient of the largest layer with several tokens a row; adapters are small."""
+        if not self.full or self.recipe.training.gradients == "backward":
+            return 0
+        largest = max(
+            linear.inputs * linear.outputs
+            for linear in self.shape.linears()
+            if linear.stream != "vector"
+        )
+        # As it is found, and in the accumulators' precision.
+        return (self.low + FULL) * largest if self.low != FULL else FULL * largest
 
     def _copies(self) -> int:
         """Of the float32 weights, which autocast keeps for the length of a forward pass."""
         if self.low == FULL:
             return 0
         # Of divided weights only a plain backward pass keeps them, and not with checkpointing.
-        kept = self.processes == 1 or (
+        kept = not self.divided or (
             self.recipe.balance.refresh_every > 1 and not self.model.gradient_checkpointing
         )
         return self.low * self.trained if kept else 0
 
     def whole_weights(self) -> Iterator[Item]:
         """Of divided networks, what is whole for a moment."""
-        if self.processes == 1:
+        if not self.divided:
             return
         block = max(
             sum(linear.parameters for linear in self.shape.block_linears(layer))

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -199,15 +199,15 @@ class ScatteredSums:
         if self._elements >= TOGETHER:
             self._send()
 
-    def add_products(self, total: Tensor, weights: Tensor, each: Tensor) -> None:
-        """To ``total`` [c, own rows, ...], sums over samples of ``weights`` [c, B] with ``each``.
+    def add_columns(self, total: Tensor, like: Tensor, whole: Callable[[slice], Tensor]) -> None:
+        """To ``total`` [c, own rows, ...], what ``whole`` gives of some of the c, [.., R, ...].
 
-        ``each`` is [B, R, ...]. The c sums aren't all made whole at once.
+        Each is shaped as ``like``. They aren't all made at once.
         """
-        size = max(1, TOGETHER // max(1, each[0].numel()))
-        flat = each.flatten(1)
-        for part, chosen in zip(total.split(size), weights.split(size), strict=True):
-            self.add(part, (chosen @ flat).unflatten(1, each.shape[1:]))
+        size = max(1, TOGETHER // max(1, like.numel()))
+        for start in range(0, len(total), size):
+            some = slice(start, start + size)
+            self.add(total[some], whole(some))
 
     def settle(self) -> None:
         """Send what waits, and have all that was sent in the totals."""
