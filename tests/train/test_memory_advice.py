@@ -106,6 +106,20 @@ def test_advice_for_divided_weights_can_be_taken() -> None:
     assert first.override == "model.mode=lora --set model.shard=false"
 
 
+def test_tiles_are_advised_only_where_decoding_is_what_doesnt_fit() -> None:
+    recipe = recipe_of("sampling.batch_size=1", "measure.parts=false")
+    visiting = {"a": RewardWeights(24 * GIB, offloaded=True)}
+    plan = count_memory(recipe, ARCHITECTURE, visiting)
+    assert plan.peak == "decoding"
+    limit = plan.total("decoding") - GIB
+    assert plan.total("sampling") < limit
+    (one,) = advise(recipe, ARCHITECTURE, visiting, limit)
+    assert one.override == "model.vae_tiling=true"
+    for gib in (24, 16):
+        advice = advise(recipe_of(), ARCHITECTURE, {}, gib * GIB)
+        assert "model.vae_tiling=true" not in [one.override for one in advice]
+
+
 def test_what_never_fits_gets_what_comes_nearest() -> None:
     limit = 4 * GIB
     advice = advise(recipe_of(), ARCHITECTURE, REWARDS, limit)
