@@ -107,11 +107,13 @@ def test_advice_for_divided_weights_can_be_taken() -> None:
 
 
 def test_tiles_are_advised_only_where_decoding_is_what_doesnt_fit() -> None:
-    recipe = recipe_of("sampling.batch_size=1", "measure.parts=false")
+    recipe = recipe_of(
+        "sampling.resolution=1024", "sampling.batch_size=1", "training.micro_batch_size=1"
+    )
     visiting = {"a": RewardWeights(24 * GIB, offloaded=True)}
     plan = count_memory(recipe, ARCHITECTURE, visiting)
     assert plan.peak == "decoding"
-    (one,) = advise(recipe, ARCHITECTURE, visiting, plan.total("sampling"))
+    (one,) = advise(recipe, ARCHITECTURE, visiting, plan.total("decoding") - GIB)
     assert one.override == "model.vae_tiling=true"
     for gib in (24, 16):
         advice = advise(recipe_of(), ARCHITECTURE, {}, gib * GIB)
