@@ -18,6 +18,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from marblecli.train.quiet import quiet_libraries
+
+if __name__ == "__main__":
+    # What is imported below loads those libraries.
+    quiet_libraries()
+
 import numpy as np
 import torch
 from rich.console import Console

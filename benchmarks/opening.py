@@ -9,14 +9,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from marblecli.cli.setup import build_suite, load_plan
-from marblecli.train.quiet import quiet_libraries
 from marblecli.train.session import PromptSets, Session, open_session
 
 
 @contextmanager
 def opened(recipe: Path, overrides: Sequence[str]) -> Iterator[Session]:
     """A session on the recipe's training prompts, with nothing trained yet."""
-    quiet_libraries()
     plan = load_plan(recipe, overrides)
     prompts = PromptSets(plan.train_prompts, {})
     with TemporaryDirectory() as folder:

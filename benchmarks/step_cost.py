@@ -22,6 +22,12 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from marblecli.train.quiet import quiet_libraries
+
+if __name__ == "__main__":
+    # What is imported below loads those libraries.
+    quiet_libraries()
+
 import numpy as np
 import torch
 from diffusers import SD3Transformer2DModel

@@ -26,6 +26,12 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from marblecli.train.quiet import quiet_libraries
+
+if __name__ == "__main__":
+    # What is imported below loads those libraries.
+    quiet_libraries()
+
 import numpy as np
 import torch
 from pydantic import BaseModel
@@ -123,7 +129,7 @@ def make_recipe(options: Options, folder: Path, rewards: int) -> Recipe:
     return Recipe.model_validate(
         {
             "model": {
-                "pretrained": _model(options.model, folder),
+                "pretrained": model_folder(options.model, folder),
                 "random_weights": True,
                 "dtype": options.dtype,
                 "compile": options.compile,
@@ -197,7 +203,8 @@ def _scorer(
     return score
 
 
-def _model(name: str, folder: Path) -> str:
+def model_folder(name: str, folder: Path) -> str:
+    """``small`` as a folder of configurations within ``folder``; another name as it is."""
     return str(_small_model(folder)) if name == SMALL else name
 
 

@@ -92,6 +92,10 @@ class ModelSettings(_Table):
     them, no text encoder is loaded. Kept in memory only where absent."""
     gradient_checkpointing: bool = False
     """Keep only the blocks' inputs for the backward passes and compute the rest again."""
+    vae_tiling: bool = False
+    """Decode at most 512 x 512 pixels at a time, larger images in overlapping tiles, blended. Each
+    tile is normalised by itself: an image differs a little from one decoded whole, at the seams and
+    elsewhere."""
     shard: bool = False
     """Full mode: divide all weights, and what has their size, among the processes of the run."""
     offload: bool = False

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -210,3 +211,74 @@ def test_large_images_are_decoded_a_few_at_a_time_to_the_same() -> None:
     backbone.decode(torch.zeros(2, 2, 256, 256))
     backbone.decode(torch.zeros(50, 2, 16, 16))
     assert sizes[2:] == [1, 1, 50]
+
+
+TRAINED = Path(__file__).parents[2] / "plugins" / "marble-reward-shapes" / "tiny-sd3"
+"""With a VAE that has learned something; it makes 512 pixels of 128 places."""
+
+
+def trained(*, tiled: bool) -> Backbone:
+    settings = ModelSettings(pretrained=str(TRAINED), dtype="fp32", vae_tiling=tiled)
+    return Backbone(load_pipeline(settings, encoders=False), settings)
+
+
+def test_blended_tiles_are_near_the_image_decoded_whole_where_cut_ones_show_their_edges() -> None:
+    latents = torch.randn(1, 8, 32, 384, generator=torch.Generator().manual_seed(0))
+    whole, tiled = trained(tiled=False).decode(latents), trained(tiled=True).decode(latents)
+    cut = torch.cat([trained(tiled=False).decode(part) for part in latents.split(128, 3)], 3)
+    assert tiled.shape == whole.shape == (1, 3, 128, 1536)
+    away = (tiled - whole).abs()
+    assert 0 < away.mean() < 0.05 * whole.std()
+    assert away.max() < (cut - whole).abs().max() / 3
+
+
+def test_an_image_that_is_no_larger_than_a_tile_isnt_cut() -> None:
+    latents = torch.randn(3, 8, 16, 128, generator=torch.Generator().manual_seed(0))
+    whole = trained(tiled=False).decode(latents)
+    torch.testing.assert_close(trained(tiled=True).decode(latents), whole, rtol=0, atol=1e-5)
+
+
+def test_tiles_hold_less_the_larger_the_image(live_bytes: Any) -> None:
+    peaks: dict[tuple[bool, int], int] = {}
+    for tiled in (False, True):
+        for width in (128, 384):
+            backbone, latents = trained(tiled=tiled), torch.zeros(1, 8, 16, width)
+            with type(live_bytes)() as live:
+                backbone.decode(latents)
+            peaks[tiled, width] = live.peak
+    assert peaks[True, 128] == peaks[False, 128]
+    assert peaks[False, 384] == 3 * peaks[False, 128]
+    assert peaks[True, 384] < 1.2 * peaks[True, 128]
+
+
+def test_with_tiling_no_more_pixels_than_a_tiles_are_decoded_at_a_time() -> None:
+    sizes: list[tuple[int, int]] = []
+
+    def decode(latents: Tensor, return_dict: bool) -> tuple[Tensor]:
+        sizes.append((len(latents), latents.shape[-1]))
+        return (latents,)
+
+    config = SimpleNamespace(scaling_factor=1.0, shift_factor=0.0)
+    vae = SimpleNamespace(
+        config=config, dtype=torch.float32, decode=decode, enable_tiling=lambda: None
+    )
+    settings = ModelSettings(pretrained="x", vae_tiling=True)
+    backbone = Backbone(SimpleNamespace(vae=vae, vae_scale_factor=8), settings)
+    for count, side in ((5, 32), (2, 64), (2, 128)):
+        backbone.decode(torch.zeros(count, 3, side, side))
+    assert sizes == [(4, 32), (1, 32), (1, 64), (1, 64), (1, 128), (1, 128)]
+
+
+def test_a_prompt_of_many_images_goes_to_the_device_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[int] = []
+
+    def counted(tensor: Tensor, device: torch.device) -> Tensor:
+        sent.append(len(tensor))
+        return tensor.to(device)
+
+    monkeypatch.setattr("marblecli.train.backbone.to_device", counted)
+    backbone = Backbone(FakePipeline("cpu"), ModelSettings(pretrained="x"))
+    backbone.embed(["bb", "a"])
+    found = backbone.conditioning(["bb"] * 24 + ["a"] * 24)
+    assert found.pooled.flatten().tolist() == [2.0] * 24 + [1.0] * 24
+    assert sent == [2, 2, 48]

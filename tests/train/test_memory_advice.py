@@ -128,6 +128,20 @@ def test_what_offloading_asks_for_is_advised_with_it() -> None:
     assert advise(backward, ARCHITECTURE, {}, 24 * GIB)[0].override == "model.mode=lora"
 
 
+def test_tiles_are_advised_only_where_decoding_is_what_doesnt_fit() -> None:
+    recipe = recipe_of(
+        "sampling.resolution=1024", "sampling.batch_size=1", "training.micro_batch_size=1"
+    )
+    visiting = {"a": RewardWeights(24 * GIB, offloaded=True)}
+    plan = count_memory(recipe, ARCHITECTURE, visiting)
+    assert plan.peak == "decoding"
+    (one,) = advise(recipe, ARCHITECTURE, visiting, plan.total("decoding") - GIB)
+    assert one.override == "model.vae_tiling=true"
+    for gib in (24, 16):
+        advice = advise(recipe_of(), ARCHITECTURE, {}, gib * GIB)
+        assert "model.vae_tiling=true" not in [one.override for one in advice]
+
+
 def test_what_never_fits_gets_what_comes_nearest() -> None:
     limit = 4 * GIB
     advice = advise(recipe_of(), ARCHITECTURE, REWARDS, limit)

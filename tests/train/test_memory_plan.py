@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from marblecli.settings import ModelSettings, Recipe
 from marblecli.train.architectures import Architecture, folder_architecture, shipped_architecture
-from marblecli.train.backbone import DTYPES, Conditioning
+from marblecli.train.backbone import DTYPES, Backbone, Conditioning
 from marblecli.train.contraction import BackwardPass, Contraction
 from marblecli.train.memory_plan import (
     GIB,
@@ -236,9 +237,8 @@ def test_excess_is_summed_over_the_phases_that_dont_fit() -> None:
     assert plan.excess(0) == sum(totals)
 
 
-@pytest.mark.parametrize("widths", [(32, 64, 128), (32, 32, 32), (16, 64)])
-def test_the_decoders_peak_is_what_it_holds(widths: tuple[int, ...], live_bytes: Any) -> None:
-    config = {
+def vae_config(widths: tuple[int, ...]) -> dict[str, Any]:
+    return {
         "block_out_channels": widths,
         "down_block_types": ["DownEncoderBlock2D"] * len(widths),
         "up_block_types": ["UpDecoderBlock2D"] * len(widths),
@@ -247,6 +247,11 @@ def test_the_decoders_peak_is_what_it_holds(widths: tuple[int, ...], live_bytes:
         "norm_num_groups": 8,
         "use_post_quant_conv": False,
     }
+
+
+@pytest.mark.parametrize("widths", [(32, 64, 128), (32, 32, 32), (16, 64)])
+def test_the_decoders_peak_is_what_it_holds(widths: tuple[int, ...], live_bytes: Any) -> None:
+    config = vae_config(widths)
     tiny = folder_architecture(TINY)
     architecture = Architecture("", {}, {**tiny.parts, "vae": config})
     recipe = recipe_of(sampling={"resolution": 64})
@@ -258,6 +263,43 @@ def test_the_decoders_peak_is_what_it_holds(widths: tuple[int, ...], live_bytes:
     # The images themselves are counted beside, in float32, twice.
     images = 2 * 4 * 3 * 3 * 64**2
     assert counted - images == pytest.approx(live_bytes.peak, rel=0.02)
+
+
+@pytest.mark.parametrize("resolution", [512, 640, 1024])
+def test_with_tiling_the_decoders_peak_is_a_tiles_beside_those_decoded(
+    resolution: int, live_bytes: Any
+) -> None:
+    config = vae_config((8, 8, 16, 16))
+    tiny = folder_architecture(TINY)
+    architecture = Architecture("", {}, {**tiny.parts, "vae": config})
+    recipe = recipe_of(
+        model={"vae_tiling": True}, sampling={"resolution": resolution, "batch_size": 1}
+    )
+    vae = AutoencoderKL.from_config({**config, "scaling_factor": 1.0, "shift_factor": 0.0}).eval()
+    backbone = Backbone(SimpleNamespace(vae=vae, vae_scale_factor=8), recipe.model)
+    latents = torch.randn(1, 8, resolution // 8, resolution // 8)
+    with live_bytes:
+        backbone.decode(latents)
+    counted = row(count_memory(recipe, architecture, {}), "decoding")["decoding"]
+    # The image that is assembled and its float copy come when the decoder holds nothing any more.
+    image = 2 * 4 * 3 * resolution**2
+    assert counted - image == pytest.approx(live_bytes.peak, rel=0.02)
+
+
+def test_tiling_by_hand() -> None:
+    """Of SD3.5 Medium's VAE, in bf16: 384 MiB for each 512 x 512 pixels at a time."""
+
+    def decoding(resolution: int, *, tiled: bool) -> int:
+        sampling = {"resolution": resolution, "batch_size": 6}
+        plan = medium(model={"vae_tiling": tiled}, sampling=sampling)
+        images = 2 * 4 * 6 * 3 * resolution**2
+        return row(plan, "decoding")["decoding"] - images
+
+    one = decoding(512, tiled=True)
+    assert one == 384 * 2**20
+    assert decoding(512, tiled=False) == decoding(1024, tiled=False) == 4 * one
+    # Of 512, 512 and 256 pixels each way, four are decoded before the last whole one.
+    assert decoding(1024, tiled=True) == one + 2 * 3 * 512 * (512 + 512 + 256 + 512)
 
 
 # How much a whole pass holds, on four layers of width 512.

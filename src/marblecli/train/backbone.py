@@ -6,15 +6,16 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from diffusers import DPMSolverMultistepScheduler, StableDiffusion3Pipeline
+from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, StableDiffusion3Pipeline
 from torch import Tensor
 
 from marblecli.errors import BadInputError, MarbleError
 from marblecli.settings import ModelSettings
 from marblecli.train.architectures import Architecture
-from marblecli.train.memory_plan import DECODED_LATENTS, EMBEDDED_PROMPTS
+from marblecli.train.memory_plan import EMBEDDED_PROMPTS, TILE, images_decoded
 from marblecli.train.random_weights import random_pipeline
 from marblecli.train.supported import examine_model
+from marblecli.train.transfer import to_device
 from marblecli.types import EmbeddingStore
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -48,6 +49,10 @@ class Backbone:
         self.max_sequence_length = settings.max_sequence_length
         self._store = store
         self._embeddings: dict[str, Conditioning] = {}
+        self._tile: int | None = None
+        if settings.vae_tiling:
+            self._tile = TILE // pipeline.vae_scale_factor
+            _cut_into_tiles(pipeline.vae, self._tile)
 
     @property
     def device(self) -> torch.device:
@@ -103,11 +108,14 @@ class Backbone:
 
     def conditioning(self, texts: Sequence[str]) -> Conditioning:
         """The cached embeddings of B texts; a text that was never embedded is a KeyError."""
-        found = [self._embeddings[text] for text in texts]
-        return Conditioning(
-            torch.stack([entry.context for entry in found]).to(self.device),
-            torch.stack([entry.pooled for entry in found]).to(self.device),
+        places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+        found = [self._embeddings[text] for text in places]
+        # A prompt of many images crosses once, and is repeated there.
+        each = Conditioning(
+            to_device(torch.stack([entry.context for entry in found]), self.device),
+            to_device(torch.stack([entry.pooled for entry in found]), self.device),
         )
+        return each[to_device(torch.tensor([places[text] for text in texts]), self.device)]
 
     def latent_shape(self, resolution: int) -> tuple[int, int, int]:
         """[C, h, w] of the latents of a square image."""
@@ -127,10 +135,14 @@ class Backbone:
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
-        """[B, C, h, w] -> float32 images [B, 3, H, W] in [0, 1]."""
+        """[B, C, h, w] -> float32 images [B, 3, H, W] in [0, 1].
+
+        A few images at a time; with ``model.vae_tiling``, images above 512 pixels a tile at a time,
+        which differ a little from those decoded whole.
+        """
         vae = self.pipeline.vae
         unscaled = (latents / vae.config.scaling_factor + vae.config.shift_factor).to(vae.dtype)
-        at_once = max(1, DECODED_LATENTS // unscaled[0, 0].numel())
+        at_once = images_decoded(unscaled[0, 0].numel(), self._tile)
         parts = [vae.decode(part, return_dict=False)[0] for part in unscaled.split(at_once)]
         return (torch.cat(parts).float() / 2 + 0.5).clamp(0.0, 1.0)
 
@@ -161,6 +173,14 @@ def load_pipeline(
         quantize(pipeline.text_encoder_3)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def _cut_into_tiles(vae: AutoencoderKL, side: int) -> None:
+    """Decode what is larger in tiles of ``side`` x ``side`` places of the latents."""
+    vae.enable_tiling()
+    # Its own are of the size that it was trained on, which is above what is sampled here.
+    vae.tile_latent_min_size = side
+    vae.tile_sample_min_size = TILE
 
 
 def _quantize() -> Callable[[torch.nn.Module], None]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from marblecli.train.backbone import Conditioning
 from marblecli.train.seeding import torch_stream
+from marblecli.train.transfer import to_device
 from marblecli.types import BoolArray, IntArray
 
 _LEVEL_BOUNDS = (0.0, 0.33, 0.67, 1.0)
@@ -150,9 +151,7 @@ class TrainingBatch:
         # For the whole batch, so that the noise doesn't depend on how it is divided.
         noise = torch.randn((self.whole, *self.latents.shape[1:]), generator=generator)
         mine = noise[self.start :][: len(self.latents)].to(self.latents.dtype)
-        # From pinned memory, so that neither the device nor this process waits for the other.
-        pinned = mine.pin_memory() if self.latents.is_cuda else mine
-        return pinned.to(self.latents.device, non_blocking=True)
+        return to_device(mine, self.latents.device)
 
 
 @dataclass(frozen=True)

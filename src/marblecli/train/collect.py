@@ -16,6 +16,7 @@ from marblecli.train.batch import LossSettings, TrainingBatch, row_slices, split
 from marblecli.train.rollout import draw_prompts, group_numbers, sample_and_score
 from marblecli.train.seeding import stream, torch_stream
 from marblecli.train.session import Session
+from marblecli.train.transfer import to_device
 from marblecli.types import IntArray, RewardTable, Rollout
 
 Purpose = Literal["rollout", "fresh"]
@@ -71,7 +72,7 @@ def training_batch(session: Session, step: int, collected: Collected) -> Trainin
     optimality = optimality_probability(scaled, recipe.training.advantage_clip)
     valid = torch.from_numpy(table.valid).float()
     place = (step,) if collected.purpose == "rollout" else (step, 1)
-    noise_levels = _noise_levels(session, len(groups), place).to(device)
+    noise_levels = to_device(_noise_levels(session, len(groups), place), device)
     mine = slice(collected.start, collected.start + len(rollout.prompts))
     every = recipe.measure.slices_every
     due = every > 0 and step % every == 0 and recipe.measure.parts
@@ -81,10 +82,10 @@ def training_batch(session: Session, step: int, collected: Collected) -> Trainin
         latents=rollout.latents.float(),
         conditioning=session.backbone.conditioning([p.text for p in rollout.prompts]),
         noise_levels=noise_levels[mine],
-        advantages=torch.from_numpy(scaled[mine]).float().to(device),
-        optimality=torch.from_numpy(optimality[mine]).float().to(device),
-        shares=reward_shares(valid, valid.sum(0))[mine].to(device),
-        halves=torch.from_numpy(split_halves(sources, groups)[mine]).to(device),
+        advantages=to_device(torch.from_numpy(scaled[mine]).float(), device),
+        optimality=to_device(torch.from_numpy(optimality[mine]).float(), device),
+        shares=to_device(reward_shares(valid, valid.sum(0))[mine], device),
+        halves=to_device(torch.from_numpy(split_halves(sources, groups)[mine]), device),
         noise_seed=(recipe.run.seed, *place),
         slices={name: rows[mine] for name, rows in slices.items()},
         start=collected.start,

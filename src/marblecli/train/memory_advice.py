@@ -132,6 +132,7 @@ def _changes(settings: _Settings, count: _Count, limit: int) -> Iterator[tuple[s
         ("training.optimizer", "adamw-8bit"),
         ("model.t5", "8bit"),
         ("model.t5", "none"),
+        ("model.vae_tiling", True),
         ("model.dtype", "bf16"),
     ):
         if value == "adamw-8bit" and (recipe.model.shard or recipe.model.offload):

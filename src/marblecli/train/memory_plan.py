@@ -45,6 +45,10 @@ DECODED_LATENTS = 4 * 64 * 64
 
 Four images of 512 pixels, of which each takes half a gigabyte.
 """
+TILE = 512
+"""Pixels of a side: what is decoded at a time with ``model.vae_tiling``."""
+_TILE_STEP = 0.75
+"""Of a tile to the next; diffusers lets them overlap by the rest."""
 EMBEDDED_PROMPTS = 32
 """At a time."""
 _CUDA = GIB
@@ -153,6 +157,14 @@ def count_memory(
     )
 
 
+def images_decoded(places: int, tile: int | None) -> int:
+    """How many images of that many places of the latents are decoded at a time.
+
+    ``tile`` is the side of a tile in such places, or None without tiling.
+    """
+    return max(1, (DECODED_LATENTS if tile is None else tile**2) // places)
+
+
 def micro_batch_images(recipe: Recipe) -> int:
     """Images of a micro-batch, as far as the recipe says; ``auto`` says one at least."""
     size = recipe.training.micro_batch_size
@@ -256,10 +268,9 @@ class _Counter:
         # Adapters, but not a frozen copy of all weights, are cast for the length of a pass.
         copies = 0 if self.full else self._copies()
         yield Item(f"sampling {batch} images at a time", {"sampling": pass_bytes + copies})
-        decoded = min(batch, max(1, DECODED_LATENTS // self.side**2))
         images = 2 * FULL * batch * 3 * int(self.recipe.sampling.resolution) ** 2
-        decode = decoded * self._decode_peak() + images
-        yield Item(f"decoding {decoded} images at a time", {"decoding": decode})
+        label, decode = self._decoding(batch)
+        yield Item(label, {"decoding": decode + images})
         yield Item("the step's latents", _at(_AFTER_PROMPTS, self.images * latents))
         yield Item("the step's prompts", _at(_TRAINED, self.images * self._conditioning()))
 
@@ -267,12 +278,27 @@ class _Counter:
         pooled = self.shape.pooled_width
         return self.low * (self.tokens.context * self.shape.context_width + pooled)
 
-    def _decode_peak(self) -> int:
+    def _decoding(self, batch: int) -> tuple[str, int]:
+        """What is decoded at a time, and its bytes."""
+        factor = _downsampling(self.parts["vae"])
+        tile = TILE // factor if self.model.vae_tiling else None
+        if tile is None or self.side <= tile:
+            decoded = min(batch, images_decoded(self.side**2, tile))
+            return f"decoding {decoded} images at a time", decoded * self._decode_peak(self.side)
+        starts = range(0, self.side, int(_TILE_STEP * tile))
+        across = sum(min(tile, self.side - start) for start in starts)
+        # Those decoded before the last whole one, in the rows above it and in its own.
+        before = sum(start + tile <= self.side for start in starts) - 1
+        waiting = self.low * 3 * factor**2 * tile * before * (across + tile)
+        label = f"decoding a tile of {TILE} pixels at a time"
+        return label, self._decode_peak(tile) + waiting
+
+    def _decode_peak(self, side: int) -> int:
         """Of one image: the widest place of the decoder, where three or more tensors meet."""
         widths = self.parts["vae"].get("block_out_channels", [64])[::-1]
         before, most = widths[0], 0
         for index, width in enumerate(widths):
-            places = (self.side * 2**index) ** 2
+            places = (side * 2**index) ** 2
             most = max(most, places * max(3 * before, 3 * width, before + 4 * width))
             if index < len(widths) - 1:
                 # Enlarged fourfold, and then its convolution.

@@ -15,6 +15,7 @@ from marblecli.train.backbone import Backbone, Conditioning
 from marblecli.train.policy import Policies, PolicyName
 from marblecli.train.processes import Processes
 from marblecli.train.seeding import stream
+from marblecli.train.transfer import to_device
 from marblecli.types import IntArray, Prompt, RewardTable, Rollout
 
 OnImages = Callable[[Tensor, Sequence[Prompt]], None]
@@ -152,9 +153,9 @@ def integrate(sampler: Sampler, noise: Tensor, conditioning: Conditioning) -> Te
     """Noise [B, C, h, w] -> clean latents of the same shape, without guidance."""
     device = sampler.backbone.device
     scheduler = sampler.backbone.sampler(sampler.steps)
-    latents = noise.to(device)
+    latents = to_device(noise, device)
     # Copied once: one number at a time would make every step wait for the device.
-    levels = scheduler.sigmas.to(device)
+    levels = to_device(scheduler.sigmas, device)
     for timestep, level in zip(scheduler.timesteps, levels, strict=False):
         noise_level = level.expand(len(latents))
         velocity = sampler.policies.velocity(sampler.policy, latents, noise_level, conditioning)

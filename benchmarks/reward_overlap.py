@@ -1,0 +1,270 @@
+"""What scoring a batch while the next is sampled gives: ``python benchmarks/reward_overlap.py``.
+
+Batches of a Stable Diffusion 3 with random weights are sampled and scored by one reward that costs
+``--cost`` times what sampling a batch does: once waiting for each batch's scores before the next is
+sampled, once as the trainer does it, in turn, in one process. The reward
+
+- ``waits``: it sleeps, as this process would for a reward on another device or machine, or
+- ``computes``: it multiplies matrices in one thread, on a core that sampling leaves free.
+
+With n batches that take s to sample and r to score, n (s + r) is predicted against
+s + (n - 1) max(s, r) + r; s and r are measured alone in every round. Seconds are the clock's, since
+what overlaps takes the processor no less time; so other work on the machine counts. How far it does
+is shown by ``two at once``: the speed of two bare threads that each do the reward's work, against
+one after the other. It is 2 where each has a core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from marblecli.train.quiet import quiet_libraries
+
+if __name__ == "__main__":
+    # What is imported below loads those libraries.
+    quiet_libraries()
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from marblecli.rewards.lane import ActiveReward
+from marblecli.rewards.score import RewardSuite
+from marblecli.rewards.spec import RewardBatch, RewardSpec
+from marblecli.settings import ModelSettings
+from marblecli.train.backbone import Backbone, load_pipeline
+from marblecli.train.policy import make_policies
+from marblecli.train.rollout import Sampler, sample, sample_and_score
+from marblecli.train.seeding import torch_stream
+from marblecli.types import Prompt, RewardTable
+from throughput import SMALL, model_folder, random_prompts
+
+_SIDE = 384
+"""Of the matrices that are multiplied."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """The command line."""
+
+    model: str
+    resolution: int
+    sampler_steps: int
+    batches: int
+    images: int
+    cost: float
+    rounds: int
+    json: Path | None
+
+
+@dataclass(frozen=True)
+class Work:
+    """Batches to sample: a prompt each."""
+
+    sampler: Sampler
+    prompts: Sequence[Prompt]
+
+    @property
+    def generators(self) -> list[torch.Generator]:
+        """Of the initial noise, the same at every call."""
+        return [torch_stream(0, "overlap", index) for index in range(len(self.prompts))]
+
+    def sample(self) -> None:
+        """All batches, with no rewards."""
+        sample(self.sampler, self.prompts, self.sampler.batch_size, self.generators, _nobody)
+
+    def sample_and_score(self, suite: RewardSuite) -> None:
+        """All batches, as the trainer does it."""
+        images = self.sampler.batch_size
+        sample_and_score(self.sampler, suite, self.prompts, images, self.generators)
+
+
+@dataclass(frozen=True)
+class Round:
+    """Seconds."""
+
+    sampling: float
+    """Of a batch."""
+    scoring: float
+    """Of a batch."""
+    two_at_once: float
+    """Of the scoring of two batches in two threads, and nothing else."""
+    in_turn: float
+    overlapped: float
+
+    def predicted(self, batches: int) -> tuple[float, float]:
+        """What waiting for each batch's scores takes, and overlapping."""
+        s, r = self.sampling, self.scoring
+        return batches * (s + r), s + (batches - 1) * max(s, r) + r
+
+
+class InTurn(RewardSuite):
+    """Each batch's scores are there before the next is sampled."""
+
+    def submit(self, images: Tensor, prompts: Sequence[Prompt]) -> Future[RewardTable]:
+        """As of a suite, when it is done."""
+        future = super().submit(images, prompts)
+        wait([future])
+        return future
+
+
+def main() -> None:
+    """The command line."""
+    run(_parse())
+
+
+def run(options: Options) -> None:
+    """Measure, print and, if it is asked for, write."""
+    # A thread of this package's is a core, or there is none left for the reward.
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as scratch:
+        work = make_work(options, Path(scratch))
+    work.sample()
+    seconds = options.cost * _timed(work.sample) / options.batches
+    rewards = {"waits": waiting(seconds), "computes": computing(seconds)}
+    found: dict[str, list[Round]] = {name: [] for name in rewards}
+    for _ in range(options.rounds):
+        for name, reward in rewards.items():
+            found[name].append(_round(work, reward))
+    _show(found, options.batches)
+    if options.json is not None:
+        document = {
+            "options": {key: str(value) for key, value in asdict(options).items()},
+            "rounds": {name: [asdict(one) for one in rounds] for name, rounds in found.items()},
+        }
+        options.json.write_text(json.dumps(document, indent=2))
+
+
+def make_work(options: Options, folder: Path) -> Work:
+    """A model of random weights and its prompts, embedded."""
+    cuda = torch.cuda.is_available()
+    settings = ModelSettings(
+        pretrained=model_folder(options.model, folder),
+        random_weights=True,
+        dtype="bf16" if cuda else "fp32",
+    )
+    pipeline = load_pipeline(settings).to("cuda" if cuda else "cpu")
+    prompts = random_prompts(options.batches)
+    backbone = Backbone(pipeline, settings)
+    backbone.embed(prompt.text for prompt in prompts)
+    policies = make_policies(pipeline.transformer, settings)
+    sampler = Sampler(
+        backbone, policies, "old", options.resolution, options.sampler_steps, options.images
+    )
+    return Work(sampler, prompts)
+
+
+def waiting(seconds: float) -> Callable[[], None]:
+    """Work that is done elsewhere."""
+    return partial(time.sleep, seconds)
+
+
+def computing(seconds: float) -> Callable[[], None]:
+    """Matrix products that take about so long when nothing else runs."""
+    matrix = torch.rand(_SIDE, _SIDE)
+
+    def multiply(times: int) -> None:
+        for _ in range(times):
+            matrix @ matrix
+
+    multiply(10)
+    trial = 100
+    return partial(multiply, max(1, round(trial * seconds / _timed(partial(multiply, trial)))))
+
+
+@contextmanager
+def suites(work: Callable[[], None]) -> Iterator[tuple[RewardSuite, RewardSuite]]:
+    """One that is waited for at every batch, and one as it is."""
+
+    def score(batch: RewardBatch) -> Any:
+        work()
+        return np.zeros(len(batch.prompts))
+
+    spec = RewardSpec(name="synthetic", summary="", build=lambda *_: score, images="float")
+    reward = ActiveReward(spec, score)
+    with InTurn([reward]) as in_turn, RewardSuite([reward]) as overlapped:
+        yield in_turn, overlapped
+
+
+def _round(work: Work, reward: Callable[[], None]) -> Round:
+    with suites(reward) as (in_turn, overlapped):
+        return Round(
+            sampling=_timed(work.sample) / len(work.prompts),
+            scoring=_timed(reward),
+            two_at_once=_timed(partial(_in_two_threads, reward)),
+            in_turn=_timed(partial(work.sample_and_score, in_turn)),
+            overlapped=_timed(partial(work.sample_and_score, overlapped)),
+        )
+
+
+def _in_two_threads(function: Callable[[], None]) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        wait([pool.submit(function) for _ in range(2)])
+
+
+def _timed(function: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    function()
+    return time.perf_counter() - started
+
+
+def _nobody(images: Tensor, prompts: Sequence[Prompt]) -> None:
+    """Takes no images."""
+
+
+def _show(found: dict[str, list[Round]], batches: int) -> None:
+    table = Table(title=f"{batches} batches, seconds; medians, and the least and most speed")
+    table.add_column("the reward")
+    seconds = ("sampling", "scoring", "in turn", "overlapped")
+    for column in (*seconds, "two at once", "speed, predicted", "measured"):
+        table.add_column(column, justify="right")
+    for name, rounds in found.items():
+        predicted = [one.predicted(batches) for one in rounds]
+        expected = statistics.median(apart / together for apart, together in predicted)
+        pairs = statistics.median(2 * one.scoring / one.two_at_once for one in rounds)
+        speeds = sorted(one.in_turn / one.overlapped for one in rounds)
+        cells = [
+            statistics.median(getattr(one, column) for one in rounds)
+            for column in ("sampling", "scoring", "in_turn", "overlapped")
+        ]
+        table.add_row(
+            name,
+            *(f"{cell:.2f}" for cell in cells),
+            f"{pairs:.2f}",
+            f"{expected:.2f}",
+            f"{statistics.median(speeds):.2f} ({speeds[0]:.2f} to {speeds[-1]:.2f})",
+        )
+    Console().print(table)
+
+
+def _parse() -> Options:
+    parser = argparse.ArgumentParser(
+        description="Scoring a batch while the next is sampled, against one after the other.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--model", default=SMALL, help=f"{SMALL}, or a hub id that is shipped")
+    parser.add_argument("--resolution", type=int, default=64)
+    parser.add_argument("--sampler-steps", type=int, default=3)
+    parser.add_argument("--batches", type=int, default=4)
+    parser.add_argument("--images", type=int, default=1, help="of a batch")
+    parser.add_argument("--cost", type=float, default=1.0, help="of the reward, in batches sampled")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--json", type=Path)
+    return Options(**vars(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()
