@@ -1,4 +1,4 @@
-"""Runs with DeepSpeed as the optimizer, and those without it: the same, and they go on as the other.
+"""Runs with DeepSpeed as the optimizer and without it: they are the same, and go on as each other.
 
 Here DeepSpeed has CPUs and gloo, as everything does that has no GPU.
 """
@@ -45,6 +45,9 @@ JOBS: dict[str, dict[str, Any]] = {
 }
 ZERO = {"lora": (1, "none"), "full": (2, "none"), "offloaded": (2, "cpu")}
 """Stage, and where the optimizer's state is."""
+JOBS_OF = {1: ("lora",), 2: tuple(JOBS)}
+"""By number of processes."""
+CASES = [(count, name) for count, names in JOBS_OF.items() for name in names]
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,18 @@ class Ran:
     """After a start from step 1's checkpoint of a run without DeepSpeed."""
     apart: tuple[bool, bool]
     """Whether the old policy is known to be the trained one, before and after an update."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What the processes of a group have seen of one job."""
+
+    name: str
+    processes: list[Ran]
+
+    @property
+    def first(self) -> Ran:
+        return self.processes[0]
 
 
 def work(
@@ -125,22 +140,32 @@ def alone(run_tiny: Runner) -> dict[str, Any]:
     return {name: run_tiny({**COMMON, **overrides})[0] for name, overrides in JOBS.items()}
 
 
-@pytest.fixture(scope="module", params=[1, 2])
-def group(
-    request: pytest.FixtureRequest,
+@pytest.fixture(scope="module")
+def groups(
     run_group: Runner,
     alone: dict[str, Any],
     tiny_folder: Path,
     tmp_path_factory: pytest.TempPathFactory,
-) -> list[dict[str, Ran]]:
-    """By rank and job."""
+) -> dict[int, list[dict[str, Ran]]]:
+    """By number of processes, rank and job."""
     pytest.importorskip("deepspeed")
-    plain = {name: recorded.checkpoints[0] for name, recorded in alone.items()}
     folder = tmp_path_factory.mktemp("zero")
-    return run_group(request.param, work, tiny_folder, folder, plain)
+    return {
+        count: run_group(
+            count,
+            work,
+            tiny_folder,
+            folder,
+            {name: alone[name].checkpoints[0] for name in names},
+        )
+        for count, names in JOBS_OF.items()
+    }
 
 
-EVERY_JOB = pytest.mark.parametrize("name", list(JOBS))
+@pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}-{case[1]}")
+def case(request: pytest.FixtureRequest, groups: dict[int, list[dict[str, Ran]]]) -> Case:
+    count, name = request.param
+    return Case(name, [each[name] for each in groups[count]])
 
 
 def close(mine: Snapshot, theirs: Snapshot) -> None:
@@ -152,58 +177,48 @@ def close(mine: Snapshot, theirs: Snapshot) -> None:
             torch.testing.assert_close(mine.tensors[stem][key], expected, rtol=1e-4, atol=2e-6)
 
 
-@EVERY_JOB
-def test_a_run_is_the_same_as_without(
-    name: str, group: list[dict[str, Ran]], alone: dict[str, Any]
-) -> None:
-    together = group[0][name].recorded
-    for mine, theirs in zip(together.metrics, alone[name].metrics, strict=True):
+def test_a_run_is_the_same_as_without(case: Case, alone: dict[str, Any]) -> None:
+    mine, theirs = case.first.recorded, alone[case.name]
+    for line, expected in zip(mine.metrics, theirs.metrics, strict=True):
         for key in ("rewards", "coefficients", "gradient_norm"):
-            assert mine[key] == pytest.approx(theirs[key], rel=1e-4)
-    for mine, theirs in zip(together.checkpoints, alone[name].checkpoints, strict=True):
-        close(mine, theirs)
+            assert line[key] == pytest.approx(expected[key], rel=1e-4)
+    for saved, other in zip(mine.checkpoints, theirs.checkpoints, strict=True):
+        close(saved, other)
 
 
-@EVERY_JOB
-def test_all_processes_hold_the_same_weights(name: str, group: list[dict[str, Ran]]) -> None:
-    for other in group[1:]:
-        for one, two in zip(group[0][name].weights, other[name].weights, strict=True):
-            assert np.array_equal(one, two)
+def test_all_processes_hold_the_same_weights(case: Case) -> None:
+    for other in case.processes[1:]:
+        assert same(other.weights, case.first.weights)
 
 
-@EVERY_JOB
-def test_the_state_is_divided_evenly(name: str, group: list[dict[str, Ran]]) -> None:
-    each = sum(part.size for part in group[0][name].weights) / len(group)
-    for ran in group:
+def test_the_state_is_divided_evenly(case: Case) -> None:
+    each = sum(part.size for part in case.first.weights) / len(case.processes)
+    for ran in case.processes:
         # Parts are of one size; the last is filled up.
-        assert each <= ran[name].held <= each + 8
+        assert each <= ran.held <= each + 8
 
 
-@EVERY_JOB
-def test_a_resumed_run_is_the_same_to_the_bit(name: str, group: list[dict[str, Ran]]) -> None:
-    ran = group[0][name]
-    assert all(np.array_equal(a, b) for a, b in zip(ran.resumed, ran.weights, strict=True))
+def test_a_resumed_run_is_the_same_to_the_bit(case: Case) -> None:
+    assert all(same(ran.resumed, ran.weights) for ran in case.processes)
 
 
-@EVERY_JOB
-def test_a_run_without_goes_on_with_it(name: str, group: list[dict[str, Ran]]) -> None:
-    ran = group[0][name]
-    for mine, expected in zip(ran.taken_over, ran.weights, strict=True):
+def test_a_run_without_goes_on_with_it(case: Case) -> None:
+    for mine, expected in zip(case.first.taken_over, case.first.weights, strict=True):
         np.testing.assert_allclose(mine, expected, rtol=1e-4, atol=2e-6)
 
 
-@EVERY_JOB
-def test_a_run_with_it_goes_on_without(
-    name: str, group: list[dict[str, Ran]], alone: dict[str, Any], run_tiny: Runner
-) -> None:
-    saved = group[0][name].recorded.checkpoints[1]
-    (resumed,) = run_tiny({**COMMON, **JOBS[name]}, saved=saved)[0].checkpoints
-    close(resumed, alone[name].checkpoints[2])
+def test_a_run_with_it_goes_on_without(case: Case, alone: dict[str, Any], run_tiny: Runner) -> None:
+    saved = case.first.recorded.checkpoints[1]
+    (resumed,) = run_tiny({**COMMON, **JOBS[case.name]}, saved=saved)[0].checkpoints
+    close(resumed, alone[case.name].checkpoints[2])
 
 
-@EVERY_JOB
-def test_an_update_is_seen_as_a_change(name: str, group: list[dict[str, Ran]]) -> None:
-    assert group[0][name].apart == (True, False)
+def test_an_update_is_seen_as_a_change(case: Case) -> None:
+    assert case.first.apart == (True, False)
+
+
+def same(one: list[np.ndarray], other: list[np.ndarray]) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 def test_the_linear_forms_gradient_is_what_it_is_given() -> None:
@@ -214,7 +229,9 @@ def test_the_linear_forms_gradient_is_what_it_is_given() -> None:
     form = LinearForm(parts)
     value = form(given)
     value.backward()
-    assert all(torch.equal(p.grad, g) for p, g in zip(parts, given, strict=True) if p.grad is not None)
+    assert all(
+        torch.equal(p.grad, g) for p, g in zip(parts, given, strict=True) if p.grad is not None
+    )
     assert all(part.grad is not None for part in parts)
     expected = sum(float((p * g).sum().detach()) for p, g in zip(parts, given, strict=True))
     assert float(value.detach()) == pytest.approx(expected, rel=1e-4)
@@ -267,7 +284,10 @@ def test_what_deepspeed_cant_be_here_is_refused(
 @pytest.mark.parametrize(
     ("overrides", "refused"),
     [
-        ({"model.shard": True, "model.mode": "full"}, r"model\.shard can't be had with DeepSpeed: "),
+        (
+            {"model.shard": True, "model.mode": "full"},
+            r"model\.shard can't be had with DeepSpeed: ",
+        ),
         ({"training.optimizer": "adamw-8bit"}, r'training\.optimizer = "adamw-8bit" .*"adamw"'),
     ],
 )
@@ -299,7 +319,7 @@ def test_mixed_precision_of_accelerates_own_is_refused(
     recipe_of: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
-    with pytest.raises(BadInputError, match="^mixed_precision: bf16 can't be had"):
+    with pytest.raises(BadInputError, match=r"^mixed_precision: bf16 can't be had"):
         check_zero(config(), recipe_of())
 
 

@@ -35,14 +35,14 @@ _PRECISIONS = ("fp16", "bf16", "amp", "torch_autocast")
 
 
 class LinearForm(nn.Module):
-    """Whose gradient is what it is given."""
+    """The sum of <p, g> over parameters p: its gradient is what it is given."""
 
     def __init__(self, parameters: Sequence[Parameter]) -> None:
         super().__init__()
         self.parts = nn.ParameterList(parameters)
 
     def forward(self, gradients: Sequence[Tensor]) -> Tensor:
-        """sum <p, g>; the gradients are as the parameters, and in their order."""
+        """The form's value; the gradients are as the parameters, and in their order."""
         pairs = zip(self.parts, gradients, strict=True)
         return torch.stack([torch.dot(p.flatten(), g.flatten()) for p, g in pairs]).sum()
 
@@ -94,7 +94,7 @@ class ZeroOptimizer:
 
     @property
     def held(self) -> Tensor:
-        """This process's part of the parameters, flat, as AdamW steps it."""
+        """What AdamW steps in this process: its part of the parameters, flat."""
         (part,) = self._adam.param_groups[0]["params"]
         return part
 
