@@ -27,7 +27,7 @@ from marblecli.types import Snapshot
 Runner = Callable[..., Any]
 
 COMMON = {
-    "training.steps": 3,
+    "training.steps": 2,
     "training.adam_epsilon": 1e-3,
     "training.weight_decay": 0.1,
     "training.kl_weight": 1e-2,
@@ -208,9 +208,9 @@ def test_a_run_without_goes_on_with_it(case: Case) -> None:
 
 
 def test_a_run_with_it_goes_on_without(case: Case, alone: dict[str, Any], run_tiny: Runner) -> None:
-    saved = case.first.recorded.checkpoints[1]
+    saved = case.first.recorded.checkpoints[0]
     (resumed,) = run_tiny({**COMMON, **JOBS[case.name]}, saved=saved)[0].checkpoints
-    close(resumed, alone[case.name].checkpoints[2])
+    close(resumed, alone[case.name].checkpoints[1])
 
 
 def test_an_update_is_seen_as_a_change(case: Case) -> None:
@@ -260,23 +260,23 @@ def config(stage: int = 2, **others: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("wanted", "refused"),
     [
-        (config(3), "ZeRO stage 3 can't be had with DeepSpeed: .*model.shard = true"),
-        (config(0), "ZeRO stage 0 .* set stage 1 or 2"),
-        (config(bf16={"enabled": True}), "its section bf16 .* follow model.dtype; leave it out"),
-        (config(fp16={"enabled": True}), "its section fp16 "),
-        (config(optimizer={"type": "AdamW"}), "its section optimizer .*the recipe's"),
-        (config(scheduler={"type": "WarmupLR"}), "its section scheduler "),
-        (config(gradient_accumulation_steps=4), "gradient_accumulation_steps .*micro_batch_size"),
-        (config(gradient_clipping=0.5), "gradient_clipping .*training.max_grad_norm"),
-        (config(zero={"offload_optimizer": {"device": "nvme"}}), "offload_optimizer to nvme "),
-        (config(zero={"offload_param": {"device": "cpu"}}), "offload_param .*leave the weights"),
-        (config(zero_force_ds_cpu_optimizer=True), "zero_force_ds_cpu_optimizer .*torch's AdamW"),
+        (config(3), "ZeRO stage 3: .*model.shard = true"),
+        (config(0), "ZeRO stage 0: .* set stage 1 or 2"),
+        (config(bf16={"enabled": True}), "a section bf16: .* follow model.dtype; leave it out"),
+        (config(fp16={"enabled": True}), "a section fp16: "),
+        (config(optimizer={"type": "AdamW"}), "a section optimizer: .*the recipe's"),
+        (config(scheduler={"type": "WarmupLR"}), "a section scheduler: "),
+        (config(gradient_accumulation_steps=4), "gradient_accumulation_steps: .*micro_batch_size"),
+        (config(gradient_clipping=0.5), "gradient_clipping: .*training.max_grad_norm"),
+        (config(zero={"offload_optimizer": {"device": "nvme"}}), "offload_optimizer to nvme: "),
+        (config(zero={"offload_param": {"device": "cpu"}}), "offload_param: .*leave the weights"),
+        (config(zero_force_ds_cpu_optimizer=True), "zero_force_ds_cpu_optimizer: .*torch's AdamW"),
     ],
 )
 def test_what_deepspeed_cant_be_here_is_refused(
     wanted: dict[str, Any], refused: str, recipe_of: Runner
 ) -> None:
-    with pytest.raises(BadInputError, match=f"^{refused}") as caught:
+    with pytest.raises(BadInputError, match=f"^DeepSpeed can't be used with {refused}") as caught:
         check_zero(wanted, recipe_of())
     assert "\n" not in str(caught.value)
 
@@ -286,15 +286,15 @@ def test_what_deepspeed_cant_be_here_is_refused(
     [
         (
             {"model.shard": True, "model.mode": "full"},
-            r"model\.shard can't be had with DeepSpeed: ",
+            r"model\.shard: ",
         ),
-        ({"training.optimizer": "adamw-8bit"}, r'training\.optimizer = "adamw-8bit" .*"adamw"'),
+        ({"training.optimizer": "adamw-8bit"}, r'training\.optimizer = "adamw-8bit": .*"adamw"'),
     ],
 )
 def test_what_a_recipe_cant_have_with_deepspeed_is_refused(
     overrides: dict[str, Any], refused: str, recipe_of: Runner
 ) -> None:
-    with pytest.raises(BadInputError, match=f"^{refused}"):
+    with pytest.raises(BadInputError, match=f"^DeepSpeed can't be used with {refused}"):
         check_zero(config(), recipe_of(**overrides))
 
 
@@ -310,16 +310,17 @@ def test_what_is_left_is_taken_and_completed(stage: int, recipe_of: Runner) -> N
     assert wanted["gradient_clipping"] == 0
     zero = wanted["zero_optimization"]
     assert (zero["overlap_comm"], zero["reduce_bucket_size"]) == (True, 1000)
-    own = config(zero={"reduce_bucket_size": 7})
+    own = config(zero={"reduce_bucket_size": 7, "stage3_prefetch_bucket_size": "auto"})
     complete(own, 2, 1000)
     assert own["zero_optimization"]["reduce_bucket_size"] == 7
+    assert "auto" not in own["zero_optimization"].values()
 
 
 def test_mixed_precision_of_accelerates_own_is_refused(
     recipe_of: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
-    with pytest.raises(BadInputError, match=r"^mixed_precision: bf16 can't be had"):
+    with pytest.raises(BadInputError, match="mixed_precision: bf16"):
         check_zero(config(), recipe_of())
 
 

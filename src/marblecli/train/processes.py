@@ -189,13 +189,13 @@ def _connect_deepspeed() -> None:
         )
     from accelerate import PartialState
 
-    alone = _no_way_to_talk()
-    if alone:
+    cpu = _cpu_alone()
+    if cpu:
         # It would warn that it has found no GPU.
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     with talking():
         # Told to take the CPU, accelerate would leave DeepSpeed out.
-        PartialState(backend="gloo" if alone else None, timeout=_PATIENCE)
+        PartialState(backend="gloo" if cpu else None, timeout=_PATIENCE)
 
 
 def on_cpu(processes: Processes) -> bool:
@@ -204,12 +204,13 @@ def on_cpu(processes: Processes) -> bool:
 
     if processes.count == 1 or wants_deepspeed():
         return False
-    return _no_way_to_talk() or bool(parse_flag_from_env("ACCELERATE_USE_CPU"))
+    return _cpu_alone() or bool(parse_flag_from_env("ACCELERATE_USE_CPU"))
 
 
-def _no_way_to_talk() -> bool:
-    """Whether there is no device but the CPU, or one without messages between processes."""
+def _cpu_alone() -> bool:
+    """Whether processes can talk on the CPU only."""
     import torch
 
     found = torch.accelerator.current_accelerator(check_available=True)
+    # Apple's backend has no way to talk to other processes.
     return found is None or found.type == "mps"

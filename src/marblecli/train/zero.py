@@ -150,8 +150,10 @@ def complete(config: dict[str, Any], processes: int, elements: int) -> None:
         "zero_force_ds_cpu_optimizer": False,
     }
     zero = config["zero_optimization"]
-    if zero.get("reduce_bucket_size", "auto") == "auto":
-        zero["reduce_bucket_size"] = min(_BUCKET, elements)
+    # Accelerate would make them of a language model's width.
+    for key in [key for key, value in zero.items() if value == "auto"]:
+        del zero[key]
+    zero.setdefault("reduce_bucket_size", min(_BUCKET, elements))
 
 
 def check_zero(config: Mapping[str, Any], recipe: Recipe) -> None:
@@ -160,7 +162,7 @@ def check_zero(config: Mapping[str, Any], recipe: Recipe) -> None:
     Raises BadInputError.
     """
     for key, reason in _refusals(config, recipe):
-        raise BadInputError(f"{key} can't be had with DeepSpeed: {reason}")
+        raise BadInputError(f"DeepSpeed can't be used with {key}: {reason}")
 
 
 def _refusals(config: Mapping[str, Any], recipe: Recipe) -> Iterator[tuple[str, str]]:
@@ -169,14 +171,13 @@ def _refusals(config: Mapping[str, Any], recipe: Recipe) -> Iterator[tuple[str, 
     if (stage := zero.get("stage", 0)) == 3:
         yield (
             "ZeRO stage 3",
-            "it divides the weights, and would own every pass through the network; set stage 2, or "
-            "start without DeepSpeed and with model.shard = true",
+            "it would own every pass through the network; set stage 2, or divide the weights "
+            "without DeepSpeed, by model.shard = true",
         )
     elif stage not in (1, 2):
         yield f"ZeRO stage {stage}", "it divides nothing; set stage 1 or 2"
     if recipe.model.shard:
-        reason = "weights can't be divided twice; set it to false, or start without DeepSpeed"
-        yield "model.shard", reason
+        yield "model.shard", "set it to false, or start without DeepSpeed"
     if recipe.training.optimizer != "adamw":
         yield (
             f'training.optimizer = "{recipe.training.optimizer}"',
@@ -190,8 +191,8 @@ def _precision_refusals(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     reason = "trained weights are float32 and the passes follow model.dtype; leave it out"
     for name in _PRECISIONS:
         # Accelerate writes some of them down as not enabled.
-        if config.get(name, {}).get("enabled") not in (None, False, "auto"):
-            yield f"its section {name}", reason
+        if (config.get(name) or {}).get("enabled") not in (None, False, "auto"):
+            yield f"a section {name}", reason
     precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if precision != "no":
         yield f"mixed_precision: {precision}", reason
@@ -200,7 +201,7 @@ def _precision_refusals(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _section_refusals(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name in ("optimizer", "scheduler"):
         if name in config:
-            yield f"its section {name}", "the recipe's [training] decides; leave it out"
+            yield f"a section {name}", "the recipe's [training] decides; leave it out"
     if config.get("gradient_accumulation_steps", 1) not in (1, "auto"):
         reason = "training.micro_batch_size divides a batch; leave it out"
         yield "gradient_accumulation_steps", reason
