@@ -137,6 +137,7 @@ def apart(session: Any) -> tuple[bool, bool]:
 @pytest.fixture(scope="module")
 def alone(run_tiny: Runner) -> dict[str, Any]:
     """By job, what is recorded without DeepSpeed."""
+    pytest.importorskip("deepspeed")
     return {name: run_tiny({**COMMON, **overrides})[0] for name, overrides in JOBS.items()}
 
 
@@ -148,7 +149,6 @@ def groups(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[int, list[dict[str, Ran]]]:
     """By number of processes, rank and job."""
-    pytest.importorskip("deepspeed")
     folder = tmp_path_factory.mktemp("zero")
     return {
         count: run_group(

@@ -193,7 +193,7 @@ def _connect_deepspeed() -> None:
     if cpu:
         # It would warn that it has found no GPU.
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
-    with talking():
+    with running_together():
         # Told to take the CPU, accelerate would leave DeepSpeed out.
         PartialState(backend="gloo" if cpu else None, timeout=_PATIENCE)
 

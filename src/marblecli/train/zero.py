@@ -23,7 +23,7 @@ from torch.nn import Parameter
 from marblecli.errors import BadInputError
 from marblecli.settings import Recipe, TrainingSettings
 from marblecli.train.optimizer import make_optimizer
-from marblecli.train.processes import talking
+from marblecli.train.processes import running_together
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -63,13 +63,13 @@ class ZeroOptimizer:
         elements = sum(parameter.numel() for parameter in parameters)
         complete(config, accelerator.num_processes, elements)
         # It gathers the weights by a function that newer torch calls by another name.
-        warnings.filterwarnings("ignore", message=".*is deprecated", module="torch.distributed")
+        warnings.filterwarnings("ignore", ".*is deprecated", FutureWarning, "torch.distributed")
         self._accelerator = accelerator
         self._parameters = tuple(parameters)
         # Its own, in the same memory: DeepSpeed takes the gradients of every backward pass.
         self._twins = tuple(Parameter(parameter.detach()) for parameter in parameters)
         self._adam = make_optimizer(self._twins, settings, fused=_offloaded(config))
-        with talking():
+        with running_together():
             self._engine, _ = accelerator.prepare(LinearForm(self._twins), self._adam)
         self._share()
 
@@ -82,8 +82,7 @@ class ZeroOptimizer:
         """Change the parameters by their ``.grad``, which is given up."""
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self._parameters]
         self.zero_grad()
-        with talking():
-            self._accelerator.backward(self._engine(gradients))
+        self._accelerator.backward(self._engine(gradients))
         # They have changed, but not in a way that torch would see.
         increment_version(self._parameters)
 
@@ -108,8 +107,7 @@ class ZeroOptimizer:
         found = {}
         for index, twin in enumerate(self._twins):
             for name in _MOMENTS:
-                with talking():
-                    whole = safe_get_full_optimizer_state(twin, name)
+                whole = safe_get_full_optimizer_state(twin, name)
                 if self._accelerator.is_main_process:
                     found[f"{index}.{name}"] = whole.cpu()
             if self._accelerator.is_main_process:
