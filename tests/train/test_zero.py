@@ -348,5 +348,5 @@ def test_without_deepspeed_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
 def test_other_ways_to_divide_a_model_are_refused(kind: str, recipe_of: Runner) -> None:
     """DeepSpeed, too, where no launcher has started it."""
     accelerator: Any = SimpleNamespace(distributed_type=SimpleNamespace(value=kind))
-    with pytest.raises(BadInputError, match=f"configured for {kind}, which training doesn't know"):
+    with pytest.raises(BadInputError, match=f"configured for {kind}, which can't be used so"):
         _check_kind(accelerator, recipe_of())

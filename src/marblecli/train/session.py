@@ -158,8 +158,8 @@ def _check_kind(accelerator: Accelerator, recipe: Recipe) -> None:
         check_zero(accelerator.deepspeed_plugin.deepspeed_config, recipe)
     elif kind not in plain:
         raise BadInputError(
-            f"accelerate is configured for {kind}, which training doesn't know; start it with "
-            "--num-processes, torchrun or accelerate launch --multi_gpu"
+            f"accelerate is configured for {kind}, which can't be used so; start it with "
+            "--num-processes, torchrun or accelerate launch (--multi_gpu or --use_deepspeed)"
         )
 
 
