@@ -79,7 +79,7 @@ class ZeroOptimizer:
             mine.data = twin.data
 
     def step(self) -> None:
-        """Change the parameters by their ``.grad``, which is given up; by zeros where it is None."""
+        """Change the parameters by their ``.grad``, which is given up; None counts as zeros."""
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self._parameters]
         self.zero_grad()
         self._accelerator.backward(self._engine(gradients))
