@@ -250,6 +250,12 @@ def tiny_recipe(folder: Path, overrides: Mapping[str, Any]) -> Recipe:
     return Recipe.model_validate(table)
 
 
+@pytest.fixture
+def recipe_of(tiny_folder: Path) -> Callable[..., Recipe]:
+    """Overrides by dotted key -> the tiny recipe with them."""
+    return lambda **overrides: tiny_recipe(tiny_folder, overrides)
+
+
 def make_suite(faulty: Mapping[str, Scorer]) -> RewardSuite:
     """The three rewards; ``faulty`` ones score as given."""
     scorers = {**SCORERS, **faulty}

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 from torch.nn import Parameter
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.nn.utils import clip_grad_norm_, clip_grads_with_norm_, get_total_norm
 
 from marblecli.errors import InterruptedRunError, MarbleError
 from marblecli.maths.balance import BalanceState, method_at
@@ -287,7 +287,7 @@ def _clip(session: Session, parameters: Sequence[Parameter]) -> float:
     """Clip the whole gradient; returns its norm before."""
     shards, limit = session.policies.shards, session.recipe.training.max_grad_norm
     if not shards.divided:
-        return float(session.accelerator.clip_grad_norm_(parameters, limit))
+        return float(clip_grad_norm_(parameters, limit))
     found = [parameter.grad for parameter in parameters if parameter.grad is not None]
     squares = get_total_norm(found).double().square()
     norm = np.sqrt(shards.add(np.asarray(float(squares))))

@@ -14,9 +14,9 @@ from marblecli.settings import TrainingSettings
 
 
 def make_optimizer(
-    parameters: Sequence[Parameter], settings: TrainingSettings
+    parameters: Sequence[Parameter], settings: TrainingSettings, *, fused: bool = False
 ) -> torch.optim.Optimizer:
-    """AdamW, fused on CUDA; or bitsandbytes' with its two averages in 8 bits.
+    """AdamW, fused on CUDA or if told to; or bitsandbytes' with its two averages in 8 bits.
 
     Raises BadInputError where bitsandbytes isn't installed.
     """
@@ -34,7 +34,7 @@ def make_optimizer(
             ) from error
         optimizer: torch.optim.Optimizer = AdamW8bit(parameters, **options)
         return optimizer
-    if parameters[0].is_cuda:
+    if fused or parameters[0].is_cuda:
         options["fused"] = True
     return torch.optim.AdamW(parameters, **options)
 

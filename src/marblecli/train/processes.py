@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, TypeVar
 
 from marblecli.errors import BadInputError, LostProcessError
@@ -26,6 +27,7 @@ _T = TypeVar("_T")
 
 _PATIENCE = timedelta(minutes=30)
 """For which a process waits for the others: one may have a slow reward."""
+_DEEPSPEED = "ACCELERATE_USE_DEEPSPEED"
 _BUCKET = 2**26
 """Elements that are summed at a time, so that the sum needs no second copy of everything."""
 
@@ -160,9 +162,14 @@ def check_even(prompts: int, count: int) -> None:
 
 
 def connect() -> Processes:
-    """Meet the other processes, if a launcher started several: NCCL on GPUs, gloo on CPUs."""
+    """Meet the other processes, if a launcher started several: NCCL on GPUs, gloo on CPUs.
+
+    Raises BadInputError where the launcher wants a DeepSpeed that isn't installed.
+    """
     started = started_processes()
-    if started.count > 1:
+    if wants_deepspeed():
+        _connect_deepspeed()
+    elif started.count > 1:
         from accelerate import PartialState
 
         with talking():
@@ -189,13 +196,42 @@ def _part() -> None:
         distributed.destroy_process_group()
 
 
+def wants_deepspeed() -> bool:
+    """Whether accelerate's launcher was configured for DeepSpeed."""
+    return "LOCAL_RANK" in os.environ and os.environ.get(_DEEPSPEED, "").lower() == "true"
+
+
+def _connect_deepspeed() -> None:
+    """A single process, too, is a group to DeepSpeed."""
+    if find_spec("deepspeed") is None:
+        raise BadInputError(
+            "accelerate is configured for DeepSpeed, which isn't installed: "
+            "pip install 'marblecli[deepspeed]'"
+        )
+    from accelerate import PartialState
+
+    cpu = _cpu_alone()
+    if cpu:
+        # It would warn that it has found no GPU.
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    with running_together():
+        # Told to take the CPU, accelerate would leave DeepSpeed out.
+        PartialState(backend="gloo" if cpu else None, timeout=_PATIENCE)
+
+
 def on_cpu(processes: Processes) -> bool:
-    """Whether several processes have to train on the CPU; one finds its device by itself."""
-    import torch
+    """Whether accelerate has to be told so: one process, or DeepSpeed, finds its device itself."""
     from accelerate.utils import parse_flag_from_env
 
-    if processes.count == 1:
+    if processes.count == 1 or wants_deepspeed():
         return False
+    return _cpu_alone() or bool(parse_flag_from_env("ACCELERATE_USE_CPU"))
+
+
+def _cpu_alone() -> bool:
+    """Whether processes can talk on the CPU only."""
+    import torch
+
     found = torch.accelerator.current_accelerator(check_available=True)
     # Apple's backend has no way to talk to other processes.
-    return found is None or found.type == "mps" or bool(parse_flag_from_env("ACCELERATE_USE_CPU"))
+    return found is None or found.type == "mps"

@@ -22,10 +22,11 @@ from marblecli.train.embedding_identity import embedding_identity
 from marblecli.train.micro_batch import MicroBatch
 from marblecli.train.optimizer import load_optimizer_tensors, make_optimizer, optimizer_tensors
 from marblecli.train.policy import Policies, PolicyName, make_policies
-from marblecli.train.processes import Processes, check_even, connect, on_cpu
+from marblecli.train.processes import Processes, check_even, connect, on_cpu, wants_deepspeed
 from marblecli.train.rollout import Sampler
 from marblecli.train.seeding import stream
 from marblecli.train.sharding import UNDIVIDED, Shards
+from marblecli.train.zero import ZeroOptimizer, check_zero
 from marblecli.types import EmbeddingStore, Prompt, Snapshot
 
 OpenStore = Callable[[Path, str], EmbeddingStore]
@@ -52,7 +53,7 @@ class Session:
     accelerator: Accelerator
     backbone: Backbone
     policies: Policies
-    optimizer: torch.optim.Optimizer
+    optimizer: torch.optim.Optimizer | ZeroOptimizer
     ema: EMAModel
     processes: Processes
     micro_batch: MicroBatch
@@ -98,7 +99,7 @@ def open_session(
         log_with=list(recipe.tracking.log_with) or None,
         project_config=ProjectConfiguration(project_dir=str(project_dir)),
     )
-    _check_plain(accelerator)
+    _check_kind(accelerator, recipe)
     if accelerator.device.type == "cuda":
         # What is left in float32 beside autocast: sums over samples, and all with dtype = "fp32".
         # TF32 rounds the factors to 10 bits, bf16 has 7.
@@ -121,7 +122,6 @@ def open_session(
         pipeline.transformer.to(accelerator.device)
     policies = _seeded_policies(pipeline.transformer, recipe, shards)
     parameters = list(policies.trained_parameters().values())
-    optimizer = make_optimizer(parameters, recipe.training)
     return Session(
         recipe=recipe,
         prompts=prompts,
@@ -129,7 +129,7 @@ def open_session(
         accelerator=accelerator,
         backbone=backbone,
         policies=policies,
-        optimizer=accelerator.prepare(optimizer),
+        optimizer=_prepared_optimizer(accelerator, parameters, recipe.training),
         ema=_average(parameters, recipe.training),
         processes=processes,
         micro_batch=_micro_batch(recipe, processes, shards),
@@ -156,14 +156,25 @@ def _micro_batch(recipe: Recipe, processes: Processes, shards: Shards) -> MicroB
     return MicroBatch(size, most, processes, fixed=shards.divided)
 
 
-def _check_plain(accelerator: Accelerator) -> None:
+def _check_kind(accelerator: Accelerator, recipe: Recipe) -> None:
     """Accelerate's own ways to divide a model would be asked for, and not be had."""
     plain = ("NO", "MULTI_CPU", "MULTI_GPU", "MULTI_XPU")
-    if (kind := accelerator.distributed_type.value) not in plain:
+    kind = accelerator.distributed_type.value
+    if kind == "DEEPSPEED" and wants_deepspeed():
+        check_zero(accelerator.deepspeed_plugin.deepspeed_config, recipe)
+    elif kind not in plain:
         raise BadInputError(
-            f"accelerate is configured for {kind}, which training doesn't know; start it with "
-            "--num-processes, torchrun or accelerate launch --multi_gpu"
+            f"accelerate is configured for {kind}, which can't be used so; start it with "
+            "--num-processes, torchrun or accelerate launch (--multi_gpu or --use_deepspeed)"
         )
+
+
+def _prepared_optimizer(
+    accelerator: Accelerator, parameters: Sequence[Parameter], settings: TrainingSettings
+) -> torch.optim.Optimizer | ZeroOptimizer:
+    if wants_deepspeed():
+        return ZeroOptimizer(accelerator, parameters, settings)
+    return accelerator.prepare(make_optimizer(parameters, settings))
 
 
 def _device_name(device: torch.device) -> str:
@@ -200,7 +211,7 @@ def snapshot(session: Session, step: int, state: Mapping[str, object]) -> Snapsh
         "trained": {name: p.detach() for name, p in trained.items()},
         "old": {name: p.detach() for name, p in session.policies.old_parameters().items()},
         "ema": dict(zip(trained, session.ema.shadow_params, strict=True)),
-        "optimizer": optimizer_tensors(session.optimizer),
+        "optimizer": _optimizer_state(session),
     }
     return Snapshot(
         step=step,
@@ -212,6 +223,13 @@ def snapshot(session: Session, step: int, state: Mapping[str, object]) -> Snapsh
             "micro_batch_size": session.micro_batch.size,
         },
     )
+
+
+def _optimizer_state(session: Session) -> dict[str, Tensor]:
+    optimizer = session.optimizer
+    if isinstance(optimizer, ZeroOptimizer):
+        return optimizer.tensors()
+    return optimizer_tensors(optimizer)
 
 
 def restore(session: Session, saved: Snapshot) -> None:
@@ -228,4 +246,7 @@ def restore(session: Session, saved: Snapshot) -> None:
     # Checkpoints from before the size could change don't have it.
     session.micro_batch.size = saved.state.get("micro_batch_size", session.micro_batch.size)
     state = {name: shards.cut(whole) for name, whole in saved.tensors["optimizer"].items()}
-    load_optimizer_tensors(session.optimizer, state)
+    if isinstance(session.optimizer, ZeroOptimizer):
+        session.optimizer.load(state)
+    else:
+        load_optimizer_tensors(session.optimizer, state)

@@ -97,7 +97,8 @@ class Shards:
 
         if self.processes.count == 1:
             return part
-        padded = part.new_zeros(max(rows), *part.shape[1:])
+        # On the device, also of what is offloaded: NCCL knows nothing else.
+        padded = part.new_zeros(max(rows), *part.shape[1:], device=self.device)
         padded[: len(part)] = part
         parts = [torch.empty_like(padded) for _ in rows] if self.processes.first else None
         with talking():
