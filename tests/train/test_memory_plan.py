@@ -362,7 +362,7 @@ def inputs_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Inputs]:
     return of
 
 
-@pytest.mark.parametrize(("mode", "rows"), [("lora", ROWS), ("full", ROWS), ("full", 8 * ROWS)])
+@pytest.mark.parametrize(("mode", "rows"), [("lora", ROWS), ("full", ROWS), ("full", 4 * ROWS)])
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_a_micro_batch_holds_about_what_is_counted(
     mode: str, rows: int, checkpointing: bool, inputs_of: Callable[[int], Inputs], live_bytes: Any

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from marblecli.train.gradients import amortised_backward, contracted_gradients
 from marblecli.train.policy import FullPolicies, LoraPolicies, Policies, ShardedPolicies
 from marblecli.train.sharding import Shards
 
-SETTINGS = LossSettings(mix=0.1, advantage_clip=5.0, kl_weight=1e-2, micro_batch_size=2)
+SETTINGS = LossSettings(mix=0.1, advantage_clip=5.0, kl_weight=1e-2, micro_batch_size=6)
 NAME = "imaginary"
 DEVICE = f"{NAME}:0"
 
@@ -134,14 +135,15 @@ def devices(_rank: int, _count: int) -> dict[str, dict[str, set[str]]]:
     found: dict[str, dict[str, set[str]]] = {}
     with imaginary_device():
         batch = conftest.moved(conftest.make_batch(torch.float32), DEVICE)
+        # One micro-batch: what is fake takes its time.
+        batch = replace(batch, noise_levels=batch.noise_levels[:, :1])
         for mode in ("lora", "full", "offloaded"):
             policies = policies_on_the_device(mode)
             policies.blend_old(0.5)
-            for checkpointed in (False, True):
-                if checkpointed:
-                    policies.checkpoint_blocks()
-                gradients = contracted_gradients(policies, batch, SETTINGS)
-                amortised_backward(policies, batch, SETTINGS, torch.ones(5))
+            if mode != "lora":
+                policies.checkpoint_blocks()
+            gradients = contracted_gradients(policies, batch, SETTINGS)
+            amortised_backward(policies, batch, SETTINGS, torch.ones(5))
             parameters = list(policies.trained_parameters().values())
             tensors = {
                 "weights": parameters,

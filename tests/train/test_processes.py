@@ -261,7 +261,7 @@ def test_a_process_lost_in_a_pass_is_told_from_what_else_fails(
 @pytest.mark.parametrize(("prompts", "count"), [(4, 3), (5, 2), (1, 2)])
 def test_processes_that_run_together_need_as_many_prompts(prompts: int, count: int) -> None:
     check_even(count * prompts, count)
-    with pytest.raises(BadInputError, match=r"^sampling\.prompts_per_step: model\.shard needs"):
+    with pytest.raises(BadInputError, match=r"^sampling\.prompts_per_step: divided weights need"):
         check_even(prompts, count)
 
 
