@@ -190,6 +190,21 @@ def runs(rank: int, count: int, model: Path, folder: Path, saved: Snapshot) -> t
     return pieces(rank, count), ran
 
 
+def first_step(_rank: int, _count: int, model: Path, folder: Path) -> list[float]:
+    """Its coefficients."""
+    from tests.train import conftest
+
+    from marblecli.train.loop import Progress, train_step
+    from marblecli.train.session import open_session
+
+    recipe = conftest.tiny_recipe(model, {**RUN, "model.shard": True})
+    opened = open_session(recipe, conftest.PROMPTS, lambda _: conftest.make_suite({}), folder)
+    record = conftest.Recorded()
+    with opened.suite:
+        train_step(opened, record, Progress())
+    return list(record.metrics[0]["coefficients"].values())
+
+
 def run_into(
     ran: Ran,
     name: str,
@@ -396,6 +411,15 @@ def test_weights_are_offloaded_and_divided_at_once(alone: Ran, together: list[Ra
     same_outcome(alone.outcomes["reused"], together[0].outcomes["offloaded"])
     last = together[0].recorded["offloaded"].checkpoints[-1]
     same_state(alone.recorded["reused"].checkpoints[-1], last)
+
+
+def test_four_processes_find_the_coefficients_of_one(
+    alone: Ran, run_group: Runner, tiny_folder: Path, folder: Path
+) -> None:
+    expected = list(alone.recorded["whole"].metrics[0]["coefficients"].values())
+    found = run_group(4, first_step, tiny_folder, folder)
+    assert found == [found[0]] * 4
+    assert found[0] == pytest.approx(expected, rel=1e-4)
 
 
 def test_all_processes_balance_and_score_alike(together: list[Ran]) -> None:
