@@ -205,8 +205,7 @@ def _connect_deepspeed() -> None:
     """A single process, too, is a group to DeepSpeed."""
     if find_spec("deepspeed") is None:
         raise BadInputError(
-            "accelerate is configured for DeepSpeed, which isn't installed: "
-            "pip install 'marblecli[deepspeed]'"
+            "accelerate is configured for DeepSpeed, which isn't installed: pip install deepspeed"
         )
     from accelerate import PartialState
 
