@@ -190,7 +190,7 @@ def test_divided_weights_need_as_many_prompts_in_each(four_prompts: Any) -> None
     sharded = four_prompts.model_copy(update={"model": model})
     check_processes(sharded, 2)
     check_processes(four_prompts, 3)
-    with pytest.raises(BadInputError, match=r"model\.shard needs as many prompts in each"):
+    with pytest.raises(BadInputError, match=r"divided weights need as many prompts in each"):
         launch(sharded, 3, [])
 
 

@@ -19,7 +19,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 
 from marblecli.train.batch import LossSettings
 from marblecli.train.gradients import amortised_backward, contracted_gradients
-from marblecli.train.policy import FullPolicies, LoraPolicies, Policies, ShardedPolicies
+from marblecli.train.policy import LoraPolicies, Policies, ShardedPolicies
 from marblecli.train.sharding import Shards
 
 SETTINGS = LossSettings(mix=0.1, advantage_clip=5.0, kl_weight=1e-2, micro_batch_size=6)
@@ -52,19 +52,6 @@ class ImaginaryModule:
         return [torch.bfloat16]
 
     def manual_seed_all(self, _seed: int) -> None:
-        pass
-
-
-class Event:
-    """Of a device that does everything at once."""
-
-    def __init__(self, *_: Any) -> None:
-        pass
-
-    def record(self, *_: Any) -> None:
-        pass
-
-    def synchronize(self) -> None:
         pass
 
 
@@ -105,7 +92,6 @@ def imaginary_device() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch, FakeTensorMode():
         patch.setattr(nn.Module, "_apply", replace_parameters)
         patch.setattr(torch.Tensor, "pin_memory", lambda tensor, *_: tensor)
-        patch.setattr(torch, "Event", Event)
         patch.setattr(FakeTensorMode, "__deepcopy__", lambda mode, _memo: mode, raising=False)
         patch.setattr(device_mesh, "init_device_mesh", real_mesh)
         patch.setattr(_fsdp_init, "_move_states_to_device", relabel)
@@ -120,9 +106,7 @@ def policies_on_the_device(mode: str) -> Policies:
         shards = Shards(device=torch.device(DEVICE), offloaded=True)
         return ShardedPolicies(transformer, torch.float32, shards)
     transformer.to(DEVICE)
-    if mode == "lora":
-        return LoraPolicies(transformer, conftest.LoraSettings(rank=3), torch.float32)
-    return FullPolicies(transformer, torch.float32)
+    return LoraPolicies(transformer, conftest.LoraSettings(rank=3), torch.float32)
 
 
 def devices(_rank: int, _count: int) -> dict[str, dict[str, set[str]]]:
@@ -137,10 +121,10 @@ def devices(_rank: int, _count: int) -> dict[str, dict[str, set[str]]]:
         batch = conftest.moved(conftest.make_batch(torch.float32), DEVICE)
         # One micro-batch: what is fake takes its time.
         batch = replace(batch, noise_levels=batch.noise_levels[:, :1])
-        for mode in ("lora", "full", "offloaded"):
+        for mode in ("lora", "offloaded"):
             policies = policies_on_the_device(mode)
             policies.blend_old(0.5)
-            if mode != "lora":
+            if mode == "offloaded":
                 policies.checkpoint_blocks()
             gradients = contracted_gradients(policies, batch, SETTINGS)
             amortised_backward(policies, batch, SETTINGS, torch.ones(5))
@@ -165,8 +149,7 @@ def devices(_rank: int, _count: int) -> dict[str, dict[str, set[str]]]:
 
 def test_a_micro_step_stays_on_the_device(run_group: Callable[..., Any]) -> None:
     (found,) = run_group(1, devices)
-    for mode in ("lora", "full"):
-        assert all(of == {DEVICE} for of in found[mode].values())
+    assert all(of == {DEVICE} for of in found["lora"].values())
     buffers = found["offloaded"].pop("buffers")
     assert buffers == {DEVICE}
     assert all(of == {"cpu"} for of in found["offloaded"].values())

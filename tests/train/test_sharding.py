@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, distributed
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from marblecli.errors import BadInputError
 from marblecli.train import sharding
 from marblecli.train.batch import LossSettings, TrainingBatch
 from marblecli.train.gradients import (
@@ -478,6 +479,11 @@ def test_offloaded_rows_are_at_home_on_the_cpu() -> None:
     whole = torch.ones(3, 2)
     assert torch.equal(shards.cut(whole), whole)
     assert torch.equal(shards.whole({"a": whole})["a"], whole)
+
+
+def test_a_device_that_cant_is_refused() -> None:
+    with pytest.raises(BadInputError, match=r"^model\.shard and model\.offload need a GPU"):
+        Shards(device=torch.device("mps"), offloaded=True).divide(torch.nn.Module())
 
 
 @pytest.mark.gpu

@@ -210,11 +210,23 @@ class _Counter:
         vae = self.low * vae_parameters(self.parts["vae"])
         yield Item("VAE", dict.fromkeys(PHASES, vae))
         frozen = "reference policy (frozen)" if self.full else "transformer (frozen)"
-        yield Item(frozen, _at(_AFTER_PROMPTS, self.low * self.transformer), self.away)
+        yield Item(frozen, _at(_AFTER_PROMPTS, self._network(self.low)), self.away)
         if self.away:
             positions = (self.low + 2 * FULL) * self.shape.buffers
             yield Item("positions of three networks", _at(_AFTER_PROMPTS, positions))
         yield Item("text encoders", {"prompts": sum(self._text_encoders())})
+
+    def _network(self, size: int) -> int:
+        """Bytes of one process's part of a transformer with elements of ``size`` bytes."""
+        if not self.away:
+            return size * self.transformer
+        # Pinned memory comes in powers of two.
+        weights = [
+            (linear.inputs * linear.outputs, self._rows(linear.outputs) * linear.inputs)
+            for linear in self.shape.linears()
+        ]
+        rest = self._rows(self.shape.parameters - sum(whole for whole, _ in weights))
+        return size * rest + sum(_power_of_two(size * part) for _, part in weights)
 
     def _text_encoders(self) -> Iterator[int]:
         for name in ("text_encoder", "text_encoder_2"):
@@ -231,9 +243,9 @@ class _Counter:
 
     def policies(self) -> Iterator[Item]:
         """What belongs to the trained weights, each the size of them."""
-        whole = self.transformer if self.full else self.trained
-        yield Item("trained weights", _at(_AFTER_PROMPTS, FULL * whole), self.away)
-        yield Item("old policy", _at(_AFTER_PROMPTS, FULL * whole), self.away)
+        weights = self._network(FULL) if self.full else FULL * self.trained
+        yield Item("trained weights", _at(_AFTER_PROMPTS, weights), self.away)
+        yield Item("old policy", _at(_AFTER_PROMPTS, weights), self.away)
         away = self.away or self.recipe.training.ema_on_cpu
         yield Item("moving average", _at(_AFTER_PROMPTS, FULL * self.held), away)
         optimizer = self.recipe.training.optimizer
@@ -390,6 +402,11 @@ class _Counter:
 
 def _at(phases: tuple[Phase, ...], count: int) -> dict[Phase, int]:
     return dict.fromkeys(phases, count)
+
+
+def _power_of_two(count: int) -> int:
+    """The first that is no less."""
+    return 1 << (count - 1).bit_length()
 
 
 def _downsampling(vae: Config) -> int:

@@ -18,8 +18,8 @@ class MicroBatch:
     """The size in use, the same in all processes; it is halved when memory runs out.
 
     ``images`` is the most that a process has in a step: where ``auto`` starts. A ``fixed`` size
-    isn't halved: processes that divide the weights can't begin again, because some would still be
-    waiting for those that have no memory left.
+    isn't halved: weights that are divided or offloaded are left half gathered where memory runs
+    out, and other processes wait for them.
     """
 
     def __init__(
@@ -58,9 +58,9 @@ class MicroBatch:
         if found:
             return found[0]
         raise MarbleError(
-            f"out of memory with {min(self.size, self._images)} images at a time, and divided "
-            "weights can't begin the batch again; go on with --resume and a smaller "
-            "training.micro_batch_size, or model.gradient_checkpointing = true"
+            f"out of memory with {min(self.size, self._images)} images at a time, and with "
+            "model.shard or model.offload the batch can't begin again; go on with --resume and a "
+            "smaller training.micro_batch_size, or model.gradient_checkpointing = true"
         )
 
     def _halve(self) -> None:

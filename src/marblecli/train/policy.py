@@ -288,7 +288,7 @@ class FullPolicies(Policies):
 
 
 class ShardedPolicies(FullPolicies):
-    """The same, with every weight of the three divided among the processes.
+    """The same, with every weight of the three divided among the processes, or offloaded.
 
     The parameters are this process's rows; the transformer that is given need not be on the device.
     """

@@ -129,7 +129,9 @@ def open_session(
         accelerator=accelerator,
         backbone=backbone,
         policies=policies,
-        optimizer=_prepared_optimizer(accelerator, parameters, recipe.training),
+        optimizer=_prepared_optimizer(
+            accelerator, parameters, recipe.training, offloaded=shards.offloaded
+        ),
         ema=_average(parameters, recipe.training),
         processes=processes,
         micro_batch=_micro_batch(recipe, processes, shards),
@@ -170,11 +172,16 @@ def _check_kind(accelerator: Accelerator, recipe: Recipe) -> None:
 
 
 def _prepared_optimizer(
-    accelerator: Accelerator, parameters: Sequence[Parameter], settings: TrainingSettings
+    accelerator: Accelerator,
+    parameters: Sequence[Parameter],
+    settings: TrainingSettings,
+    *,
+    offloaded: bool,
 ) -> torch.optim.Optimizer | ZeroOptimizer:
     if wants_deepspeed():
         return ZeroOptimizer(accelerator, parameters, settings)
-    return accelerator.prepare(make_optimizer(parameters, settings))
+    # On the CPU, where it isn't by default, it is several times as fast so.
+    return accelerator.prepare(make_optimizer(parameters, settings, fused=offloaded))
 
 
 def _device_name(device: torch.device) -> str:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, cast
@@ -108,9 +108,10 @@ class Shards:
         return torch.cat([each[:count] for each, count in zip(parts, rows, strict=True)])
 
     def divide(self, network: SD3Transformer2DModel) -> None:
-        """Leave on the device this process's rows of the network's parameters, block by block.
+        """Leave this process's rows of the network's parameters at :attr:`home`, block by block.
 
         It runs as before, if all processes run it together. Its ``.grad`` are sums over them.
+        Raises BadInputError where torch can't do it.
         """
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import (
@@ -124,6 +125,11 @@ class Shards:
             raise BadInputError(
                 "model.shard and model.offload need a newer torch than "
                 f"{torch.__version__}: pip install -U torch"
+            )
+        if self.device.type == "mps":
+            raise BadInputError(
+                "model.shard and model.offload need a GPU of NVIDIA's or Intel's, or the CPU alone; "
+                "set them to false"
             )
         # It speaks of changes in place of the network's output, which nobody makes.
         warnings.filterwarnings("ignore", message="FSDP2-wrapped module")
@@ -149,7 +155,7 @@ class Shards:
             yield
             return
         sharded = cast("FSDPModule", module)
-        with talking():
+        with talking() if self.processes.count > 1 else nullcontext():
             sharded.unshard()
         try:
             yield
@@ -242,8 +248,9 @@ class ScatteredSums:
     def _by_process(self, whole: Tensor) -> Tensor:
         """[c, R, ...] -> [processes, as many elements for each]."""
         missing = self._count * self._padded(whole)[1] - whole.shape[1]
-        padded = nn.functional.pad(whole, (0, 0) * (whole.ndim - 2) + (0, missing))
-        return padded.unflatten(1, (self._count, -1)).movedim(1, 0).flatten(1)
+        if missing:
+            whole = nn.functional.pad(whole, (0, 0) * (whole.ndim - 2) + (0, missing))
+        return whole.unflatten(1, (self._count, -1)).movedim(1, 0).flatten(1)
 
     def _padded(self, whole: Tensor) -> tuple[int, ...]:
         """The shape of one process's part, which is the same for all: [c, rows, ...]."""
