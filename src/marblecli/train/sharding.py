@@ -128,7 +128,7 @@ class Shards:
             )
         if self.device.type == "mps":
             raise BadInputError(
-                "model.shard and model.offload need a GPU of NVIDIA's or Intel's, or the CPU alone; "
+                "model.shard and model.offload need a GPU of NVIDIA or Intel, or the CPU alone; "
                 "set them to false"
             )
         # It speaks of changes in place of the network's output, which nobody makes.
