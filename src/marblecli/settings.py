@@ -105,6 +105,11 @@ class ModelSettings(_Table):
     """torch.compile the transformer's blocks; the contracted pass stays as it is."""
     lora: LoraSettings = LoraSettings()
 
+    @property
+    def divided(self) -> bool:
+        """Whether weights are whole only while they run, among processes or for one."""
+        return self.shard or self.offload
+
 
 class PromptSettings(_Table):
     """``[prompts.SOURCE]``: .txt (a prompt a line) or .jsonl (``prompt`` and metadata)."""

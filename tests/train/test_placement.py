@@ -20,6 +20,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 from marblecli.train.batch import LossSettings
 from marblecli.train.gradients import amortised_backward, contracted_gradients
 from marblecli.train.policy import LoraPolicies, Policies, ShardedPolicies
+from marblecli.train.processes import meet_alone
 from marblecli.train.sharding import Shards
 
 SETTINGS = LossSettings(mix=0.1, advantage_clip=5.0, kl_weight=1e-2, micro_batch_size=6)
@@ -113,9 +114,8 @@ def devices(_rank: int, _count: int) -> dict[str, dict[str, set[str]]]:
     """By mode and by what it is of."""
     from tests.train import conftest
     from torch import distributed
-    from torch.distributed import HashStore  # type: ignore[attr-defined] # public, not in its types
 
-    distributed.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
+    meet_alone(torch.device("cpu"))
     found: dict[str, dict[str, set[str]]] = {}
     with imaginary_device():
         batch = conftest.moved(conftest.make_batch(torch.float32), DEVICE)

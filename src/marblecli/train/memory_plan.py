@@ -185,7 +185,7 @@ class _Counter:
         self.low = FULL if self.model.dtype == "fp32" else 2
         self.full = self.model.mode == "full"
         self.away = self.full and self.model.offload
-        self.processes = processes if self.full and (self.model.shard or self.away) else 1
+        self.processes = processes if self.full and self.model.divided else 1
         self.divided = self.away or self.processes > 1
         # Of what is offloaded, buffers stay on the device.
         buffers = 0 if self.away else self.shape.buffers

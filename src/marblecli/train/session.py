@@ -91,7 +91,7 @@ def open_session(
     ``model.embedding_cache``, and without it that is left alone.
     """
     processes = connect()
-    if recipe.model.shard or recipe.model.offload:
+    if recipe.model.divided:
         check_even(recipe.sampling.prompts_per_step, processes.count)
     accelerator = Accelerator(
         cpu=on_cpu(processes),
@@ -139,9 +139,9 @@ def open_session(
 
 
 def _shards(recipe: Recipe, processes: Processes, device: torch.device) -> Shards:
-    if recipe.model.offload:
-        return Shards(processes, device, offloaded=True)
-    return Shards(processes, device) if recipe.model.shard else UNDIVIDED
+    if not recipe.model.divided:
+        return UNDIVIDED
+    return Shards(processes, device, offloaded=recipe.model.offload)
 
 
 def _average(parameters: Sequence[Parameter], settings: TrainingSettings) -> EMAModel:
