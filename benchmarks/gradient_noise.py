@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from marblecli.train.quiet import quiet_libraries
+from marblecli.models.quiet import quiet_libraries
 
 if __name__ == "__main__":
     # What is imported below loads those libraries.
@@ -30,9 +30,9 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from marblecli.maths.balance import BalanceState, balance, next_balance
-from marblecli.maths.conflicts import direction_cosines, pairwise_cosines
+from marblecli.conflicts.vectors import direction_cosines, pairwise_cosines
 from marblecli.maths.gram import gram_matrix, part_grams, whole_gram
+from marblecli.methods.balance import BalanceState, balance, next_balance
 from marblecli.settings import BalanceSettings
 from marblecli.train.batch import row_slices
 from marblecli.train.collect import collect, loss_settings, training_batch

@@ -26,11 +26,11 @@ from marblecli.maths.nft import (
     reward_shares,
     velocity_penalty,
 )
+from marblecli.models.backbone import Backbone, Conditioning
+from marblecli.models.policies import LoraPolicies
+from marblecli.planning.memory import images_of_a_step
 from marblecli.rewards.score import RewardSuite, merge
 from marblecli.settings import Recipe
-from marblecli.train.backbone import Backbone, Conditioning
-from marblecli.train.memory_plan import images_of_a_step
-from marblecli.train.policy import LoraPolicies
 from marblecli.train.rollout import Sampler, integrate
 from marblecli.types import Prompt, RewardTable
 

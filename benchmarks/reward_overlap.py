@@ -29,7 +29,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from marblecli.train.quiet import quiet_libraries
+from marblecli.models.quiet import quiet_libraries
 
 if __name__ == "__main__":
     # What is imported below loads those libraries.
@@ -41,14 +41,14 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from marblecli.models.backbone import Backbone, load_pipeline
+from marblecli.models.policies import make_policies
 from marblecli.rewards.lane import ActiveReward
 from marblecli.rewards.score import RewardSuite
 from marblecli.rewards.spec import RewardBatch, RewardSpec
+from marblecli.seeding import torch_stream
 from marblecli.settings import ModelSettings
-from marblecli.train.backbone import Backbone, load_pipeline
-from marblecli.train.policy import make_policies
 from marblecli.train.rollout import Sampler, sample, sample_and_score
-from marblecli.train.seeding import torch_stream
 from marblecli.types import Prompt, RewardTable
 from throughput import SMALL, model_folder, random_prompts
 

@@ -2,7 +2,7 @@
 
     python benchmarks/solvers.py --count 2000 --json solvers.json
 
-One certificate, :func:`marblecli.maths.simplex_qp.certify`, judges all of them. Needs
+One certificate, :func:`marblecli.maths.qp.simplex_qp.certify`, judges all of them. Needs
 ``pip install -e '.[benchmarks]'``; set OMP_NUM_THREADS=1, as the matrices are small.
 """
 
@@ -24,9 +24,9 @@ from rich.table import Table
 
 from grams import FAMILIES, Case, FloatArray, high_dimensional, suite, unit_gram
 from marblecli.errors import MarbleError
-from marblecli.maths.published import slsqp_weights
-from marblecli.maths.simplex_qp import certify, find_solver
-from marblecli.maths.torchjd_weightings import torchjd_weights
+from marblecli.maths.qp.simplex_qp import certify, find_solver
+from marblecli.methods.published import slsqp_weights
+from marblecli.methods.torchjd import torchjd_weights
 
 SIZES = (2, 3, 5, 8, 16, 32, 64)
 TIMED_SIZES = (2, 5, 16, 64)

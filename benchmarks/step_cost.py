@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from marblecli.train.quiet import quiet_libraries
+from marblecli.models.quiet import quiet_libraries
 
 if __name__ == "__main__":
     # What is imported below loads those libraries.
@@ -35,10 +35,11 @@ from rich.console import Console
 from rich.table import Table
 
 from live_bytes import LiveBytes
-from marblecli.maths.balance import balance
 from marblecli.maths.gram import gradient_stats, gram_matrix, whole_gram
+from marblecli.methods.balance import balance
+from marblecli.models.backbone import Conditioning
+from marblecli.models.policies import LoraPolicies
 from marblecli.settings import LoraSettings
-from marblecli.train.backbone import Conditioning
 from marblecli.train.batch import LossSettings, TrainingBatch
 from marblecli.train.gradients import (
     RewardGradients,
@@ -46,7 +47,6 @@ from marblecli.train.gradients import (
     contracted_gradients,
     reward_gradients,
 )
-from marblecli.train.policy import LoraPolicies
 from stopwatch import now
 
 _HEAD = 64

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from marblecli.train.quiet import quiet_libraries
+from marblecli.models.quiet import quiet_libraries
 
 if __name__ == "__main__":
     # What is imported below loads those libraries.
@@ -41,16 +41,17 @@ from torch import Tensor
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
 import published
+from marblecli.models import backbone
+from marblecli.models.architectures import PARTS, shipped_architecture
+from marblecli.models.backbone import load_pipeline
+from marblecli.models.policies import Policies
 from marblecli.rewards.lane import ActiveReward
 from marblecli.rewards.score import RewardSuite
 from marblecli.rewards.spec import NoOptions, RewardBatch, RewardSpec, Scorer
 from marblecli.runs.unrecorded import Unrecorded
 from marblecli.settings import Recipe
-from marblecli.train import backbone, batch_gradients, collect, loop, rollout
-from marblecli.train.architectures import PARTS, shipped_architecture
-from marblecli.train.backbone import load_pipeline
+from marblecli.train import batch_gradients, collect, loop, rollout
 from marblecli.train.loop import Progress, train_step
-from marblecli.train.policy import Policies
 from marblecli.train.session import PromptSets, Session, open_session
 from marblecli.types import Prompt
 from stopwatch import OTHER, Stopwatch, now

@@ -141,7 +141,7 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The hub's cache, with nothing in it; and a hub that nobody can reach."""
     from huggingface_hub import constants
 
-    from marblecli.train.architectures import hub_architecture
+    from marblecli.models.architectures import hub_architecture
 
     hub_architecture.cache_clear()
     cache = tmp_path / "hub"

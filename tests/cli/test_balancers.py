@@ -6,7 +6,7 @@ import pytest
 
 from marblecli.cli.balancers import METHOD_NAMES, parse_balancer
 from marblecli.errors import BadInputError
-from marblecli.maths.torchjd_weightings import WEIGHTINGS
+from marblecli.methods.torchjd import WEIGHTINGS
 from marblecli.settings import BalanceMethod
 
 

@@ -11,7 +11,7 @@ import torch
 from marblecli.cli import memory
 from marblecli.cli.memory import device_memory, reward_weights
 from marblecli.cli.setup import load_plan
-from marblecli.train.memory_plan import GIB
+from marblecli.planning.memory import GIB
 
 Marble = Callable[..., Any]
 InstallPlugin = Callable[..., None]

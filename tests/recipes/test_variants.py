@@ -10,8 +10,8 @@ import pytest
 
 from marblecli.cli.memory import reward_weights
 from marblecli.cli.setup import Plan, load_plan
-from marblecli.train.architectures import Architecture
-from marblecli.train.memory_plan import GIB, MemoryPlan, RewardWeights, count_memory
+from marblecli.models.architectures import Architecture
+from marblecli.planning.memory import GIB, MemoryPlan, RewardWeights, count_memory
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 PUBLISHED = RECIPES / "five_rewards.toml"

@@ -13,8 +13,9 @@ from diffusers import SD3Transformer2DModel
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from marblecli.maths.balance import balance
 from marblecli.maths.gram import gradient_stats, gram_matrix
+from marblecli.methods.balance import balance
+from marblecli.models.policies import LoraPolicies, Policies
 from marblecli.settings import LoraSettings
 from marblecli.train import gradients
 from marblecli.train.batch import LossSettings, TrainingBatch, row_slices
@@ -25,7 +26,6 @@ from marblecli.train.gradients import (
     contracted_gradients,
     reward_gradients,
 )
-from marblecli.train.policy import LoraPolicies, Policies
 
 Policymaker = Callable[..., Policies]
 Batchmaker = Callable[..., TrainingBatch]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from marblecli.conflicts.vectors import direction_cosines
 from marblecli.errors import InterruptedRunError, MarbleError
-from marblecli.maths.conflicts import direction_cosines
 from marblecli.rewards.spec import RewardBatch
 from marblecli.train.loop import train
 from marblecli.types import Snapshot

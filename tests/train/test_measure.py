@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from marblecli.errors import MarbleError
-from marblecli.maths.balance import BalanceState
+from marblecli.methods.balance import BalanceState
 from marblecli.settings import BalanceSettings
 from marblecli.train.gradients import RewardGradients
 from marblecli.train.measure import (

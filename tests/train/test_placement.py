@@ -17,11 +17,11 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 
+from marblecli.engine.processes import meet_alone
+from marblecli.engine.shards import Shards
+from marblecli.models.policies import LoraPolicies, Policies, ShardedPolicies
 from marblecli.train.batch import LossSettings
 from marblecli.train.gradients import amortised_backward, contracted_gradients
-from marblecli.train.policy import LoraPolicies, Policies, ShardedPolicies
-from marblecli.train.processes import meet_alone
-from marblecli.train.sharding import Shards
 
 SETTINGS = LossSettings(mix=0.1, advantage_clip=5.0, kl_weight=1e-2, micro_batch_size=6)
 NAME = "imaginary"
@@ -100,7 +100,7 @@ def imaginary_device() -> Iterator[None]:
 
 
 def policies_on_the_device(mode: str) -> Policies:
-    from tests.train import conftest
+    from support import training as conftest
 
     transformer = conftest.make_transformer()
     if mode == "offloaded":
@@ -112,8 +112,9 @@ def policies_on_the_device(mode: str) -> Policies:
 
 def devices(_rank: int, _count: int) -> dict[str, dict[str, set[str]]]:
     """By mode and by what it is of."""
-    from tests.train import conftest
     from torch import distributed
+
+    from support import training as conftest
 
     meet_alone(torch.device("cpu"))
     found: dict[str, dict[str, set[str]]] = {}

@@ -12,8 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from marblecli.models.backbone import Backbone
+from marblecli.seeding import torch_stream
 from marblecli.settings import ModelSettings
-from marblecli.train.backbone import Backbone
 from marblecli.train.rollout import (
     Sampler,
     draw_prompts,
@@ -21,7 +22,6 @@ from marblecli.train.rollout import (
     sample,
     sample_and_score,
 )
-from marblecli.train.seeding import torch_stream
 from marblecli.train.session import Session
 from marblecli.types import Prompt
 

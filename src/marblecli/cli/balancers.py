@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from marblecli.errors import BadInputError, did_you_mean, one_of, validation_problems
-from marblecli.maths.balance import METHODS, check_available
+from marblecli.methods.balance import METHODS, check_available
 from marblecli.settings import BalanceSettings
 
 METHOD_NAMES = (*METHODS, "sequential")

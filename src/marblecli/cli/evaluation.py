@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from marblecli.cli.render import log, out
 from marblecli.cli.setup import Plan, build_suite, load_plan
-from marblecli.cli.summary import changes_table
 from marblecli.errors import BadInputError
+from marblecli.models.quiet import quiet_libraries
+from marblecli.report.render import log, out
+from marblecli.report.summary import changes_table
 from marblecli.runs.embedding_cache import EmbeddingCache
 from marblecli.runs.prompts import load_prompts
 from marblecli.runs.store import RunStore
-from marblecli.train.quiet import quiet_libraries
 from marblecli.types import Json, Prompt, RewardChange
 
 

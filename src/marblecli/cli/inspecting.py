@@ -11,17 +11,17 @@ from pathlib import Path
 import typer
 
 from marblecli.cli.balancers import parse_balancer
-from marblecli.cli.conflict_json import conflict_document
-from marblecli.cli.conflict_report import conflict_report
-from marblecli.cli.conflict_tables import show_batches, show_details, show_overview
-from marblecli.cli.render import log, out
+from marblecli.conflicts.estimates import MIN_BATCHES
+from marblecli.conflicts.findings import Findings, find
+from marblecli.conflicts.views import Direction
 from marblecli.errors import BadInputError
-from marblecli.maths.balance import check_available
-from marblecli.maths.findings import Findings, find
-from marblecli.maths.noise import MIN_BATCHES
-from marblecli.maths.replay import Direction
+from marblecli.methods.balance import check_available
+from marblecli.report.conflict_json import conflict_document
+from marblecli.report.conflict_report import conflict_report
+from marblecli.report.conflict_tables import show_batches, show_details, show_overview
+from marblecli.report.page import FILE_NAME, write_report
+from marblecli.report.render import log, out
 from marblecli.runs.records import read_conflicts
-from marblecli.runs.report import FILE_NAME, write_report
 from marblecli.runs.run_balance import RunBalance, read_run_balance
 from marblecli.settings import BalanceSettings
 from marblecli.types import ConflictRecord

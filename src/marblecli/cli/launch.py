@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from marblecli.engine.processes import check_even, started_processes
 from marblecli.errors import BadInputError, LostProcessError, MarbleError
 from marblecli.settings import Recipe
-from marblecli.train.processes import check_even, started_processes
 
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing import SubprocessContext

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rich.live import Live
 from rich.table import Table
 
-from marblecli.cli.render import out
+from marblecli.report.render import out
 from marblecli.types import RewardChange
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from marblecli.cli.evaluate import evaluate
+from marblecli.cli.eval import evaluate
 from marblecli.cli.inspect_conflicts import inspect_conflicts
-from marblecli.cli.rewards import rewards_app
+from marblecli.cli.rewards.app import rewards_app
 from marblecli.cli.solve import solve
 from marblecli.cli.train import train
 from marblecli.errors import LostProcessError, MarbleError

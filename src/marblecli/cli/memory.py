@@ -8,14 +8,14 @@ from pathlib import Path
 
 from rich.table import Table
 
-from marblecli.cli.render import out
 from marblecli.cli.setup import Plan
 from marblecli.errors import BadInputError
+from marblecli.models.architectures import Architecture, UnreadableConfigError
+from marblecli.planning.advice import Advice, advise, largest_micro_batch
+from marblecli.planning.memory import GIB, PHASES, Item, MemoryPlan, RewardWeights, count_memory
+from marblecli.report.render import out
 from marblecli.rewards.spec import HubFiles
 from marblecli.settings import Recipe
-from marblecli.train.architectures import Architecture, UnreadableConfigError
-from marblecli.train.memory_advice import Advice, advise, largest_micro_batch
-from marblecli.train.memory_plan import GIB, PHASES, Item, MemoryPlan, RewardWeights, count_memory
 
 _ELSEWHERE = ("cpu", "mps")
 _DRIVER = Path("/proc/driver/nvidia")

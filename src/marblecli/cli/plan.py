@@ -5,11 +5,11 @@ from __future__ import annotations
 from rich.table import Table
 
 from marblecli.cli.memory import show_memory
-from marblecli.cli.render import out
 from marblecli.cli.setup import Plan
-from marblecli.train.architectures import UnreadableConfigError
-from marblecli.train.memory_plan import images_of_a_step, micro_batch_images
-from marblecli.train.parameter_counts import transformer_shape
+from marblecli.models.architectures import UnreadableConfigError
+from marblecli.planning.memory import images_of_a_step, micro_batch_images
+from marblecli.planning.parameter_counts import transformer_shape
+from marblecli.report.render import out
 
 
 def show_plan(plan: Plan, memory: float | None = None, processes: int = 1) -> None:

@@ -10,17 +10,17 @@ from pathlib import Path
 from tempfile import gettempdir
 
 from marblecli.cli.inspecting import InspectOptions, make_directions, present
-from marblecli.cli.render import log
 from marblecli.cli.setup import Plan, build_suite, load_plan
 from marblecli.errors import BadInputError
-from marblecli.maths.balance import check_available
+from marblecli.methods.balance import check_available
+from marblecli.models.quiet import quiet_libraries
+from marblecli.report.page import FILE_NAME
+from marblecli.report.render import log
 from marblecli.runs.embedding_cache import EmbeddingCache
 from marblecli.runs.environment import describe_environment
 from marblecli.runs.recipe import dump_recipe
-from marblecli.runs.report import FILE_NAME
 from marblecli.runs.run_balance import RunBalance
 from marblecli.runs.store import RunStore
-from marblecli.train.quiet import quiet_libraries
 from marblecli.types import ConflictRecord
 
 DEFAULT_BATCHES = 8

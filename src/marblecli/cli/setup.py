@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from marblecli.errors import BadInputError, Problem, RecipeError
-from marblecli.maths.balance import check_available
+from marblecli.methods.balance import check_available
+from marblecli.models.architectures import Architecture, UnreadableConfigError
+from marblecli.models.supported import examine_model
 from marblecli.rewards.host import RewardCatalog, discover
 from marblecli.runs.prompts import load_prompts
 from marblecli.runs.recipe import load_recipe
 from marblecli.settings import Recipe
-from marblecli.train.architectures import Architecture, UnreadableConfigError
-from marblecli.train.supported import examine_model
 from marblecli.types import Prompt
 
 if TYPE_CHECKING:

@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING
 
 from marblecli.cli.launch import check_processes
 from marblecli.cli.live import LiveProgress
-from marblecli.cli.render import out
 from marblecli.cli.setup import Plan, build_suite
-from marblecli.cli.summary import changes_table
+from marblecli.engine.processes import Processes, connect, started_processes
 from marblecli.errors import BadInputError, InterruptedRunError
+from marblecli.models.quiet import quiet_libraries
+from marblecli.report.render import out
+from marblecli.report.summary import changes_table
 from marblecli.runs.embedding_cache import EmbeddingCache
 from marblecli.runs.environment import describe_environment
 from marblecli.runs.recipe import dump_recipe, load_recipe
 from marblecli.runs.store import RunStore
 from marblecli.runs.unrecorded import Unrecorded
-from marblecli.train.processes import Processes, connect, started_processes
-from marblecli.train.quiet import quiet_libraries
 from marblecli.types import Recorder, RewardChange, Snapshot
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from marblecli.train.backbone import Conditioning
-from marblecli.train.seeding import torch_stream
-from marblecli.train.transfer import to_device
+from marblecli.engine.transfer import to_device
+from marblecli.models.backbone import Conditioning
+from marblecli.seeding import torch_stream
 from marblecli.types import BoolArray, IntArray
 
 _LEVEL_BOUNDS = (0.0, 0.33, 0.67, 1.0)

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from marblecli.engine.transfer import to_device
 from marblecli.maths.advantages import advantages, optimality_probability
 from marblecli.maths.nft import reward_shares
+from marblecli.seeding import stream, torch_stream
 from marblecli.settings import Recipe
 from marblecli.train.batch import LossSettings, TrainingBatch, row_slices, split_halves
 from marblecli.train.rollout import draw_prompts, group_numbers, sample_and_score
-from marblecli.train.seeding import stream, torch_stream
 from marblecli.train.session import Session
-from marblecli.train.transfer import to_device
 from marblecli.types import IntArray, RewardTable, Rollout
 
 Purpose = Literal["rollout", "fresh"]

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import Parameter
 
-from marblecli.train.checkpointing import BlockCheckpoints
-from marblecli.train.sharding import UNDIVIDED, ScatteredSums, Shards, local_rows
+from marblecli.engine.checkpointing import BlockCheckpoints
+from marblecli.engine.shards import UNDIVIDED, ScatteredSums, Shards, local_rows
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from typing import Literal
 import numpy as np
 import torch
 
+from marblecli.engine.processes import Processes
 from marblecli.maths.bootstrap import bootstrap_interval
-from marblecli.train.policy import averaged_weights
-from marblecli.train.processes import Processes
+from marblecli.models.policies import averaged_weights
+from marblecli.seeding import stream, torch_stream
 from marblecli.train.rollout import group_numbers, sample_and_score
-from marblecli.train.seeding import stream, torch_stream
 from marblecli.train.session import Session
 from marblecli.types import FloatArray, Prompt, RewardChange, RewardTable, Rollout
 

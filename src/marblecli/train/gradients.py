@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from marblecli.engine.shards import UNDIVIDED, Shards
 from marblecli.maths.advantages import optimality_probability
 from marblecli.maths.nft import (
     BranchLosses,
@@ -20,11 +21,10 @@ from marblecli.maths.nft import (
     reward_losses,
     velocity_penalty,
 )
+from marblecli.models.policies import Policies
+from marblecli.seeding import stream
 from marblecli.train.batch import LossSettings, Rows, TrainingBatch
 from marblecli.train.contraction import BackwardPass, Contraction
-from marblecli.train.policy import Policies
-from marblecli.train.seeding import stream
-from marblecli.train.sharding import UNDIVIDED, Shards
 
 WHOLE = ("whole",)
 PARTS = ("signal-a", "signal-b", "pull")

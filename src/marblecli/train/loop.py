@@ -14,9 +14,10 @@ import torch
 from torch.nn import Parameter
 from torch.nn.utils import clip_grad_norm_, clip_grads_with_norm_, get_total_norm
 
+from marblecli.engine.processes import running_together
 from marblecli.errors import InterruptedRunError, MarbleError
-from marblecli.maths.balance import BalanceState, method_at
 from marblecli.maths.nft import old_policy_decay
+from marblecli.methods.balance import BalanceState, method_at
 from marblecli.train.batch import TrainingBatch
 from marblecli.train.batch_gradients import batch_gradients, fresh_gradients
 from marblecli.train.collect import collect, loss_settings, training_batch
@@ -33,7 +34,6 @@ from marblecli.train.measure import (
     gradient_faults,
     measure,
 )
-from marblecli.train.processes import running_together
 from marblecli.train.session import Session, restore, snapshot
 from marblecli.types import (
     Balance,

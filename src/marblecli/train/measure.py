@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from marblecli.conflicts.vectors import direction_length
+from marblecli.engine.shards import Shards
 from marblecli.errors import MarbleError
-from marblecli.maths.balance import BalanceState, next_balance
-from marblecli.maths.conflicts import direction_length
 from marblecli.maths.gram import (
     cross_products,
     gradient_stats,
@@ -20,9 +20,9 @@ from marblecli.maths.gram import (
     part_grams,
     whole_gram,
 )
+from marblecli.methods.balance import BalanceState, next_balance
 from marblecli.settings import BalanceSettings
 from marblecli.train.gradients import PARTS, RewardGradients
-from marblecli.train.sharding import Shards
 from marblecli.types import (
     Balance,
     ConflictRecord,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from marblecli.errors import MarbleError
-from marblecli.maths.balance import BalanceState
+from marblecli.methods.balance import BalanceState
 from marblecli.train.batch_gradients import batch_gradients, fresh_gradients
 from marblecli.train.collect import collect, training_batch
 from marblecli.train.gradients import RewardGradients

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from marblecli.engine.processes import Processes
+from marblecli.engine.transfer import to_device
+from marblecli.models.backbone import Backbone, Conditioning
+from marblecli.models.policies import Policies, PolicyName
 from marblecli.rewards.score import RewardSuite, merge
-from marblecli.train.backbone import Backbone, Conditioning
-from marblecli.train.policy import Policies, PolicyName
-from marblecli.train.processes import Processes
-from marblecli.train.seeding import stream
-from marblecli.train.transfer import to_device
+from marblecli.seeding import stream
 from marblecli.types import IntArray, Prompt, RewardTable, Rollout
 
 OnImages = Callable[[Tensor, Sequence[Prompt]], None]

@@ -14,19 +14,19 @@ from diffusers.training_utils import EMAModel
 from torch import Tensor
 from torch.nn import Parameter
 
+from marblecli.engine.deepspeed import ZeroOptimizer, check_zero
+from marblecli.engine.micro_batch import MicroBatch
+from marblecli.engine.optimizer import load_optimizer_tensors, make_optimizer, optimizer_tensors
+from marblecli.engine.processes import Processes, check_even, connect, on_cpu, wants_deepspeed
+from marblecli.engine.shards import UNDIVIDED, Shards
 from marblecli.errors import BadInputError
+from marblecli.models.backbone import Backbone, load_pipeline
+from marblecli.models.embedding_identity import embedding_identity
+from marblecli.models.policies import Policies, PolicyName, make_policies
 from marblecli.rewards.score import RewardSuite
+from marblecli.seeding import stream
 from marblecli.settings import Recipe, TrainingSettings
-from marblecli.train.backbone import Backbone, load_pipeline
-from marblecli.train.embedding_identity import embedding_identity
-from marblecli.train.micro_batch import MicroBatch
-from marblecli.train.optimizer import load_optimizer_tensors, make_optimizer, optimizer_tensors
-from marblecli.train.policy import Policies, PolicyName, make_policies
-from marblecli.train.processes import Processes, check_even, connect, on_cpu, wants_deepspeed
 from marblecli.train.rollout import Sampler
-from marblecli.train.seeding import stream
-from marblecli.train.sharding import UNDIVIDED, Shards
-from marblecli.train.zero import ZeroOptimizer, check_zero
 from marblecli.types import EmbeddingStore, Prompt, Snapshot
 
 OpenStore = Callable[[Path, str], EmbeddingStore]

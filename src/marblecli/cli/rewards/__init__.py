@@ -1,0 +1,1 @@
+"""``marble rewards`` and its commands."""

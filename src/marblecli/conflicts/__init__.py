@@ -1,0 +1,1 @@
+"""What measured batches tell of the conflicts between rewards. NumPy only."""

@@ -1,0 +1,1 @@
+"""What any model is trained with: processes, shards, copies, checkpointing, optimizers."""

@@ -1,0 +1,1 @@
+"""The quadratic program of the min-norm point, and its solvers."""

@@ -1,0 +1,1 @@
+"""How K gradients become one: balance methods, one a file."""

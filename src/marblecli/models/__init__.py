@@ -1,0 +1,1 @@
+"""Model families: the only room that imports diffusers and peft."""

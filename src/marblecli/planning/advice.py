@@ -1,0 +1,187 @@
+"""What to change in a recipe that doesn't fit the device, the most effective first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from marblecli.models.architectures import Architecture
+from marblecli.planning.memory import (
+    MemoryPlan,
+    Phase,
+    RewardWeights,
+    count_memory,
+    images_of_a_step,
+)
+from marblecli.settings import Recipe
+
+_Settings = tuple[Recipe, Mapping[str, RewardWeights]]
+_Count = Callable[[_Settings], MemoryPlan]
+_Overrides = Mapping[str, Any]
+"""Values by dotted key."""
+_MICRO_BATCH = 8
+"""To start from where it can't be found by itself."""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """One change, and what the recipe takes with it and those before it."""
+
+    override: str
+    """As ``--set`` takes it."""
+    plan: MemoryPlan
+
+
+def advise(
+    recipe: Recipe,
+    architecture: Architecture,
+    rewards: Mapping[str, RewardWeights],
+    limit: int,
+    processes: int = 1,
+) -> list[Advice]:
+    """Changes that take the plan to ``limit`` bytes or, if nothing does, as near as they go.
+
+    Each is the one that helps most after those before it. To offload all weights comes only where
+    the rest isn't enough, and to train adapters instead of them only where that isn't either.
+    ``processes`` is as in :func:`count_memory`.
+    """
+
+    def count(settings: _Settings) -> MemoryPlan:
+        return count_memory(settings[0], architecture, settings[1], processes)
+
+    found = _most_effective((recipe, rewards), count, limit)
+    if recipe.model.mode == "lora":
+        return found
+    for together in (_offloaded(recipe), _adapters(recipe)):
+        fits = not (found[-1].plan if found else count((recipe, rewards))).excess(limit)
+        if fits or not together:
+            continue
+        changed = (_all_set(recipe, together), rewards)
+        override = " --set ".join(_shown(key, value) for key, value in together.items())
+        first = Advice(override, count(changed))
+        found = [first, *_most_effective(changed, count, limit)]
+    return found
+
+
+def _offloaded(recipe: Recipe) -> _Overrides:
+    """All weights in the CPU's memory, and what that asks for; nothing where it can't be had."""
+    training, balance = recipe.training, recipe.balance
+    published = "marble-published" in {balance.method, *(each.method for each in balance.phases)}
+    if recipe.model.offload or published or training.gradients != "contracted":
+        return {}
+    asked = {
+        "model.compile": (recipe.model.compile, False),
+        "training.optimizer": (training.optimizer == "adamw-8bit", "adamw"),
+        "training.micro_batch_size": (training.micro_batch_size == "auto", _MICRO_BATCH),
+    }
+    return {"model.offload": True} | {key: new for key, (wrong, new) in asked.items() if wrong}
+
+
+def _adapters(recipe: Recipe) -> _Overrides:
+    """Adapters, which can't be divided or offloaded."""
+    whole = {"model.shard": recipe.model.shard, "model.offload": recipe.model.offload}
+    return {"model.mode": "lora"} | {key: False for key, is_set in whole.items() if is_set}
+
+
+def _most_effective(settings: _Settings, count: _Count, limit: int) -> list[Advice]:
+    found: list[Advice] = []
+    while excess := count(settings).excess(limit):
+        tried = [(*one, count(one[1])) for one in _changes(settings, count, limit)]
+        # The first of equals: what changes least of the training comes first.
+        best = min(tried, key=lambda one: one[2].excess(limit))
+        if best[2].excess(limit) >= excess:
+            break
+        found.append(Advice(best[0], best[2]))
+        settings = best[1]
+    return found
+
+
+def largest_micro_batch(
+    recipe: Recipe,
+    architecture: Architecture,
+    rewards: Mapping[str, RewardWeights],
+    limit: int,
+    processes: int = 1,
+) -> int:
+    """What ``micro_batch_size = "auto"`` halves down to; 0 if not even one image fits."""
+    size = images_of_a_step(recipe)
+    while size:
+        changed = _set(recipe, "training", micro_batch_size=size)
+        if count_memory(changed, architecture, rewards, processes).total("gradients") <= limit:
+            return size
+        size //= 2
+    return 0
+
+
+def _changes(settings: _Settings, count: _Count, limit: int) -> Iterator[tuple[str, _Settings]]:
+    recipe, rewards = settings
+    yield (
+        "model.gradient_checkpointing=true",
+        (
+            _set(recipe, "model", gradient_checkpointing=True),
+            rewards,
+        ),
+    )
+    yield from _smaller(settings, count, limit)
+    for key, value in (
+        ("measure.slices_every", 0),
+        ("measure.parts", False),
+        ("measure.fresh_every", 0),
+        ("training.ema_on_cpu", True),
+        ("training.optimizer", "adamw-8bit"),
+        ("model.t5", "8bit"),
+        ("model.t5", "none"),
+        ("model.vae_tiling", True),
+        ("model.dtype", "bf16"),
+    ):
+        if value == "adamw-8bit" and recipe.model.divided:
+            continue  # It can be neither divided nor offloaded.
+        yield _shown(key, value), (_all_set(recipe, {key: value}), rewards)
+    for reward, weights in rewards.items():
+        if weights.bytes and not weights.offloaded:
+            moved = {**rewards, reward: replace(weights, offloaded=True)}
+            yield f"rewards.{reward}.device=offload", (recipe, moved)
+
+
+def _smaller(settings: _Settings, count: _Count, limit: int) -> Iterator[tuple[str, _Settings]]:
+    """Fewer images at a time: the most that fit, or one."""
+    recipe, rewards = settings
+    steps: tuple[tuple[str, str, Phase, int], ...] = (
+        ("training", "micro_batch_size", "gradients", _number(recipe.training.micro_batch_size)),
+        ("sampling", "batch_size", "sampling", recipe.sampling.batch_size),
+    )
+    for table, name, phase, now in steps:
+        for size in _halvings(now):
+            changed = (_set(recipe, table, **{name: size}), rewards)
+            if size == 1 or count(changed).total(phase) <= limit:
+                yield f"{table}.{name}={size}", changed
+                break
+
+
+def _halvings(size: int) -> Iterator[int]:
+    while size > 1:
+        size //= 2
+        yield size
+
+
+def _number(size: int | str) -> int:
+    """``auto`` is counted as one image, which can't be made smaller."""
+    return size if isinstance(size, int) else 1
+
+
+def _set(recipe: Recipe, table: str, **values: Any) -> Recipe:
+    changed = getattr(recipe, table).model_copy(update=values)
+    return recipe.model_copy(update={table: changed})
+
+
+def _all_set(recipe: Recipe, overrides: _Overrides) -> Recipe:
+    for key, value in overrides.items():
+        table, name = key.split(".")
+        recipe = _set(recipe, table, **{name: value})
+    return recipe
+
+
+def _shown(key: str, value: Any) -> str:
+    """As ``--set`` takes it."""
+    return f"{key}={str(value).lower() if isinstance(value, bool) else value}"

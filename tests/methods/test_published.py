@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from grams import high_dimensional, unit_gram
+from marblecli.maths.qp.simplex_qp import certify, solve_min_norm
+from marblecli.methods.published import average_weights, slsqp_weights
+
+
+def test_slsqp_agrees_where_the_problem_is_easy():
+    gram = unit_gram(high_dimensional(np.random.default_rng(0), 5))
+    assert slsqp_weights(gram) == pytest.approx(solve_min_norm(gram).weights, abs=1e-3)
+
+
+def test_slsqp_stops_early_on_a_sharp_conflict_and_is_on_the_simplex_all_the_same():
+    """Its tolerance is absolute: with c* = 3e-3 the square is 1e-5, and being 1e-8 off shows."""
+    worst = 0.0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        around = rng.normal(size=(5, 6))
+        gram = unit_gram(np.column_stack([around - around.mean(axis=0), np.full(5, 3e-3)]))
+        weights = slsqp_weights(gram)
+        assert weights.sum() == pytest.approx(1.0)
+        assert weights.min() >= 0.0
+        worst = max(worst, certify(gram, weights).kkt_residual)
+    assert worst > 1e-6
+
+
+def test_the_average_starts_at_the_first_weights():
+    assert average_weights(None, np.array([0.2, 0.8])).tolist() == [0.2, 0.8]
+
+
+def test_the_average_worked_by_hand():
+    found = average_weights(np.array([1.0, 0.0]), np.array([0.0, 1.0]))
+    assert found == pytest.approx([0.7, 0.3])
+
+
+def test_what_is_left_of_the_average_when_a_reward_goes_missing():
+    """Of 0.2, 0.3 and 0.5, without the last: 0.4 and 0.6."""
+    found = average_weights(np.array([0.2, 0.3]), np.array([1.0, 0.0]))
+    assert found == pytest.approx([0.7 * 0.4 + 0.3, 0.7 * 0.6])
+    assert average_weights(np.array([0.0, 0.0]), np.array([0.5, 0.5])).tolist() == [0.5, 0.5]

@@ -1,0 +1,422 @@
+"""A real SD3 transformer, small enough for float64 backward passes in milliseconds; and, below,
+whole sessions on a tiny random pipeline, with what they recorded."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import SD3Transformer2DModel
+from torch import Tensor
+from torch.distributed import TCPStore  # type: ignore[attr-defined] # public, not in its types
+
+from live_bytes import LiveBytes
+from marblecli.models.backbone import Conditioning
+from marblecli.models.policies import FullPolicies, LoraPolicies, Policies
+from marblecli.rewards import RewardSpec
+from marblecli.rewards.score import ActiveReward, RewardSuite
+from marblecli.rewards.spec import RewardBatch
+from marblecli.runs.embedding_cache import EmbeddingCache
+from marblecli.settings import LoraSettings, Recipe
+from marblecli.train.batch import LossSettings, TrainingBatch
+from marblecli.train.loop import Hooks, Outcome, StepReport, train
+from marblecli.train.session import PromptSets, Session, open_session
+from marblecli.types import ConflictRecord, Prompt, RewardChange, Snapshot
+
+IMAGES, LEVELS, REWARDS = 6, 2, 5
+
+
+def make_transformer() -> SD3Transformer2DModel:
+    torch.manual_seed(0)
+    transformer = SD3Transformer2DModel(
+        sample_size=4,
+        patch_size=2,
+        in_channels=4,
+        out_channels=4,
+        num_layers=2,
+        attention_head_dim=8,
+        num_attention_heads=2,
+        joint_attention_dim=12,
+        caption_projection_dim=16,
+        pooled_projection_dim=8,
+        pos_embed_max_size=4,
+        dual_attention_layers=(0,),
+        qk_norm="rms_norm",
+    )
+    for parameter in transformer.parameters():
+        # Modulations start at zero in a fresh model, which would hide most of the network.
+        torch.nn.init.normal_(parameter, std=0.2)
+    return transformer
+
+
+def make_policies(
+    mode: str, dtype: torch.dtype = torch.float32, autocast: torch.dtype = torch.float32
+) -> Policies:
+    """Policies whose trained, old and reference weights differ."""
+    transformer = make_transformer()
+    policies: Policies
+    if mode == "lora":
+        policies = LoraPolicies(transformer, LoraSettings(rank=3, alpha=6), autocast)
+    else:
+        policies = FullPolicies(transformer, autocast)
+    for name in ("trained", "old", "reference"):
+        policies.network(name).to(dtype=dtype)
+    disturb(policies, 0)
+    policies.blend_old(0.4)
+    disturb(policies, 1)
+    return policies
+
+
+@torch.no_grad()
+def disturb(policies: Policies, seed: int) -> None:
+    g = torch.Generator().manual_seed(seed)
+    for parameter in policies.trained_parameters().values():
+        parameter.add_(0.05 * torch.randn(parameter.shape, generator=g))
+
+
+@pytest.fixture
+def policies_of() -> Callable[..., Policies]:
+    return make_policies
+
+
+@pytest.fixture
+def loss_settings() -> LossSettings:
+    return LossSettings(mix=0.1, advantage_clip=5.0, kl_weight=1e-2, micro_batch_size=4)
+
+
+@pytest.fixture
+def batch() -> TrainingBatch:
+    return make_batch(torch.float32)
+
+
+def make_batch(dtype: torch.dtype, seed: int = 0) -> TrainingBatch:
+    g = torch.Generator().manual_seed(seed)
+    valid = (torch.rand(IMAGES, REWARDS, generator=g) < 0.6).to(dtype)
+    valid[0] = 1.0
+    grid = torch.linspace(0.1, 0.95, 8, dtype=dtype)
+    order = torch.stack([torch.randperm(8, generator=g)[:LEVELS] for _ in range(IMAGES)])
+    return TrainingBatch(
+        latents=torch.randn(IMAGES, 4, 4, 4, generator=g, dtype=dtype),
+        conditioning=Conditioning(
+            torch.randn(IMAGES, 3, 12, generator=g, dtype=dtype),
+            torch.randn(IMAGES, 8, generator=g, dtype=dtype),
+        ),
+        noise_levels=grid[order],
+        advantages=valid * torch.randn(IMAGES, REWARDS, generator=g, dtype=dtype),
+        optimality=torch.rand(IMAGES, REWARDS, generator=g, dtype=dtype),
+        # Shares 300-fold apart make the gradients' norms differ 30-fold or more.
+        shares=valid / valid.sum(0) * torch.logspace(0, 2.5, REWARDS, dtype=dtype),
+        halves=torch.arange(IMAGES) % 4 < 2,
+        noise_seed=(seed, 1),
+    )
+
+
+@pytest.fixture
+def moved_to() -> Callable[[TrainingBatch, str], TrainingBatch]:
+    return moved
+
+
+def moved(batch: TrainingBatch, device: str) -> TrainingBatch:
+    names = ("latents", "noise_levels", "advantages", "optimality", "shares", "halves")
+    conditioning = replace(
+        batch.conditioning,
+        context=batch.conditioning.context.to(device),
+        pooled=batch.conditioning.pooled.to(device),
+    )
+    fields = {name: getattr(batch, name).to(device) for name in names}
+    return replace(batch, conditioning=conditioning, **fields)
+
+
+def cut(batch: TrainingBatch, start: int, stop: int) -> TrainingBatch:
+    """What a process has of it that got the images from ``start`` to ``stop``."""
+    mine = slice(start, stop)
+    return replace(
+        batch,
+        latents=batch.latents[mine],
+        conditioning=batch.conditioning[mine],
+        noise_levels=batch.noise_levels[mine],
+        advantages=batch.advantages[mine],
+        optimality=batch.optimality[mine],
+        shares=batch.shares[mine],
+        halves=batch.halves[mine],
+        start=start,
+        elsewhere=len(batch.latents) - len(batch.latents[mine]),
+    )
+
+
+@pytest.fixture
+def part_of() -> Callable[[TrainingBatch, int, int], TrainingBatch]:
+    return cut
+
+
+@pytest.fixture
+def batch_of() -> Callable[..., TrainingBatch]:
+    return make_batch
+
+
+@pytest.fixture
+def transformer() -> SD3Transformer2DModel:
+    return make_transformer()
+
+
+PROMPTS = PromptSets(
+    train=(
+        (Prompt("a red square on black", "scenes"), Prompt("a blue circle on white", "scenes")),
+        (Prompt('the text "EH" in blue on black', "letters", {"text": "EH"}),),
+    ),
+    evaluation={
+        "train": (
+            Prompt('the text "EH" in blue on black', "letters", {"text": "EH"}),
+            Prompt("a red square on black", "scenes"),
+        ),
+        "held-out": (
+            Prompt("a green square on black", "scenes"),
+            Prompt("a red circle on black", "scenes"),
+        ),
+    },
+)
+REWARD_NAMES = ("bright", "red", "contrast")
+"""``contrast`` applies to prompts with text only."""
+
+
+def _bright(batch: RewardBatch) -> np.ndarray:
+    return batch.images.mean((1, 2, 3)).numpy()
+
+
+def _red(batch: RewardBatch) -> np.ndarray:
+    return (batch.images[:, 0] - batch.images[:, 2]).mean((1, 2)).numpy()
+
+
+def _contrast(batch: RewardBatch) -> np.ndarray:
+    return batch.images.std((1, 2, 3)).numpy()
+
+
+SCORERS = {"bright": _bright, "red": _red, "contrast": _contrast}
+Scorer = Callable[[RewardBatch], Any]
+
+
+def tiny_recipe(folder: Path, overrides: Mapping[str, Any]) -> Recipe:
+    """A recipe of 4 steps; ``overrides`` are by dotted key."""
+    table: dict[str, Any] = {
+        "run": {"seed": 0},
+        "model": {
+            "pretrained": str(folder),
+            "dtype": "fp32",
+            "max_sequence_length": 1,
+            "lora": {"rank": 2, "alpha": 4},
+        },
+        "prompts": {"scenes": {"train": "scenes.txt"}, "letters": {"train": "letters.jsonl"}},
+        "rewards": {name: {} for name in REWARD_NAMES},
+        "sampling": {
+            "resolution": 16,
+            "steps": 3,
+            "group_size": 3,
+            "prompts_per_step": 2,
+            "batch_size": 6,
+        },
+        "training": {
+            "steps": 4,
+            "learning_rate": 1e-2,
+            "micro_batch_size": 6,
+            "noise_levels": 2,
+            "kl_weight": 0.0,
+            "old_policy": {"slope": 0.1, "cap": 0.5},
+        },
+        "eval": {
+            "every": 0,
+            "steps": 2,
+            "images_per_prompt": 1,
+            "images_per_train_prompt": 2,
+        },
+        "checkpoint": {"every": 0},
+    }
+    for key, value in overrides.items():
+        *tables, last = key.split(".")
+        place = table
+        for name in tables:
+            place = place.setdefault(name, {})
+        place[last] = value
+    return Recipe.model_validate(table)
+
+
+@pytest.fixture
+def recipe_of(tiny_folder: Path) -> Callable[..., Recipe]:
+    """Overrides by dotted key -> the tiny recipe with them."""
+    return lambda **overrides: tiny_recipe(tiny_folder, overrides)
+
+
+def make_suite(faulty: Mapping[str, Scorer]) -> RewardSuite:
+    """The three rewards; ``faulty`` ones score as given."""
+    scorers = {**SCORERS, **faulty}
+    return RewardSuite([ActiveReward(_spec(name), score) for name, score in scorers.items()])
+
+
+def _spec(name: str) -> RewardSpec:
+    metadata = ("text",) if name == "contrast" else ()
+    return RewardSpec(name, "", lambda _options, _device: None, images="float", metadata=metadata)
+
+
+@pytest.fixture(scope="session")
+def open_tiny(
+    tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Session]]:
+    """(overrides by dotted key, faulty rewards) -> a session on the tiny model."""
+    opened: list[Session] = []
+    folder = tmp_path_factory.mktemp("trackers")
+
+    def open_it(
+        overrides: Mapping[str, Any] | None = None, faulty: Mapping[str, Scorer] | None = None
+    ) -> Session:
+        recipe = tiny_recipe(tiny_folder, overrides or {})
+        session = open_session(
+            recipe, PROMPTS, lambda _device: make_suite(faulty or {}), folder, EmbeddingCache
+        )
+        opened.append(session)
+        return session
+
+    yield open_it
+    for session in opened:
+        session.suite.close()
+
+
+def copied(snapshot: Snapshot) -> Snapshot:
+    """What a checkpoint would keep of it: tensors of its own, and JSON."""
+    tensors = {
+        stem: {name: tensor.detach().clone() for name, tensor in part.items()}
+        for stem, part in snapshot.tensors.items()
+    }
+    return replace(snapshot, tensors=tensors, state=json.loads(json.dumps(snapshot.state)))
+
+
+@dataclass
+class Recorded:
+    """A recorder that keeps everything; the other two hooks too."""
+
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    conflicts: list[ConflictRecord] = field(default_factory=list)
+    evaluations: dict[int, Mapping[str, Any]] = field(default_factory=dict)
+    grids: dict[tuple[int, str], Tensor] = field(default_factory=dict)
+    checkpoints: list[Snapshot] = field(default_factory=list)
+    reports: list[StepReport] = field(default_factory=list)
+    shown: dict[int, Mapping[str, tuple[RewardChange, ...]]] = field(default_factory=dict)
+
+    def step(self, metrics: Mapping[str, Any]) -> None:
+        self.metrics.append(json.loads(json.dumps(metrics, allow_nan=False)))
+
+    def conflict(self, record: ConflictRecord) -> None:
+        self.conflicts.append(record)
+
+    def evaluation(self, step: int, results: Mapping[str, Any]) -> None:
+        self.evaluations[step] = results
+
+    def samples(self, step: int, split: str, prompts: Sequence[Prompt], images: Tensor) -> None:
+        assert len(prompts) == len(images)
+        self.grids[step, split] = images
+
+    def checkpoint(self, snapshot: Snapshot) -> None:
+        self.checkpoints.append(copied(snapshot))
+
+    def hooks(self, stop_after: int | None = None) -> Hooks:
+        """Hooks that ask the loop to stop once it has done ``stop_after`` steps."""
+        return Hooks(
+            self,
+            self.reports.append,
+            self.shown.__setitem__,
+            lambda: stop_after is not None and len(self.metrics) >= stop_after,
+        )
+
+
+@pytest.fixture
+def recorded() -> Recorded:
+    return Recorded()
+
+
+@pytest.fixture(scope="session")
+def run_tiny(
+    tiny_folder: Path, open_tiny: Callable[..., Session]
+) -> Callable[..., tuple[Recorded, Outcome]]:
+    """Like ``open_tiny``, and train to the end; what was run before is not run again."""
+    done: dict[str, tuple[Recorded, Outcome]] = {}
+
+    def run(
+        overrides: Mapping[str, Any] | None = None,
+        faulty: Mapping[str, Scorer] | None = None,
+        saved: Snapshot | None = None,
+    ) -> tuple[Recorded, Outcome]:
+        key = tiny_recipe(tiny_folder, overrides or {}).model_dump_json()
+        fresh = bool(faulty) or saved is not None
+        if not fresh and key in done:
+            return done[key]
+        record = Recorded()
+        outcome = train(open_tiny(overrides, faulty), record.hooks(), saved)
+        if not fresh:
+            done[key] = record, outcome
+        return record, outcome
+
+    return run
+
+
+@pytest.fixture
+def new_record() -> Callable[[], Recorded]:
+    return Recorded
+
+
+ROOT = Path(__file__).parents[2]
+
+
+def _in_group(rank: int, count: int, port: int, job: Callable[..., Any], *arguments: Any) -> Any:
+    with ExitStack() as stack:
+        # If it fails: the others would wait for this one for half an hour.
+        stack.callback(os._exit, 1)
+        stack.callback(traceback.print_exc)
+        os.environ.update(
+            RANK=str(rank),
+            LOCAL_RANK=str(rank),
+            WORLD_SIZE=str(count),
+            LOCAL_WORLD_SIZE=str(count),
+            MASTER_ADDR="127.0.0.1",
+            MASTER_PORT=str(port),
+            OMP_NUM_THREADS="1",
+            TORCHELASTIC_RESTART_COUNT="0",
+            TORCHELASTIC_USE_AGENT_STORE="True",
+        )
+        torch.set_num_threads(1)
+        done = job(rank, count, *arguments)
+        stack.pop_all()
+    return done
+
+
+@pytest.fixture(scope="session")
+def run_group() -> Callable[..., list[Any]]:
+    """(count, job, arguments) -> what ``job(rank, count, *arguments)`` returned, by rank.
+
+    The job is a function of a test module: it runs in processes of its own, as a launcher's.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["marblecli.train.loop", "marblecli.train.session"])
+
+    def run(count: int, job: Callable[..., Any], *arguments: Any) -> list[Any]:
+        store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        with pytest.MonkeyPatch.context() as patch, ProcessPoolExecutor(count, context) as pool:
+            patch.syspath_prepend(ROOT)
+            here = (count, store.port, job, *arguments)
+            waiting = [pool.submit(_in_group, rank, *here) for rank in range(count)]
+            return [each.result(timeout=300) for each in waiting]
+
+    return run
+
+
+@pytest.fixture
+def live_bytes() -> LiveBytes:
+    return LiveBytes()
