@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -191,6 +191,34 @@ class RewardChange:
     end_high: float
     """Bounds of the interval of end itself."""
     images: int
+
+
+@dataclass(frozen=True)
+class ScoredImage:
+    """One image of an evaluation, and what every reward says of it."""
+
+    prompt: str
+    source: str
+    place: int
+    """The prompt's place in its split, from 0."""
+    number: int
+    """Which of its prompt's images it is, from 0. The run's seed, the split, the place and this
+    number fix the initial noise, so images of two evaluations that share them are a pair."""
+    scores: Mapping[str, float | None]
+    """By reward; None where the reward doesn't apply to the prompt, or failed."""
+
+
+@dataclass(frozen=True)
+class EvaluationRecord:
+    """One evaluation, image by image."""
+
+    step: int
+    subject: Literal["base", "trained"]
+    """The reference policy, or the average of the trained weights."""
+    images: Mapping[str, tuple[ScoredImage, ...]]
+    """By split."""
+    faults: Mapping[str, tuple[RewardFault, ...]] = field(default_factory=dict)
+    """By split; what failed where it should have scored."""
 
 
 @dataclass(frozen=True)
