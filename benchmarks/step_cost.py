@@ -40,13 +40,9 @@ from marblecli.methods.balance import balance
 from marblecli.models.backbone import Conditioning
 from marblecli.models.policies import LoraPolicies
 from marblecli.settings import LoraSettings
+from marblecli.train.backward import amortised_backward, reward_gradients
 from marblecli.train.batch import LossSettings, TrainingBatch
-from marblecli.train.gradients import (
-    RewardGradients,
-    amortised_backward,
-    contracted_gradients,
-    reward_gradients,
-)
+from marblecli.train.gradients import RewardGradients, contracted_gradients
 from stopwatch import now
 
 _HEAD = 64

@@ -10,14 +10,13 @@ import torch
 from diffusers import SD3Transformer2DModel, StableDiffusion3Pipeline
 from torch import nn
 
-from marblecli.engine.processes import Processes
 from marblecli.models.architectures import Architecture, folder_architecture, shipped_architecture
 from marblecli.models.backbone import Backbone, load_pipeline
 from marblecli.models.hashed_words import HashedWords
 from marblecli.models.policies import make_policies
 from marblecli.models.random import random_pipeline
 from marblecli.settings import ModelSettings
-from marblecli.train.rollout import Sampler, integrate
+from marblecli.train.rollout import Sampling, integrate
 
 TINY = Path(__file__).parents[2] / "plugins" / "marble-reward-shapes" / "tiny-sd3"
 TEXTS = ("a red square on black", "two blue circles")
@@ -106,17 +105,8 @@ def test_prompts_images_and_gradients_are_finite(folder: Path, dtype: str) -> No
     assert not torch.equal(conditioning.pooled[0], conditioning.pooled[1])
     assert not torch.equal(conditioning.context[0, 12:], conditioning.context[1, 12:])
     policies = make_policies(pipeline.transformer, settings)
-    sampler = Sampler(
-        backbone=backbone,
-        policies=policies,
-        policy="old",
-        resolution=32,
-        steps=4,
-        batch_size=2,
-        processes=Processes(),
-    )
     noise = torch.randn((2, *backbone.latent_shape(32)), generator=torch.manual_seed(0))
-    latents = integrate(sampler, noise, conditioning)
+    latents = integrate(backbone, policies, Sampling("old", 4), noise, conditioning)
     images = backbone.decode(latents)
     assert latents.isfinite().all()
     assert images.isfinite().all()

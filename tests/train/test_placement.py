@@ -20,8 +20,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 from marblecli.engine.processes import meet_alone
 from marblecli.engine.shards import Shards
 from marblecli.models.policies import LoraPolicies, Policies, ShardedPolicies
+from marblecli.train.backward import amortised_backward
 from marblecli.train.batch import LossSettings
-from marblecli.train.gradients import amortised_backward, contracted_gradients
+from marblecli.train.gradients import contracted_gradients
 
 SETTINGS = LossSettings(mix=0.1, advantage_clip=5.0, kl_weight=1e-2, micro_batch_size=6)
 NAME = "imaginary"
