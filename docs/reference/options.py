@@ -63,8 +63,8 @@ def option_table(options: type[BaseModel]) -> str:
     schema = options.model_json_schema()
     required = schema.get("required", ())
     rows = [
-        _row(key, value, is_required=key in required)
-        for key, value in schema["properties"].items()
+        _row(key, {**value, "description": _description(options, key)}, key in required)
+        for key, value in schema.get("properties", {}).items()
         if key not in nested_models(options)
     ]
     return table(_HEADER, rows) if rows else ""
@@ -79,8 +79,8 @@ def nested_models(options: type[BaseModel]) -> dict[str, type[BaseModel]]:
 def undescribed(options: type[BaseModel]) -> list[str]:
     """The fields without a description, nested models aside."""
     nested = nested_models(options)
-    fields = options.model_fields.items()
-    return [name for name, field in fields if name not in nested and not field.description]
+    own = [name for name in options.model_fields if name not in nested]
+    return [name for name in own if not _description(options, name)]
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
@@ -89,8 +89,15 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     return [model for part in getattr(annotation, "__args__", ()) for model in _models(part)]
 
 
-def _row(key: str, schema: Schema, *, is_required: bool) -> tuple[str, ...]:
-    meaning = prose(schema.get("description", ""))
+def _description(options: type[BaseModel], name: str) -> str:
+    """The description of a field, or of the one that it overrides in a base class."""
+    bases = [base for base in options.__mro__ if issubclass(base, BaseModel)]
+    fields = [base.model_fields[name] for base in bases if name in base.model_fields]
+    return next((field.description for field in fields if field.description), "")
+
+
+def _row(key: str, schema: Schema, is_required: bool) -> tuple[str, ...]:
+    meaning = prose(schema["description"])
     if key == OTHER_KEYS:
         return ("any other key", "", "", meaning)
     default = "required" if is_required else code(_literal(schema.get("default")))

@@ -97,6 +97,13 @@ def test_values_are_described_in_words(schema: dict[str, Any], words: str) -> No
     assert describe_value(schema) == words
 
 
+def test_an_overridden_field_keeps_its_description() -> None:
+    class Half(Outer):
+        share: float = 0.25
+
+    assert "| `share` | number | `0.25` | A share of something. |" in option_table(Half)
+
+
 def test_named_things_have_a_heading_each() -> None:
     class Empty(BaseModel):
         pass
