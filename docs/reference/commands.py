@@ -12,7 +12,7 @@ import typer.core
 import typer.main
 
 from marblecli.cli.main import app
-from reference.markdown import anchor, code, page, prose, table
+from reference.markdown import code, fragment, page, prose, table
 
 _INTRO = """
 `marble COMMAND --help` shows the same in a terminal. `--json`, where a command has it, prints one
@@ -45,7 +45,7 @@ def _help(context: typer.Context) -> str:
 
 
 def _link(context: typer.Context) -> str:
-    return f"[`{context.command_path}`]({anchor(context.command_path)})"
+    return f"[`{context.command_path}`]({fragment(context.command_path)})"
 
 
 def _section(context: typer.Context) -> str:

@@ -29,7 +29,7 @@ def page(*blocks: str) -> str:
     return "\n\n".join([NOTE, *filter(None, blocks)]) + "\n"
 
 
-def anchor(heading: str) -> str:
+def fragment(heading: str) -> str:
     """The fragment by which GitHub links to a heading."""
     kept = "".join(letter for letter in heading.lower() if letter.isalnum() or letter in " -_")
     return "#" + kept.replace(" ", "-")

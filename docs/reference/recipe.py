@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from marblecli.rewards.host import discover
 from marblecli.settings import Recipe
-from reference.markdown import anchor, page, prose
+from reference.markdown import fragment, page, prose
 from reference.options import NamedThing, nested_models, option_table, things_section
 
 PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
@@ -29,7 +29,7 @@ These are the keys of `[rewards.NAME]` that the rewards in `plugins/` add to the
 def recipe_page() -> str:
     """The page as Markdown."""
     tables = list(recipe_tables(Recipe))
-    links = "\n".join(f"- [`{_name(model)}`]({anchor(_name(model))})" for model in tables)
+    links = "\n".join(f"- [`{_name(model)}`]({fragment(_name(model))})" for model in tables)
     sections = [_section(model) for model in tables]
     rewards = things_section(
         "Options of the rewards shipped here", prose(_REWARDS), shipped_rewards()

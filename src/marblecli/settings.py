@@ -99,12 +99,11 @@ class ModelSettings(_Table):
     gradient_checkpointing: bool = False
     """Keep only the blocks' inputs for the backward passes, and compute the rest again."""
     vae_tiling: bool = False
-    """Decode large images in overlapping tiles of 512 x 512 pixels, to save memory. The images
-    differ a little from those decoded whole, because each tile is normalised by itself."""
+    """Decode in overlapping tiles of 512 x 512 pixels, to save memory; images differ a little."""
     shard: bool = False
-    """Full mode: divide weights, gradients, averages and optimizer state among the processes."""
+    """Full mode: shard weights, gradients, averages and optimizer state over the processes."""
     offload: bool = False
-    """Full mode: hold the same in the CPU's memory, also divided among the processes. A block's
+    """Full mode: hold the same in the CPU's memory, also sharded over the processes. A block's
     weights come to the device while the block runs; the optimizer steps on the CPU."""
     compile: bool = False
     """Compile the transformer's blocks with torch.compile, but for the contracted backward pass."""
@@ -117,10 +116,7 @@ class ModelSettings(_Table):
 
 
 class PromptSettings(_Table):
-    """``[prompts.SOURCE]``: prompt files; the sources are drawn from equally.
-
-    A file is .txt (one prompt a line) or .jsonl (objects with ``prompt`` and any metadata).
-    """
+    """``[prompts.SOURCE]``: .txt (a prompt on each line) or .jsonl (``prompt`` and metadata)."""
 
     train: Path
     """The training prompts, relative to the recipe."""
@@ -211,9 +207,8 @@ class TrainingSettings(_Table):
     """AdamW's epsilon. One far above the gradient's elements makes the step follow the gradient's
     direction rather than the signs of its elements."""
     micro_batch_size: PositiveInt | Literal["auto"] = 9
-    """Images that go through the trained network at a time. It is halved when the device runs out
-    of memory; ``auto`` starts with all of them. The result depends on it only where
-    ``anchor_share`` is below 1."""
+    """Images that go through the trained network at a time, halved when memory runs out; ``auto``
+    starts with all. The result depends on it only where ``anchor_share`` is below 1."""
     optimizer: Literal["adamw", "adamw-8bit"] = "adamw"
     """``adamw-8bit`` is bitsandbytes' AdamW, which keeps its two averages in 8 bits."""
     noise_levels: PositiveInt = 24
@@ -349,8 +344,7 @@ class MeasureSettings(_Table):
     slices_every: NonNegativeInt = 10
     """Steps between measurements by prompt source and noise level; 0 for none."""
     reused: bool = False
-    """Also measure the steps that reuse coefficients (``balance.refresh_every`` above 1). They then
-    take as many backward passes as the others."""
+    """Also measure steps that reuse coefficients; they then take as many passes as the others."""
 
 
 class EvalSettings(_Table):

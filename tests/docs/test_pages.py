@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import marblecli
-from reference.markdown import anchor
+from reference.markdown import fragment
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = Path(marblecli.__file__).parent
@@ -21,8 +21,8 @@ def prose_of(page: Path) -> str:
     return _FENCE.sub("", page.read_text(encoding="utf-8"))
 
 
-def anchors(page: Path) -> set[str]:
-    return {anchor(line.lstrip("# ")) for line in prose_of(page).splitlines() if line[:1] == "#"}
+def fragments(page: Path) -> set[str]:
+    return {fragment(line.lstrip("# ")) for line in prose_of(page).splitlines() if line[:1] == "#"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
@@ -30,10 +30,10 @@ def test_links_lead_somewhere(page: Path) -> None:
     for link in _LINK.findall(prose_of(page)):
         if "://" in link:
             continue
-        path, _, fragment = link.partition("#")
+        path, _, place = link.partition("#")
         target = (page.parent / path).resolve() if path else page
         assert target.exists(), link
-        assert not fragment or f"#{fragment}" in anchors(target), link
+        assert not place or f"#{place}" in fragments(target), link
 
 
 def test_contributing_has_every_room() -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from reference.markdown import anchor, page, prose, table
+from reference.markdown import fragment, page, prose, table
 
 
 def test_prose_joins_lines_and_keeps_paragraphs() -> None:
@@ -17,6 +17,6 @@ def test_a_page_leaves_out_empty_blocks() -> None:
     assert page("# A", "", "text").splitlines()[1:] == ["", "# A", "", "text"]
 
 
-def test_an_anchor_is_the_one_that_github_makes() -> None:
-    assert anchor("[training.old_policy]") == "#trainingold_policy"
-    assert anchor("marble inspect-conflicts") == "#marble-inspect-conflicts"
+def test_a_fragment_is_the_one_that_github_makes() -> None:
+    assert fragment("[training.old_policy]") == "#trainingold_policy"
+    assert fragment("marble inspect-conflicts") == "#marble-inspect-conflicts"
