@@ -1,7 +1,6 @@
-"""The recipe's tables as typed, frozen models: what may be set, and between which bounds.
+"""The recipe's tables as typed, frozen models. docs/recipe.md is generated from their docstrings.
 
-This is a ground file, like ``types`` and ``errors``: every room reads its settings from here,
-and only :mod:`marblecli.runs.recipe` makes them, from TOML.
+Only :mod:`marblecli.runs.recipe` makes them, from TOML; every room reads them.
 """
 
 from __future__ import annotations
@@ -42,26 +41,32 @@ _DEVICE = re.compile(r"cpu|mps|cuda(:\d+)?|offload")
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class RunSettings(_Table):
-    """``[run]``"""
+    """``[run]``: the run's name and seed."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "run"
+    """The run directory is named ``runs/NAME-TIMESTAMP`` unless ``--run-dir`` says otherwise."""
     seed: NonNegativeInt = 0
+    """Seeds everything that is drawn at random: prompts, noise and the first adapters."""
 
 
 class LoraSettings(_Table):
-    """``[model.lora]``: the adapters of LoRA mode, initialised as published: Gaussian A, zero B."""
+    """``[model.lora]``: the adapters of LoRA mode. A starts as Gaussian noise and B as zeros."""
 
     rank: PositiveInt = 32
+    """The rank of each adapter."""
     alpha: PositiveFloat = 64
+    """The adapter's output is multiplied by ``alpha / rank``."""
     targets: tuple[str, ...] | Literal["all-linear"] = LORA_TARGETS
     """Names of the layers adapted; ``all-linear`` takes every projection of attention and every
     feed-forward layer, of both streams."""
     dora: bool = False
-    """DoRA: adapters of the weights' direction, and their length besides."""
+    """Use DoRA: the adapter changes the weights' direction, and their length is trained too."""
 
     @field_validator("targets", mode="before")
     @classmethod
@@ -72,15 +77,16 @@ class LoraSettings(_Table):
 
 
 class ModelSettings(_Table):
-    """``[model]``"""
+    """``[model]``: the model that is trained, and how it is held in memory."""
 
     pretrained: str
     """A hub id, or a folder in diffusers' layout, relative to the recipe."""
     revision: str | None = None
-    """The hub revision to load."""
+    """The hub revision to load; the newest if absent."""
     random_weights: bool = False
     """Build the model from its configuration alone, with weights drawn from ``run.seed``."""
     mode: Literal["lora", "full"] = "lora"
+    """``lora`` trains adapters; ``full`` trains all weights, beside two frozen copies of them."""
     dtype: Literal["fp32", "bf16"] = "bf16"
     """Precision of the frozen weights and of autocast; trained weights stay in float32."""
     max_sequence_length: Annotated[int, Field(ge=1, le=512)] = 128
@@ -88,21 +94,19 @@ class ModelSettings(_Table):
     t5: Literal["full", "8bit", "none"] = "full"
     """The T5 encoder as it is, in 8 bits (torchao), or left out: zeros stand for what it says."""
     embedding_cache: Path | None = None
-    """A folder for the prompts' embeddings, which any number of runs may share; if it has all of
-    them, no text encoder is loaded. Kept in memory only where absent."""
+    """Keep the prompts' embeddings in this folder, which runs may share. If it holds all that a
+    run needs, no text encoder is loaded. If absent, they are kept in memory only."""
     gradient_checkpointing: bool = False
-    """Keep only the blocks' inputs for the backward passes and compute the rest again."""
+    """Keep only the blocks' inputs for the backward passes, and compute the rest again."""
     vae_tiling: bool = False
-    """Decode at most 512 x 512 pixels at a time, larger images in overlapping tiles, blended. Each
-    tile is normalised by itself: an image differs a little from one decoded whole, at the seams and
-    elsewhere."""
+    """Decode in overlapping tiles of 512 x 512 pixels, to save memory; images differ a little."""
     shard: bool = False
-    """Full mode: divide all weights, and what has their size, among the processes of the run."""
+    """Full mode: shard weights, gradients, averages and optimizer state over the processes."""
     offload: bool = False
-    """Full mode: hold all weights, and what has their size, in the CPU's memory. A block's weights
-    come to the device while it runs; the optimizer steps on the CPU. Divided as by ``shard``."""
+    """Full mode: hold the same in the CPU's memory, also sharded over the processes. A block's
+    weights come to the device while the block runs; the optimizer steps on the CPU."""
     compile: bool = False
-    """torch.compile the transformer's blocks; the contracted pass stays as it is."""
+    """Compile the transformer's blocks with torch.compile, but for the contracted backward pass."""
     lora: LoraSettings = LoraSettings()
 
     @property
@@ -112,27 +116,30 @@ class ModelSettings(_Table):
 
 
 class PromptSettings(_Table):
-    """``[prompts.SOURCE]``: .txt (a prompt a line) or .jsonl (``prompt`` and metadata)."""
+    """``[prompts.SOURCE]``: .txt (a prompt on each line) or .jsonl (``prompt`` and metadata)."""
 
     train: Path
+    """The training prompts, relative to the recipe."""
     eval: Path | None = None
+    """The held-out prompts, relative to the recipe; none if absent."""
 
 
 class RewardSettings(_Table):
-    """``[rewards.NAME]``: the keys below are marble's own, every other key is the plugin's."""
+    """``[rewards.NAME]``: a reward of this name, or ``NAME_LABEL`` to use one several times."""
 
     sources: tuple[str, ...] | None = None
-    """Prompt sources that the reward applies to; all that carry its metadata where absent."""
+    """Prompt sources that the reward is limited to; if absent, all whose prompts it applies to."""
     weight: NonNegativeFloat = 1.0
-    """Its weight in the method ``weighted-sum``."""
+    """The weight of this reward in the method ``weighted-sum``."""
     batch_size: PositiveInt | None = None
-    """Images of one call; all that were sampled together where absent."""
+    """Images scored in one call; if absent, all that were sampled together."""
     device: str | None = None
-    """Where it scores; where the model is trained if absent. ``offload`` keeps its weights on the
-    CPU and moves them there only to score."""
+    """Where the reward scores: ``cpu``, ``cuda``, ``cuda:N``, ``mps`` or ``offload``, which keeps
+    its weights on the CPU while it isn't scoring. If absent, where the model is trained."""
     timeout: Annotated[float, Field(gt=0.0, le=86400.0)] = 600.0
-    """Seconds of one call; what takes longer is a fault."""
+    """Seconds that one call may take; a call that takes longer is a fault."""
     options: Mapping[str, Any] = {}
+    """Every other key is the reward's own: see docs/rewards.md, and the README of its package."""
 
     @model_validator(mode="before")
     @classmethod
@@ -156,63 +163,76 @@ OWN_REWARD_KEYS = frozenset(RewardSettings.model_fields.keys() - {"options"})
 
 
 class SamplingSettings(_Table):
-    """``[sampling]``: the rollout of the old policy."""
+    """``[sampling]``: how the old policy samples the images of a training step."""
 
     resolution: Annotated[int, Field(ge=16, multiple_of=8)] = 512
+    """Height and width of an image in pixels."""
     steps: Annotated[int, Field(ge=2)] = 25
-    """Evaluations of the network by the second-order ODE solver."""
+    """Evaluations of the network by the second-order ODE solver for each image."""
     group_size: Annotated[int, Field(ge=2)] = 24
-    """Images of one prompt: advantages are relative to their mean."""
+    """Images of one prompt. Their advantages are relative to their mean score."""
     prompts_per_step: PositiveInt = 48
+    """Prompts of one optimizer step, over all processes."""
     batch_size: PositiveInt = 24
     """Images sampled and decoded at a time."""
 
 
 class OldPolicySettings(_Table):
-    """``[training.old_policy]``: theta_old <- eta theta_old + (1 - eta) theta after every step."""
+    """``[training.old_policy]``: how the policy that samples follows the trained one.
+
+    After every step its weights become ``decay * old + (1 - decay) * trained``, with
+    ``decay = min(slope * (step - wait), cap)`` after ``wait`` steps and 0 before.
+    """
 
     slope: NonNegativeFloat = 0.001
+    """What the decay grows by in one step."""
     cap: Share = 0.95
+    """The largest decay."""
     wait: NonNegativeInt = 0
-    """Steps before eta = min(slope * (step - wait), cap) starts to rise from zero."""
+    """Steps before the decay starts to grow."""
 
 
 class TrainingSettings(_Table):
-    """``[training]``"""
+    """``[training]``: the loss, the optimizer, and how a step is divided into micro-batches."""
 
     steps: PositiveInt
+    """Optimizer steps of the run."""
     learning_rate: PositiveFloat = 3e-4
+    """AdamW's learning rate, the same in every step."""
     weight_decay: NonNegativeFloat = 1e-4
+    """AdamW's weight decay."""
     max_grad_norm: PositiveFloat = 1.0
+    """A combined gradient with a larger norm is scaled down to this norm."""
     adam_epsilon: PositiveFloat = 1e-8
-    """AdamW's epsilon; one far above the gradient's elements makes the step follow the gradient's
-    own direction instead of its signs."""
+    """AdamW's epsilon. One far above the gradient's elements makes the step follow the gradient's
+    direction rather than the signs of its elements."""
     micro_batch_size: PositiveInt | Literal["auto"] = 9
-    """Images that go through the trained network at a time; it doesn't change the result, but for
-    the micro-batches that ``anchor_share`` draws. ``auto`` starts with all and halves until they
-    fit; a number is halved, too, when the device runs out of memory."""
+    """Images that go through the trained network at a time, halved when memory runs out; ``auto``
+    starts with all. The result depends on it only where ``anchor_share`` is below 1."""
     optimizer: Literal["adamw", "adamw-8bit"] = "adamw"
-    """AdamW, or bitsandbytes' with its two averages in 8 bits."""
+    """``adamw-8bit`` is bitsandbytes' AdamW, which keeps its two averages in 8 bits."""
     noise_levels: PositiveInt = 24
-    """Levels of the sampler's grid, drawn without replacement, that each image is trained at."""
+    """Noise levels that each image is trained at, drawn from the sampler's without replacement."""
     gradients: Literal["contracted", "backward"] = "contracted"
-    """How the rewards' gradients are found: all by two backward passes, or by one each."""
+    """``contracted`` finds all rewards' gradients by two backward passes, ``backward`` by K + 1."""
     anchor_share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    """Share of micro-batches, drawn at random, on which the pull towards the old policy and the
-    regulariser are computed (and reweighted)."""
+    """Compute the pull towards the old policy and the regulariser on this share of micro-batches,
+    drawn at random, and multiply them up."""
     mix: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
-    """beta of DiffusionNFT: how far v+ and v- stand from the old policy."""
+    """DiffusionNFT's beta: how far its two implicit policies are from the old one."""
     kl_weight: NonNegativeFloat = 1e-4
+    """The weight of the regulariser, which keeps the policy near the base model; 0 for none."""
     advantage_clip: PositiveFloat = 5.0
+    """Advantages are clipped to this many standard deviations."""
     advantage_scale: Literal["batch", "group"] = "batch"
-    """Over what the standard deviation of a reward is taken."""
+    """Take a reward's standard deviation over the whole batch or over each prompt's images."""
     ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
+    """The decay of the trained weights' moving average, which is what is evaluated."""
     ema_on_cpu: bool = False
-    """Keep the moving average in the CPU's memory: the device holds a copy of the trained weights
-    less, which are sent there once a step."""
+    """Keep the moving average in the CPU's memory. Trained weights are sent there every step."""
     old_policy: OldPolicySettings = OldPolicySettings()
     max_faults: NonNegativeInt = 10
-    """Times that a reward or its gradient may fail (raise, NaN) in a run before it stops."""
+    """The run stops when rewards or their gradients have failed more often than this."""
 
     @field_validator("micro_batch_size", mode="before")
     @classmethod
@@ -246,15 +266,16 @@ BalanceMethod = Literal[
 
 
 class BalancePhase(_Table):
-    """``[[balance.phases]]``"""
+    """``[[balance.phases]]``: methods of the first steps, one after the other."""
 
     method: BalanceMethod
+    """The method of the phase."""
     until: PositiveInt
     """The last step of the phase; the next one starts after it."""
 
 
 class BalanceSettings(_Table):
-    """``[balance]``"""
+    """``[balance]``: how the rewards' gradients become the direction of a step."""
 
     method: BalanceMethod = "marble"
     """Of all steps, or of those after the last phase."""
@@ -316,42 +337,47 @@ class MeasureSettings(_Table):
     """``[measure]``: what is measured of the conflicts beyond what training needs."""
 
     parts: bool = True
-    """Keep the rewards' signal, by halves of the batch, apart from the pull towards the old policy.
-    Without, the gradients take a third of the memory, and there are no slices."""
+    """Measure the signal of each half of the batch, and the pull towards the old policy, apart.
+    ``false`` takes a third of the memory for gradients, and rules out measurements by slice."""
     fresh_every: NonNegativeInt = 0
-    """Steps between measurements on new images, which cost a rollout each; 0 for none."""
+    """Steps between measurements on fresh images, each of which costs a rollout; 0 for none."""
     slices_every: NonNegativeInt = 10
     """Steps between measurements by prompt source and noise level; 0 for none."""
     reused: bool = False
-    """Measure also the steps that reuse coefficients (``balance.refresh_every`` above 1): every
-    step leaves a record, and takes the backward passes of a refreshed one."""
+    """Also measure steps that reuse coefficients; they then take as many passes as the others."""
 
 
 class EvalSettings(_Table):
-    """``[eval]``: the trained weights' moving average, on training and held-out prompts."""
+    """``[eval]``: evaluations of the trained weights' moving average."""
 
     every: NonNegativeInt = 50
     """Steps between evaluations; 0 evaluates only at the start and the end."""
     steps: Annotated[int, Field(ge=2)] = 40
+    """Evaluations of the network by the ODE solver for each image."""
     train_prompts: NonNegativeInt = 32
     """Training prompts evaluated, spread evenly over the sources' files; 0 for none."""
     held_out_prompts: NonNegativeInt = 64
+    """Held-out prompts evaluated, spread evenly over the sources' files; 0 for none."""
     images_per_prompt: Annotated[int, Field(ge=1)] = 4
     """Images of each held-out prompt."""
     images_per_train_prompt: Annotated[int, Field(ge=2)] = 8
+    """Images of each training prompt."""
 
 
 class CheckpointSettings(_Table):
-    """``[checkpoint]``: one is always saved at the end."""
+    """``[checkpoint]``: when the run is saved. The last step is always saved."""
 
     every: NonNegativeInt = 50
+    """Steps between checkpoints; 0 saves only at the end, or when interrupted."""
     keep_last: PositiveInt = 3
+    """Checkpoints kept; older ones are deleted."""
 
 
 class TrackingSettings(_Table):
-    """``[tracking]``: accelerate's trackers."""
+    """``[tracking]``: trackers that the metrics are also sent to."""
 
     log_with: tuple[Literal["tensorboard"], ...] = ()
+    """The trackers, by name."""
 
 
 class Recipe(_Table):

@@ -42,7 +42,7 @@ float32 tensor [B, 3, H, W] in [0, 1]; ``pil`` a list of B RGB images."""
 class NoOptions(BaseModel):
     """The options of a reward that has none; the base class of those that have."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 @dataclass(frozen=True)

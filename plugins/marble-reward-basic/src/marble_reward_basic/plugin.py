@@ -25,7 +25,9 @@ class Bounds(NoOptions):
     """Between which values of the statistic the score is 1."""
 
     low: Bound
+    """Below this value of the statistic the score falls from 1."""
     high: Bound
+    """Above this value of the statistic the score falls from 1."""
 
     @field_validator("high")
     @classmethod

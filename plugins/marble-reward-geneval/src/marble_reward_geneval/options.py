@@ -37,16 +37,17 @@ class GenEvalOptions(NoOptions):
     detector: str = DETECTOR.repo
     """A Mask2Former for COCO's 80 classes."""
     detector_revision: str = Field(DETECTOR.revision, validate_default=True)
-    """Its commit; not read for a folder."""
+    """The commit of ``detector``; it isn't used for a folder."""
     clip: str = CLIP.repo
     """The CLIP that names colours."""
     clip_revision: str = Field(CLIP.revision, validate_default=True)
+    """The commit of ``clip``; it isn't used for a folder."""
     dtype: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Of both models' weights."""
+    """Precision of both models' weights."""
     short_side: int = Field(800, ge=32, le=2048)
-    """Pixels that the detector sees of the shorter side; the longer one is at most 5/3 of it."""
+    """Pixels of the shorter side as the detector sees it. The longer is at most 5/3 of it."""
     threshold: float = Field(0.3, ge=0, lt=1)
-    """Least confidence of an object."""
+    """Objects that the detector is less confident of aren't counted."""
     counting_threshold: float = Field(0.9, ge=0, lt=1)
     """The same for prompts with the tag ``counting``."""
     position_margin: float = Field(0.1, ge=0, le=1)

@@ -23,7 +23,9 @@ class OcrOptions(NoOptions):
     max_side: int = Field(960, ge=32, le=4096)
     """The text detector sees images no larger than this."""
     box_threshold: float = Field(0.6, ge=0, le=1)
+    """Boxes that the text detector is less confident of are left out."""
     text_threshold: float = Field(0.5, ge=0, le=1)
+    """Lines that the text reader is less confident of are left out."""
 
 
 def _asks_for_text(prompt: Prompt) -> bool:

@@ -30,11 +30,11 @@ class ModelOptions(NoOptions):
     """What the published reward is made of, the model first."""
 
     model: str
-    """A hub id, or a local folder with the files of all of ``published``."""
+    """A hub id, or a local folder with all files of the published reward."""
     revision: str
-    """The commit of ``model``; not read for a folder."""
+    """The commit of ``model``; it isn't used for a folder."""
     dtype: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Of the weights. Published scores are float32; similarities are float32 in any case."""
+    """Precision of the weights. Published scores are float32; similarities always are."""
 
     @field_validator("model")
     @classmethod

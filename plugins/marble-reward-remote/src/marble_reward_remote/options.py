@@ -48,24 +48,27 @@ class HttpOptions(RemoteOptions):
     """A server that speaks the protocol of :mod:`marblecli.rewards.wire`."""
 
     url: _Url
-    """Where it is, without the protocol's own path: ``http://gpu-box:8400``."""
+    """The server's address, without the protocol's own path: ``http://gpu-box:8400``."""
     reward: str | None = None
-    """What it should score; another reward there is refused."""
+    """The reward that the server should score; any other is refused."""
 
 
 class JudgeOptions(RemoteOptions):
     """A vision-language model behind an OpenAI-compatible endpoint."""
 
     base_url: _Url = "http://localhost:17140/v1"
+    """The endpoint, up to and with its version."""
     model: str = "CodeGoat24/UnifiedReward-7b-v1.5"
+    """The model's name at the endpoint."""
     question: str = QUESTION
-    """Holds ``{prompt}``, and asks for a line ``Final Score: X`` with X from 1 to 5."""
+    """What the model is asked. It must hold ``{prompt}``, and ask for a line ``Final Score: X``
+    with X from 1 to 5."""
     image_size: Annotated[int, Field(ge=32, le=4096)] = 512
-    """Height and width, in pixels, of what it sees."""
+    """Height and width in pixels of the image that the model sees."""
     concurrency: PositiveInt = 16
-    """Requests at a time."""
+    """Requests that are sent at the same time."""
     max_tokens: PositiveInt = 1024
-    """Of one answer."""
+    """The most tokens of one answer."""
 
     @field_validator("question", mode="after")
     @classmethod
