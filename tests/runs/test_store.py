@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from marblecli.conflicts.record import ConflictRecord
 from marblecli.errors import BadInputError, MarbleError
 from marblecli.runs.store import RunStore
-from marblecli.types import ConflictRecord, Prompt, Recorder, Snapshot
+from marblecli.train.recorder import Recorder
+from marblecli.types import Prompt, Snapshot
 
 
 @pytest.fixture

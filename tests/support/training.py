@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.distributed import TCPStore  # type: ignore[attr-defined] # public, not in its types
 
 from live_bytes import LiveBytes
+from marblecli.conflicts.record import ConflictRecord
 from marblecli.models.backbone import Conditioning
 from marblecli.models.policies import FullPolicies, LoraPolicies, Policies
 from marblecli.rewards import RewardSpec
@@ -32,7 +33,7 @@ from marblecli.settings import LoraSettings, Recipe
 from marblecli.train.batch import LossSettings, TrainingBatch
 from marblecli.train.loop import Hooks, Outcome, StepReport, train
 from marblecli.train.session import PromptSets, Session, open_session
-from marblecli.types import ConflictRecord, Prompt, RewardChange, Snapshot
+from marblecli.types import Prompt, RewardChange, Snapshot
 
 IMAGES, LEVELS, REWARDS = 6, 2, 5
 

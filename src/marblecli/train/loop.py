@@ -14,6 +14,7 @@ import torch
 from torch.nn import Parameter
 from torch.nn.utils import clip_grad_norm_, clip_grads_with_norm_, get_total_norm
 
+from marblecli.conflicts.record import ConflictRecord
 from marblecli.engine.processes import running_together
 from marblecli.errors import InterruptedRunError, MarbleError
 from marblecli.maths.nft import old_policy_decay
@@ -30,17 +31,16 @@ from marblecli.train.gradients import (
 from marblecli.train.measure import (
     BalancePlan,
     Measurement,
-    conflict_record,
     gradient_faults,
     measure,
 )
+from marblecli.train.record import conflict_record
+from marblecli.train.recorder import Recorder
 from marblecli.train.session import Session, restore, snapshot
 from marblecli.types import (
     Balance,
-    ConflictRecord,
     FloatArray,
     Json,
-    Recorder,
     RewardChange,
     RewardTable,
     Snapshot,
@@ -242,7 +242,8 @@ def _recorded_step(
     for old, new in zip(change, parameters, strict=True):
         old.sub_(new.detach())
     directions = {"applied": applied, "update": change}
-    return norm, conflict_record(step, measured, directions, fresh)
+    add = session.policies.shards.add
+    return norm, conflict_record(step, measured, directions, add, fresh)
 
 
 def _count_faults(session: Session, step: int, earlier: int, faults: list[str]) -> int:

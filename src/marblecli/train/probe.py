@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from marblecli.conflicts.record import ConflictRecord
 from marblecli.errors import MarbleError
 from marblecli.methods.balance import BalanceState
 from marblecli.train.batch_gradients import batch_gradients, fresh_gradients
 from marblecli.train.collect import collect, training_batch
 from marblecli.train.gradients import RewardGradients
-from marblecli.train.measure import BalancePlan, conflict_record, gradient_faults, measure
+from marblecli.train.measure import BalancePlan, gradient_faults, measure
+from marblecli.train.record import conflict_record
 from marblecli.train.session import Session
-from marblecli.types import ConflictRecord
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,9 @@ def probe(session: Session, batches: int) -> Iterator[ProbedBatch]:
         state = measured.state
         fresh = _fresh(session, step) if every and step % every == 0 else None
         faults = [f"{fault.reward}: {fault.message}" for fault in collected.table.faults]
+        directions, add = {"applied": measured.direction()}, session.policies.shards.add
         yield ProbedBatch(
-            record=conflict_record(step, measured, {"applied": measured.direction()}, fresh),
+            record=conflict_record(step, measured, directions, add, fresh),
             faults=(*faults, *gradient_faults(measured)),
             notices=session.micro_batch.take_notices(),
         )
