@@ -24,6 +24,9 @@ def test_the_parts_of_a_batch_make_up_its_gram():
     assert whole == pytest.approx(np.array(record.gram))
 
 
-def test_records_of_the_same_batch_are_equal():
+def test_records_of_the_same_batch_are_equal_whatever_was_asked_of_them():
+    asked = record_of(np.eye(2), np.eye(2))
+    assert asked.part_grams is not None
+    assert asked == record_of(np.eye(2), np.eye(2))
     assert record_of(np.eye(2), np.eye(2)) == record_of(np.eye(2), np.eye(2))
     assert record_of(np.eye(2), np.eye(2)) != record_of(np.eye(2), 2 * np.eye(2))

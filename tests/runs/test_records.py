@@ -69,6 +69,7 @@ def test_the_keys_that_scripts_rely_on():
 
 
 def test_what_is_written_is_read_back(tmp_path):
+    assert RECORD.part_grams is not None
     line = json.dumps(conflict_to_json(RECORD))
     write(tmp_path, line, line)
     assert read_conflicts(tmp_path) == (RECORD, RECORD)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 
 import numpy as np
 
@@ -90,7 +91,7 @@ class ConflictRecord:
     """The slices by name: ``source SOURCE`` or ``noise LOW-HIGH``."""
     fresh: FreshRecord | None = None
 
-    @property
+    @cached_property
     def part_grams(self) -> PartGrams | None:
         """The products between parts as arrays; None where the parts weren't measured."""
         return None if self.parts is None else self.parts.grams
