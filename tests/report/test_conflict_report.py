@@ -12,7 +12,7 @@ from marblecli.report.conflict_report import (
     show_report,
 )
 from marblecli.report.render import out
-from support.findings import REWARDS, findings_of, records_of
+from support.findings import REWARDS, findings_of, records_of, without_images
 
 
 def report_of(batches: int = 3, *, named: tuple[str, ...] = ()) -> ConflictReport:
@@ -39,6 +39,12 @@ def test_a_method_that_was_asked_for_has_a_verdict_of_its_own() -> None:
     verdict = report_of(named=("weighted-sum",)).verdict
     assert "the applied direction (marble)" in verdict[0]
     assert "the direction of weighted-sum conflicts" in verdict[3]
+
+
+def test_a_reward_that_failed_is_part_of_the_verdict() -> None:
+    findings = without_images(findings_of("abc"), "b")
+    verdict = conflict_report(Subject("runs/demo"), records_of("abc"), findings).verdict
+    assert "b scored no image of any batch" in " ".join(verdict)
 
 
 def test_the_first_screen_fits_a_hundred_columns(capsys, monkeypatch: pytest.MonkeyPatch) -> None:

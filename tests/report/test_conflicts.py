@@ -86,6 +86,7 @@ def test_a_reward_that_failed_is_a_row_that_says_so() -> None:
     rewards = rewards_table(found)
     for table in (rewards, *detail_tables(found, [])):
         assert [row[0] for row in table.rows] == ["a", "b (scored no image)", "c"]
+    for table in (rewards, batches_table(records_of("abc"), found)):
         assert table.notes == (
             "b scored no image of any batch: the reward failed, or it applies to none of the "
             "prompts.",

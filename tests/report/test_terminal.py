@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from marblecli.report.tables import Column, MeanCosine, Table
-from marblecli.report.terminal import show
+from marblecli.report.terminal import _HYPHENS, _WORDS, _broken, show
 from support.findings import SURE
 
 TABLE = Table(
@@ -49,6 +49,24 @@ def test_a_narrow_screen_leaves_out_details_first(width: int, there, absent) -> 
     assert max(map(len, text.splitlines()[1:])) <= width
     assert all(part in text for part in there)
     assert not any(part in text for part in absent)
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "hyphens"),
+    [
+        ("weighted-sum", ["weighted-sum"], ["weighted-", "sum"]),
+        ("shapes-x - ocr", ["shapes-x", "- ocr"], ["shapes-", "x", "- ocr"]),
+        ("+0.482? (100 %)", ["+0.482?", "(100 %)"], ["+0.482?", "(100 %)"]),
+        ("[-0.60, -0.40]", ["[-0.60, -0.40]"], ["[-0.60, -0.40]"]),
+        ("-1e-05", ["-1e-05"], ["-1e-05"]),
+        ("noise 0.33-0.67", ["noise", "0.33-0.67"], ["noise", "0.33-0.67"]),
+    ],
+)
+def test_the_narrowest_screens_break_names_and_never_numbers(
+    text: str, words: list[str], hyphens: list[str]
+) -> None:
+    assert _broken(text, _WORDS).split("\n") == words
+    assert _broken(text, _HYPHENS).split("\n") == hyphens
 
 
 def test_a_significant_conflict_is_red() -> None:

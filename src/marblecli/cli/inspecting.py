@@ -83,8 +83,13 @@ def present(
         check_page(html)
     findings = find(records, directions)
     applied = next(each.balance for each in directions if each.name == "applied")
-    method = None if applied is None else applied.method
-    report = conflict_report(Subject(title, method, options.methods), records, findings)
+    asked = [each.name for each in directions if each.name in options.methods]
+    subject = Subject(
+        title,
+        method=None if applied is None else applied.method,
+        named=tuple(name for name in asked if name != "applied"),
+    )
+    report = conflict_report(subject, records, findings)
     if html is not None:
         # Only a page needs the library that draws it.
         from marblecli.report.conflict_page import conflict_page

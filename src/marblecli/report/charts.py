@@ -1,4 +1,4 @@
-"""Small charts as inline SVG: rows over steps, and a matrix. They need no script and no network."""
+"""Small charts as inline SVG, without script or network: rows over steps, and a matrix."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from itertools import pairwise
 Values = Sequence[float | None]
 
 _CHART, _NUMBERS = 520, 70
-"""Widths, in pixels, of the chart and of the numbers beside it; the labels take what they need."""
+"""Widths, in pixels, of the chart and of the numbers beside it; labels take what they need."""
 _LETTER, _MARGIN = 6.8, 8
 _MAX_CELLS = 130
 """Where there are more steps, neighbours share a cell: single ones would be too thin to see."""
@@ -54,7 +54,7 @@ def colour(value: float | None) -> str:
 
 
 def heat_strips(rows: Sequence[Row], steps: Sequence[int]) -> str:
-    """Draw a strip of coloured cells for each row, with its mean at the right; values in [-1, 1]."""
+    """Draw a strip of coloured cells for each row, and its mean at the right; values in [-1, 1]."""
     spans = _spans(len(steps))
     left, width = _label_width([row.label for row in rows]), _CHART / len(spans)
     parts = []

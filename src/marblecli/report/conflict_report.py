@@ -16,6 +16,7 @@ from marblecli.report.conflicts import (
 )
 from marblecli.report.render import out
 from marblecli.report.sentences import (
+    images_note,
     measured_sentence,
     notes,
     pairs_sentence,
@@ -105,6 +106,7 @@ def _verdict(subject: Subject, findings: Findings) -> tuple[str, ...]:
     if subject.method is not None:
         applied += f" ({subject.method})"
     sentences = verdict_sentences(findings.verdict("applied"), applied)
+    sentences += images_note(findings.without_images)
     if findings.pairs:
         sentences.append(pairs_sentence(findings.pairs))
     for name in subject.named:

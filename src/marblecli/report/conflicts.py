@@ -10,7 +10,7 @@ from marblecli.conflicts.columns import by_name, reward_names
 from marblecli.conflicts.findings import Findings
 from marblecli.conflicts.record import ConflictRecord
 from marblecli.conflicts.summaries import DirectionSummary
-from marblecli.report.sentences import images_note
+from marblecli.report.sentences import counted, images_note
 from marblecli.report.tables import Cell, Column, Judged, MeanCosine, Table
 
 _VIEWS = {
@@ -42,7 +42,10 @@ def directions_table(findings: Findings) -> Table:
         title="Worst reward's mean cosine; share of batches in conflict",
         columns=(
             Column("direction", "text"),
-            *(Column(views[view], "estimate", f"{counts[view]} batches") for view in views),
+            *(
+                Column(views[view], "estimate", counted(counts[view], "batch", "batches"))
+                for view in views
+            ),
         ),
         rows=tuple(rows),
         explanation=(
@@ -187,7 +190,6 @@ def _by_reward(findings: Findings, title: str, columns: Mapping[str, DirectionSu
         title=title,
         columns=(Column("reward", "text"), *(Column(name, "estimate") for name in columns)),
         rows=tuple(rows),
-        notes=images_note(findings.without_images),
     )
 
 

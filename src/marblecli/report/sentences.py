@@ -30,7 +30,7 @@ def verdict_sentences(verdict: Verdict, subject: str) -> list[str]:
             f"It is not known whether {subject} conflicts with a reward: no batch was measured on "
             "data that it wasn't solved on."
         ]
-    place = f"{_EVIDENCE[verdict.view]} of {_counted(verdict.batches, 'batch', 'batches')}"
+    place = f"{_EVIDENCE[verdict.view]} of {counted(verdict.batches, 'batch', 'batches')}"
     where = f"On data that it wasn't solved on ({place}), {subject}"
     if verdict.batches < MIN_BATCHES:
         return [
@@ -77,7 +77,7 @@ def measured_sentence(title: str, records: Sequence[ConflictRecord], method: str
         gaps = "; the steps between them reuse coefficients"
     applied = "" if method is None else f" The applied direction is that of {method}."
     return (
-        f"{title}: {_counted(len(records), 'measured batch', 'measured batches')} "
+        f"{title}: {counted(len(records), 'measured batch', 'measured batches')} "
         f"(steps {steps[0]} to {steps[-1]}{gaps}), {halves} of them in halves and {fresh} with "
         f"fresh images.{applied}"
     )
@@ -125,6 +125,11 @@ def listed(items: Sequence[str]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
+def counted(count: int, singular: str, plural: str) -> str:
+    """``1 batch``, ``2 batches``."""
+    return f"{count} {singular if count == 1 else plural}"
+
+
 def _caution(halves: bool) -> str:
     caution = (
         "On the batch that it was solved on, marble conflicts with no reward by theorem, so zero "
@@ -164,7 +169,3 @@ def _clause(
         return clause
     named = [f"{pair.first} with {pair.second}" for pair in pairs if pair.verdict == verdict]
     return f"{clause} ({', '.join(named)})"
-
-
-def _counted(count: int, singular: str, plural: str) -> str:
-    return f"{count} {singular if count == 1 else plural}"
