@@ -361,8 +361,10 @@ def same_conflicts(mine: ConflictRecord, theirs: ConflictRecord) -> None:
     same_products(mine.gram, theirs.gram)
     for direction, cosines in mine.cosines.items():
         assert theirs.cosines[direction] == pytest.approx(cosines, abs=1e-4)
-    for name, part in vars(mine.parts).items():
-        same_products(part, vars(theirs.parts)[name])
+    assert (theirs.parts is None) == (mine.parts is None)
+    if mine.parts is not None and theirs.parts is not None:
+        for name, part in vars(mine.parts).items():
+            same_products(part, vars(theirs.parts)[name])
     for name, rows in mine.slices.items():
         np.testing.assert_allclose(theirs.slices[name].norms, rows.norms, rtol=1e-3, atol=1e-8)
     assert (theirs.fresh is None) == (mine.fresh is None)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from marblecli.report.cells import lines
 from marblecli.report.document import SCHEMA
@@ -55,5 +54,4 @@ def _environment() -> Environment:
         loader=PackageLoader("marblecli.report"), autoescape=True, undefined=StrictUndefined
     )
     environment.globals.update(lines=lines, zip=zip)
-    environment.filters["svg"] = Markup
     return environment
