@@ -6,7 +6,7 @@ H and W pixels, C, h, w latent channels and sides.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -87,7 +87,7 @@ class GradientStats:
 
 @dataclass(frozen=True)
 class PartGrams:
-    """Inner products between parts of the K gradients, float64 [K, K]; unusable rewards' are zero.
+    """Inner products between parts of the K gradients, float64 [K, K]; 0 for unusable rewards.
 
     g_k = a_k + b_k + p_k: the signal of each half of the batch (the part that carries the rewards)
     and the pull towards the old policy.
@@ -121,60 +121,6 @@ class Balance:
     """[K], what multiplies the raw losses: s * simplex_weights / norms."""
     kkt_residual: float
     """How far the simplex weights are from optimal, where the method solves a problem; else 0."""
-
-
-Matrix = tuple[tuple[float, ...], ...]
-Cosines = Mapping[str, tuple[float | None, ...]]
-"""By direction (``applied``, ``update``, ``weighted-sum``): K cosines; None where there is none."""
-
-
-@dataclass(frozen=True)
-class SliceRecord:
-    """The signal of some of a batch's rows: one prompt source, or a range of noise levels."""
-
-    norms: tuple[float, ...]
-    products: Matrix
-    """K x K, <signal of reward k in the slice, g_l of the whole batch>."""
-
-
-@dataclass(frozen=True)
-class FreshRecord:
-    """The gradients f of new images of the same policy, which no balance has seen."""
-
-    norms: tuple[float, ...]
-    products: Matrix
-    """K x K, <f_k, g_l>, g of the batch that was stepped."""
-    signal_norms: tuple[float, ...]
-    signal_products: Matrix
-    """K x K, <signal part of f_k, g_l>."""
-    cross: Matrix
-    """K x K, between the signals of the fresh batch's halves."""
-    cosines: Cosines
-    signal_cosines: Cosines
-
-
-@dataclass(frozen=True)
-class ConflictRecord:
-    """One measured batch: everything needed to judge any balancer on it afterwards."""
-
-    step: int
-    rewards: tuple[str, ...]
-    valid: tuple[int, ...]
-    """K, how many images each reward applied to."""
-    norms: tuple[float, ...]
-    gram: Matrix
-    """K x K, of the raw gradients."""
-    simplex_weights: tuple[float, ...]
-    coefficients: tuple[float, ...]
-    cosines: Cosines
-    """With the reward gradients."""
-    signal_cosines: Cosines = field(default_factory=dict)
-    """With their signal parts."""
-    parts: Mapping[str, Matrix] = field(default_factory=dict)
-    """K x K each, by field of :class:`PartGrams`; empty where parts weren't measured."""
-    slices: Mapping[str, SliceRecord] = field(default_factory=dict)
-    """By name, ``source SOURCE`` or ``noise LOW-HIGH``."""
-    fresh: FreshRecord | None = None
 
 
 @dataclass(frozen=True)
@@ -242,22 +188,3 @@ class EmbeddingStore(Protocol):
 
     def write(self, text: str, embedding: Mapping[str, Tensor]) -> None:
         """Keep one."""
-
-
-class Recorder(Protocol):
-    """What the training loop tells of itself; implemented by the run directory."""
-
-    def step(self, metrics: Mapping[str, Json]) -> None:
-        """Append one optimizer step to ``metrics.jsonl``."""
-
-    def conflict(self, record: ConflictRecord) -> None:
-        """Append one measured batch to ``conflicts.jsonl``."""
-
-    def evaluation(self, record: EvaluationRecord) -> None:
-        """Append one evaluation to ``evaluations.jsonl``."""
-
-    def samples(self, step: int, split: str, prompts: Sequence[Prompt], images: Tensor) -> None:
-        """Write a grid of images, float32 [B, 3, H, W] in [0, 1], to ``samples/``."""
-
-    def checkpoint(self, snapshot: Snapshot) -> None:
-        """Save the snapshot so that it is complete or absent."""

@@ -95,10 +95,12 @@ def halved_run(tmp_path):
 
 
 def test_the_heading_says_whether_steps_are_missing(tmp_path, run_dir):
-    assert "2 measured batches (steps 1 to 2), 0 in halves" in run(run_dir)
+    assert "2 measured batches (steps 1 to 2), 0 of them in halves" in run(run_dir)
     (other := tmp_path / "other").mkdir()
     sparse = write(other, line(1, [0.4, 0.4]), line(6, [0.2, -0.2]))
-    assert "2 measured batches (steps 1 to 6, others reuse coefficients)" in run(sparse)
+    assert "2 measured batches (steps 1 to 6; the steps between them reuse coefficients)" in run(
+        sparse
+    )
 
 
 def test_json_worked_by_hand(run_dir):
@@ -125,7 +127,8 @@ def test_old_records_have_no_numbers_where_nothing_was_measured(run_dir):
     assert pair["verdict"] == "not measured"
     assert pair["corrected_cosine"] is None
     shown = run(run_dir)
-    assert "held-out half" not in shown.split("Caution")[0]
+    assert shown.startswith("It is not known whether the applied direction conflicts")
+    assert "held-out half" not in shown.split("On the batch")[0]
     assert "measure.fresh_every" in shown
 
 
@@ -136,9 +139,9 @@ def test_pairs_in_json(run_dir):
     assert pair["fought_share"] == 1.0
 
 
-def test_other_balancers_are_judged_on_the_stored_grams(run_dir):
-    arguments = ("--json", "--balancer", "marble", "--balancer", "weighted-sum")
-    directions = json.loads(run(run_dir, *arguments, "--balancer", "single:ocr"))["directions"]
+def test_other_methods_are_judged_on_the_stored_grams(run_dir):
+    arguments = ("--json", "--method", "marble", "--method", "weighted-sum")
+    directions = json.loads(run(run_dir, *arguments, "--method", "single:ocr"))["directions"]
     assert list(directions) == ["applied", "update", "weighted-sum", "marble", "single:ocr"]
     assert directions["marble"]["fought_share"] == 0.0
     # Two unit gradients at 135 degrees: their sum is at 67.5 degrees from both.
@@ -148,7 +151,7 @@ def test_other_balancers_are_judged_on_the_stored_grams(run_dir):
     assert alone["geneval"]["cosine_mean"] == pytest.approx(-(0.5**0.5))
 
 
-def test_a_true_conflict_is_told_on_data_that_no_balance_saw(halved_run):
+def test_a_true_conflict_is_found_on_data_that_no_method_saw(halved_run):
     document = json.loads(run(halved_run, "--json"))
     (pair,) = document["pairs"]
     assert pair["verdict"] == "conflict"
@@ -172,24 +175,71 @@ def test_tables_for_people(run_dir):
     for expected in ("applied", "update", "weighted-sum", "ocr - geneval", "-0.707", "50 %"):
         assert expected in shown
     assert "by theorem" in shown
-    assert "nothing can be told" in shown
+    assert "nothing is significant" in shown
     assert "left out" not in shown
 
 
 def test_tables_of_all_that_was_measured(halved_run):
-    shown = run(halved_run)
-    for expected in ("applied is equal", "held-out half", "split halves", "conflict", "1 conflict"):
+    shown = " ".join(run(halved_run).split())
+    for expected in (
+        "The applied direction is that of equal",
+        "held-out half",
+        "split halves",
+        "1 conflicts (ocr with",
+    ):
         assert expected in shown
     assert "source scenes" not in shown
     details = " ".join(run(halved_run, "--details").split())  # titles are as wide as their tables
-    for expected in ("source scenes", "signal part of fresh images", "20 earlier batches left out"):
+    for expected in (
+        "source scenes",
+        "the whole gradient of fresh images",
+        "20 earlier batches are left out",
+    ):
         assert expected in details
+
+
+def test_the_verdict_comes_first(halved_run):
+    """Of 40 batches only fresh images count, whose recorded cosine with geneval is -.2."""
+    shown = " ".join(run(halved_run).split())
+    assert shown.startswith(
+        "On data that it wasn't solved on (the fresh images of 40 batches), the applied direction "
+        "(equal) conflicts with geneval (mean cosine -0.200, 95 % interval -0.20 to -0.20). It "
+        "agrees with ocr."
+    )
+    verdict = json.loads(run(halved_run, "--json"))["verdict"]
+    assert (verdict["judged_by"], verdict["conflicting"]) == ("fresh-signal", ["geneval"])
+
+
+def test_a_reward_that_scored_nothing_is_a_row_that_says_so(tmp_path):
+    failed = {
+        **line(1, [0.4, None]),
+        "valid": [8, 0],
+        "norms": [1.0, 0.0],
+        "gram": [[1.0, 0.0], [0.0, 0.0]],
+    }
+    write(tmp_path, failed, {**failed, "step": 2})
+    shown = run(tmp_path)
+    assert "│ geneval (scored no image) │" in shown
+    assert "geneval scored no image of any batch: the reward failed" in shown
+    assert json.loads(run(tmp_path, "--json"))["without_images"] == ["geneval"]
+
+
+def test_the_former_name_of_an_option_is_still_read(run_dir):
+    found = [run(run_dir, option, "single:ocr", "--json") for option in ("--method", "--balancer")]
+    assert found[0] == found[1]
+
+
+def test_an_option_that_does_nothing_says_so_and_is_hidden(run_dir):
+    result = CliRunner().invoke(app, [str(run_dir), "--no-train", "--json"])
+    assert result.stderr == "--no-train has no effect and is no longer needed: nothing is trained\n"
+    assert json.loads(result.stdout)["batches"] == 2
+    assert "--no-train" not in run("--help")
 
 
 def test_a_long_run_shows_its_last_batches_and_says_so(tmp_path):
     write(tmp_path, *(line(step, [0.4, 0.4]) for step in range(1001, 1031)))
     short, whole = run(tmp_path, "--details"), run(tmp_path, "--all")
-    assert "10 earlier batches left out; --all shows them." in short
+    assert "10 earlier batches are left out; --all shows them." in short
     assert "1010 " not in short
     assert "1011 " in short
     assert "1001 " in whole
@@ -199,7 +249,7 @@ def test_a_long_run_shows_its_last_batches_and_says_so(tmp_path):
 def test_a_page(halved_run, tmp_path):
     run(halved_run, "--html")
     page = (halved_run / "report.html").read_text(encoding="utf-8")
-    assert "Who fights whom" in page
+    assert "Which rewards conflict" in page
     other = tmp_path / "other.html"
     assert json.loads(run(halved_run, "--html", other, "--json"))["batches"] == 40
     assert other.read_text(encoding="utf-8") == page
@@ -215,7 +265,7 @@ def test_a_recipe_that_is_not_understood_costs_only_its_row(halved_run):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--balancer", "equall"], r"unknown balancer 'equall' \(did you mean 'equal'"),
+        (["--method", "equall"], r"unknown balancer 'equall' \(did you mean 'equal'"),
         (["--balancer", "single:orc"], r"unknown reward 'orc' \(did you mean 'ocr'"),
         (["page.html"], "only --html takes a second file"),
         (["--out", "kept"], "--out is for a recipe"),

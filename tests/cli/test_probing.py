@@ -19,7 +19,7 @@ def test_a_probe_tells_of_conflicts_and_writes_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     before = files_of(tiny_recipe.parent)
-    shown = marble("inspect-conflicts", tiny_recipe, "--no-train", "--batches", 2, "--json")
+    shown = marble("inspect-conflicts", tiny_recipe, "--batches", 2, "--json")
     assert shown.code == 0
     document = json.loads(shown.out)
     assert document["batches"] == 2
@@ -35,11 +35,11 @@ def test_a_probe_tells_of_conflicts_and_writes_nothing(
 def test_what_was_kept_reads_as_a_run(marble: Marble, tiny_recipe: Path, tmp_path: Path) -> None:
     kept = tmp_path / "probe"
     arguments = ("--batches", 2, "--set", "sampling.group_size=2", "--out", kept, "--html")
-    first = marble("inspect-conflicts", tiny_recipe, *arguments, "--balancer", "equal", "--json")
+    first = marble("inspect-conflicts", tiny_recipe, *arguments, "--method", "equal", "--json")
     assert first.code == 0
     assert (kept / "report.html").is_file()
     assert "group_size = 2" in (kept / "recipe.toml").read_text()
-    again = json.loads(marble("inspect-conflicts", kept, "--balancer", "equal", "--json").out)
+    again = json.loads(marble("inspect-conflicts", kept, "--method", "equal", "--json").out)
     assert again["held_out"]["equal"] == json.loads(first.out)["held_out"]["equal"]
     assert again["held_out"]["applied"] == json.loads(first.out)["held_out"]["applied"]
     refused = marble("inspect-conflicts", tiny_recipe, "--out", kept)
@@ -50,8 +50,9 @@ def test_what_was_kept_reads_as_a_run(marble: Marble, tiny_recipe: Path, tmp_pat
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--balancer", "equall"], "unknown balancer 'equall'"),
+        (["--method", "equall"], "unknown balancer 'equall'"),
         (["--html"], "--html needs the FILE to write"),
+        (["absent/page.html", "--html"], "no such folder: absent"),
         (["--set", "training.step=1"], "training.step: unknown key"),
     ],
 )

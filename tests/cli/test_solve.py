@@ -104,7 +104,7 @@ def test_what_if(gram_file):
     # Priorities are the main method's own.
     assert document["what_if"]["marble"]["simplex_weights"] == pytest.approx([0.5, 0.5])
     shown = run(*arguments)
-    for expected in ("certificate", "What if", "marble (as asked)", "single:ocr", "(0.75)"):
+    for expected in ("certificate", "compared", "marble (as asked)", "single:ocr", "(0.75)"):
         assert expected in shown
 
 

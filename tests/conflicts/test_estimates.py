@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import numpy as np
@@ -9,21 +8,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import t as student
 
+from marblecli.conflicts.columns import named_half_cosines
 from marblecli.conflicts.estimates import (
     MIN_BATCHES,
     NOTHING,
     Estimate,
     _student_quantile,
     estimate_means,
-    half_cosines,
     shared_signal,
 )
+from support.records import noisy_records
 
 NAMES = ("a", "b")
 
 
 def shared_of(records):
-    return shared_signal(np.stack([half_cosines(record, NAMES) for record in records]))
+    return shared_signal(np.stack([named_half_cosines(record, NAMES) for record in records]))
 
 
 @settings(max_examples=30, deadline=None)
@@ -57,7 +57,7 @@ def test_no_number_at_all_is_no_estimate():
 
 
 @pytest.mark.parametrize(("count", "sign"), [(MIN_BATCHES - 1, 0), (MIN_BATCHES, 1)])
-def test_few_batches_that_agree_by_chance_tell_nothing(count, sign):
+def test_few_batches_that_agree_by_chance_are_not_significant(count, sign):
     values = np.linspace(0.1, 0.2, count)[:, None]
     assert estimate_means(values)[0].sign == sign
 
@@ -65,7 +65,7 @@ def test_few_batches_that_agree_by_chance_tell_nothing(count, sign):
 @pytest.mark.parametrize(
     ("low", "high", "sign"), [(0.1, 0.2, 1), (-0.2, -0.1, -1), (-0.1, 0.1, 0), (0.0, 0.1, 0)]
 )
-def test_the_sign_is_told_by_the_whole_interval(low, high, sign):
+def test_the_sign_is_that_of_the_whole_interval(low, high, sign):
     assert Estimate(0.05, low, high).sign == sign
 
 
@@ -78,22 +78,6 @@ def test_intervals_are_the_same_on_every_call():
 def test_students_quantile(freedom):
     found = _student_quantile(0.975, freedom)
     assert found == pytest.approx(student.ppf(0.975, freedom), abs=3e-3)
-
-
-def test_half_cosines_worked_by_hand(record_of):
-    """Halves a = (1, 0), (0, 2) and b = (3, 4), (1, 0): cosines .6, 1, .8 and 0."""
-    record = record_of([[1, 0], [0, 2]], [[3, 4], [1, 0]])
-    expected = np.array([[0.6, 0.9], [0.9, 0.0]])
-    assert half_cosines(record, NAMES) == pytest.approx(expected)
-
-
-def test_half_cosines_are_by_name_and_missing_where_nothing_was_measured(record_of):
-    record = record_of([[1, 0], [0, 0]], [[3, 4], [0, 0]], names="ba")
-    found = half_cosines(record, ("a", "b", "c"))
-    assert found[1, 1] == pytest.approx(0.6)
-    assert np.isnan(found).sum() == 8
-    old = dataclasses.replace(record, parts={})
-    assert np.isnan(half_cosines(old, ("a", "b"))).all()
 
 
 def test_the_corrected_cosine_worked_by_hand():
@@ -113,7 +97,7 @@ def test_a_corrected_cosine_never_leaves_its_range():
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_true_cosine_is_found_under_noise_that_hides_it(noisy_records, seed):
+def test_the_true_cosine_is_found_under_noise_that_hides_it(seed):
     """True -0.9, of which single batches show a sixth."""
     records = noisy_records(-0.9, strength=0.3, batches=40, seed=seed)
     corrected = shared_of(records).corrected[0][1]
@@ -123,7 +107,7 @@ def test_the_true_cosine_is_found_under_noise_that_hides_it(noisy_records, seed)
     assert naive.low > -0.3
 
 
-def test_corrected_intervals_cover_the_truth_as_often_as_they_say(noisy_records):
+def test_corrected_intervals_cover_the_truth_as_often_as_they_say():
     runs = [
         shared_of(noisy_records(-0.9, strength=0.3, batches=12, seed=seed)).corrected[0][1]
         for seed in range(150)
@@ -132,28 +116,15 @@ def test_corrected_intervals_cover_the_truth_as_often_as_they_say(noisy_records)
     assert 0.87 <= covered <= 0.99
 
 
-def test_pure_noise_is_never_told_apart(noisy_records):
+def test_pure_noise_is_never_significant():
     for seed in range(50):
         shared = shared_of(noisy_records(0.0, strength=0.0, batches=12, seed=seed))
         assert shared.corrected[0][1] is NOTHING
 
 
-def test_noise_that_both_rewards_share_is_no_agreement(noisy_records):
+def test_noise_that_both_rewards_share_is_no_agreement():
     """Rewards that score the same images agree on each batch, and on nothing beyond it."""
     records = noisy_records(0.0, strength=0.0, batches=20, shared=0.8)
     gram = np.mean([record.gram for record in records], axis=0)
     assert gram[0, 1] / np.sqrt(gram[0, 0] * gram[1, 1]) > 0.7
     assert shared_of(records).corrected[0][1] is NOTHING
-
-
-def test_a_batch_of_long_gradients_counts_no_more_than_another(noisy_records):
-    records = noisy_records(-0.9, strength=0.5, batches=10)
-    halves = np.stack([half_cosines(record, NAMES) for record in records])
-    long = dataclasses.replace(
-        records[0],
-        parts={
-            key: tuple(tuple(1e6 * value for value in row) for row in part)
-            for key, part in records[0].parts.items()
-        },
-    )
-    assert half_cosines(long, NAMES) == pytest.approx(halves[0])

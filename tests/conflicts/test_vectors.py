@@ -1,23 +1,20 @@
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marblecli.conflicts.vectors import (
-    by_name,
     cosines_with,
     direction_cosines,
     direction_length,
+    half_cosines,
     pairwise_cosines,
-    summarise,
-    who_fights_whom,
+    ratios,
+    signal_norms,
 )
-
-NAN = float("nan")
+from support.records import record_of
 
 
 @settings(max_examples=40, deadline=None)
@@ -71,113 +68,26 @@ def test_pairwise_cosines_worked_by_hand():
     assert np.isnan(found[:, 2]).all()
 
 
-def test_values_are_put_in_the_order_of_the_names(record_of):
-    record = record_of(np.eye(2), np.eye(2), names="ca")
-    found = by_name(record, ("a", "b", "c"), (0.5, None))
-    assert found == pytest.approx([NAN, NAN, 0.5], nan_ok=True)
+def test_a_vector_without_length_has_no_cosine():
+    found = ratios(np.array([1.0, 2.0, 0.0]), np.array([2.0, 0.0, 0.0]))
+    assert found == pytest.approx([0.5, np.nan, np.nan], nan_ok=True)
 
 
-def test_a_summary_worked_by_hand_with_missing_cosines_skipped():
-    cosines = np.array([[[0.5, -0.25]], [[0.25, NAN]], [[NAN, NAN]]])
-    summary = summarise("ab", cosines)
-    assert summary.batches == 2
-    assert summary.fought_share.value == 0.5
-    assert summary.worst_cosine.value == 0.0
-    assert summary.worst_reward == "b"
-    first, second = summary.per_reward["a"], summary.per_reward["b"]
-    assert (first.cosine.value, first.cosine_worst, first.fought_share.value) == (0.375, 0.25, 0.0)
-    assert (second.cosine.value, second.fought_share.value) == (-0.25, 1.0)
+def test_half_cosines_worked_by_hand():
+    """Halves a = (1, 0), (0, 2) and b = (3, 4), (1, 0): cosines .6, 1, .8 and 0."""
+    parts = record_of([[1, 0], [0, 2]], [[3, 4], [1, 0]]).part_grams
+    assert half_cosines(parts) == pytest.approx(np.array([[0.6, 0.9], [0.9, 0.0]]))
 
 
-def test_a_batch_judged_in_two_ways_counts_once():
-    """Fought in one of two ways is half fought; the least cosines are -.2 and .4."""
-    summary = summarise("ab", np.array([[[0.6, -0.2], [0.4, 0.8]]]))
-    assert summary.batches == 1
-    assert summary.fought_share.value == 0.5
-    assert summary.worst_cosine.value == pytest.approx(0.1)
-    assert summary.per_reward["b"].cosine.value == pytest.approx(0.3)
-    assert summary.per_reward["b"].cosine_worst == -0.2
+def test_half_cosines_do_not_depend_on_the_lengths_of_gradients():
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=(2, 3, 5))
+    short, long = record_of(first, second), record_of(1e6 * first, 1e3 * second)
+    assert half_cosines(long.part_grams) == pytest.approx(half_cosines(short.part_grams))
 
 
-def test_the_least_of_noisy_cosines_is_low_and_the_least_mean_is_not():
-    """Five rewards at +0.1: noise makes some cosine of every batch negative, and none of them."""
-    cosines = 0.1 + 0.3 * np.random.default_rng(0).normal(size=(200, 1, 5))
-    summary = summarise("abcde", cosines)
-    assert summary.worst_cosine.high < -0.1
-    assert summary.per_reward[summary.worst_reward].cosine.low > 0.0
-
-
-def test_no_batch_no_numbers():
-    summary = summarise("ab", np.full((3, 1, 2), NAN))
-    assert summary.batches == 0
-    assert summary.worst_reward is None
-    assert np.isnan([summary.fought_share.value, summary.per_reward["a"].cosine_worst]).all()
-
-
-def test_intervals_come_with_enough_batches():
-    cosines = np.tile([[0.5, -0.5]], (8, 1, 1)) + np.linspace(-0.1, 0.1, 8)[:, None, None]
-    per_reward = summarise("ab", cosines).per_reward
-    assert per_reward["a"].cosine.sign == 1
-    assert per_reward["b"].cosine.sign == -1
-
-
-def test_pairs_worked_by_hand_worst_first(record_of):
-    zero = np.zeros((3, 2))
-    records = [
-        record_of([[1, 0], [-1, 0], [0, 2]], zero, names="abc"),
-        record_of([[1, 0], [1, 1], [0, 0]], zero, names="abc"),
-    ]
-    pairs = {(pair.first, pair.second): pair for pair in who_fights_whom(records)}
-    against = pairs["a", "b"]
-    assert (against.batches, against.fought_share.value) == (2, 0.5)
-    assert against.cosine.value == pytest.approx((np.sqrt(0.5) - 1.0) / 2.0)
-    assert (pairs["a", "c"].batches, pairs["a", "c"].cosine.value) == (1, 0.0)
-    assert next(iter(pairs)) == ("a", "b")
-
-
-@pytest.mark.parametrize(
-    ("cosine", "strength", "verdict"),
-    [
-        (-0.9, 0.4, "conflict"),
-        (0.9, 0.4, "agreement"),
-        (0.9, 0.0, "can't be told from noise"),
-        (0.0, 0.4, "can't be told from noise"),
-    ],
-)
-def test_verdicts(noisy_records, cosine, strength, verdict):
-    (pair,) = who_fights_whom(noisy_records(cosine, strength, batches=30))
-    assert pair.verdict == verdict
-
-
-def test_records_without_halves_have_no_verdict(noisy_records):
-    records = [dataclasses.replace(each, parts={}) for each in noisy_records(-0.9, 0.4, 30)]
-    (pair,) = who_fights_whom(records)
-    assert pair.verdict == "not measured"
-    assert pair.cosine.value < 0.0
-    assert np.isnan(pair.corrected.value)
-
-
-def test_told_conflicts_come_before_what_single_batches_show(noisy_records):
-    """A pair that shared noise puts at odds in every batch, after one that truly is."""
-    true = noisy_records(-0.9, 0.4, batches=30)
-    noise = noisy_records(0.0, 0.0, batches=30, shared=-0.8)
-    records = [
-        dataclasses.replace(
-            one,
-            rewards=("n", "m", "s", "t"),
-            norms=(*other.norms, *one.norms),
-            gram=_diagonal(other.gram, one.gram),
-            parts={key: _diagonal(other.parts[key], one.parts[key]) for key in one.parts},
-        )
-        for one, other in zip(true, noise, strict=True)
-    ]
-    pairs = who_fights_whom(records)
-    assert (pairs[0].first, pairs[0].second) == ("s", "t")
-    noisy = next(pair for pair in pairs if (pair.first, pair.second) == ("n", "m"))
-    assert noisy.cosine.value < pairs[0].cosine.value
-
-
-def _diagonal(one, other):
-    block = np.zeros((4, 4))
-    block[:2, :2], block[2:, 2:] = one, other
-    return tuple(map(tuple, block.tolist()))
+def test_the_norm_of_a_signal_is_never_the_root_of_a_negative_square():
+    parts = record_of([[1, 0], [3, 0]], [[-1, 0], [0, 4]]).part_grams
+    assert signal_norms(parts) == pytest.approx([0.0, 5.0])
+    parts.first[0, 0] = 1.0 - 1e-12
+    assert signal_norms(parts)[0] == 0.0

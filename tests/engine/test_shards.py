@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, distributed
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from marblecli.conflicts.record import ConflictRecord, Matrix
 from marblecli.engine import shards as sharding
 from marblecli.engine.processes import Processes
 from marblecli.engine.shards import UNDIVIDED, ScatteredSums, Shards
@@ -27,7 +28,7 @@ from marblecli.models.policies import Policies, PolicyName, ShardedPolicies
 from marblecli.train.backward import amortised_backward
 from marblecli.train.batch import LossSettings, TrainingBatch
 from marblecli.train.gradients import RewardGradients, _pulled, contracted_gradients
-from marblecli.types import ConflictRecord, Matrix, Prompt, Snapshot
+from marblecli.types import Prompt, Snapshot
 
 Runner = Callable[..., Any]
 Arrays = dict[str, np.ndarray]
@@ -354,8 +355,10 @@ def same_conflicts(mine: ConflictRecord, theirs: ConflictRecord) -> None:
     same_products(mine.gram, theirs.gram)
     for direction, cosines in mine.cosines.items():
         assert theirs.cosines[direction] == pytest.approx(cosines, abs=1e-4)
-    for name, part in mine.parts.items():
-        same_products(part, theirs.parts[name])
+    assert (theirs.parts is None) == (mine.parts is None)
+    if mine.parts is not None and theirs.parts is not None:
+        for name, part in vars(mine.parts).items():
+            same_products(part, vars(theirs.parts)[name])
     for name, rows in mine.slices.items():
         np.testing.assert_allclose(theirs.slices[name].norms, rows.norms, rtol=1e-3, atol=1e-8)
     assert (theirs.fresh is None) == (mine.fresh is None)

@@ -1,80 +1,80 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
-import numpy as np
+import pytest
 
-from marblecli.conflicts.findings import find
-from marblecli.conflicts.views import Direction
-from marblecli.report.conflict_report import conflict_report
-from marblecli.report.page import render_report
-from marblecli.types import ConflictRecord
-
-
-def record(step, cosine, applied, names=("ocr", "aes")):
-    return ConflictRecord(
-        step=step,
-        rewards=names,
-        valid=(4, 8),
-        norms=(1.0, 1.0),
-        gram=((1.0, cosine), (cosine, 1.0)),
-        simplex_weights=(0.25, 0.75),
-        coefficients=(0.5, 1.5),
-        cosines={"applied": applied},
-    )
+from marblecli.report.conflict_report import (
+    SHOWN_BATCHES,
+    ConflictReport,
+    Subject,
+    conflict_report,
+    show_report,
+)
+from marblecli.report.render import out
+from support.findings import REWARDS, findings_of, records_of, without_images
 
 
-def report_of(records):
-    return conflict_report("demo", ["summary"], records, find(records, [Direction("applied")]))
+def report_of(batches: int = 3, *, named: tuple[str, ...] = ()) -> ConflictReport:
+    subject = Subject("runs/demo", "marble", named)
+    return conflict_report(subject, records_of(batches=batches), findings_of())
 
 
-def test_rows_over_steps_worked_by_hand():
-    report = report_of([record(1, -0.5, (0.1, None)), record(4, 0.25, (0.2, 0.3))])
-    assert report.steps == (1, 4)
-    assert [(row.label, row.values) for row in report.pair_cosines] == [("ocr - aes", [-0.5, 0.25])]
-    assert [row.values for row in report.applied_cosines] == [[0.1, 0.2], [None, 0.3]]
-    assert [row.values for row in report.weights] == [[0.25, 0.25], [0.75, 0.75]]
-    assert [row.values for row in report.coefficients] == [[0.5, 0.5], [1.5, 1.5]]
+def shown(capsys, report: ConflictReport, *, details: bool = False, show_all: bool = False) -> str:
+    show_report(report, details=details, show_all=show_all)
+    text: str = capsys.readouterr().out
+    return text
 
 
-def test_rows_are_of_a_reward_whatever_its_place():
-    report = report_of([record(1, 0.0, (0.1, 0.2)), record(2, 0.0, (0.3, 0.4), ("aes", "ocr"))])
-    assert [(row.label, row.values) for row in report.applied_cosines] == [
-        ("ocr", [0.1, 0.4]),
-        ("aes", [0.2, 0.3]),
-    ]
+def test_the_verdict_comes_first(capsys) -> None:
+    text = shown(capsys, report_of())
+    assert text.startswith("On data that it wasn't solved on (the fresh images of 8 batches), the")
+    parts = ("conflicts with shapes-reward-f", "Of the 15 pairs", "runs/demo: 3 measured", "┏")
+    places = [" ".join(text.split()).index(part) for part in parts[:-1]]
+    assert places == sorted(places)
+    assert text.index("runs/demo: 3 measured") < text.index("┏")
 
 
-def test_what_cannot_be_told_is_grey_and_single_batches_stand_above():
-    report = report_of([record(step, -0.5, (0.1, 0.2)) for step in range(8)])
-    assert report.fights[0, 1].value == -0.5
-    assert (report.fights[1, 0].value, report.fights[1, 0].text) == (None, "?")
-    assert report.fights[0, 0].value is None
+def test_a_method_that_was_asked_for_has_a_verdict_of_its_own() -> None:
+    verdict = report_of(named=("weighted-sum",)).verdict
+    assert "the applied direction (marble)" in verdict[0]
+    assert "the direction of weighted-sum conflicts" in verdict[3]
 
 
-def test_what_may_be_nothing_is_grey_with_its_interval():
-    """Halves that agree with themselves, and now and then with each other."""
-    records = [
-        replace(
-            record(step, 0.0, (0.1, 0.2)),
-            parts={
-                "first": ((1.0, 0.0), (0.0, 1.0)),
-                "second": ((1.0, 0.0), (0.0, 1.0)),
-                "cross": ((0.5, cosine), (cosine, 0.5)),
-                "pull": ((0.0, 0.0), (0.0, 0.0)),
-                "signal_pull": ((0.0, 0.0), (0.0, 0.0)),
-            },
-        )
-        for step, cosine in enumerate([-0.2, 0.2] * 6)
-    ]
-    cell = report_of(records).fights[1, 0]
-    assert (cell.value, cell.text) == (None, "+0.00?")
-    low, high = map(float, cell.note.split(", "))
-    assert low < 0.0 < high
+def test_a_reward_that_failed_is_part_of_the_verdict() -> None:
+    findings = without_images(findings_of("abc"), "b")
+    verdict = conflict_report(Subject("runs/demo"), records_of("abc"), findings).verdict
+    assert "b scored no image of any batch" in " ".join(verdict)
 
 
-def test_it_can_be_rendered():
-    page = render_report(report_of([record(1, np.nan, (None, None))]))
-    assert "Conflicts between rewards: demo" in page
-    assert not re.search(r"\bnan\b", page)
+def test_the_first_screen_fits_a_hundred_columns(capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(out, "width", 100)
+    text = shown(capsys, report_of())
+    tables = [line for line in text.splitlines() if line[:1] in "┏┃┡│└"]
+    assert max(map(len, tables)) <= 100
+    # No name is broken: what doesn't fit stands below, and is counted.
+    for name in REWARDS:
+        assert f"│ {name} " in text
+    assert "5 pairs less in conflict are left out; --details shows them." in text
+
+
+def test_details_leave_no_pair_out_and_show_the_last_batches(capsys) -> None:
+    text = shown(capsys, report_of(SHOWN_BATCHES + 5), details=True)
+    assert "pairs less in conflict" not in text
+    assert "the whole gradient of fresh images" in text
+    assert "5 earlier batches are left out; --all shows them." in text
+    assert not re.search(r"│ +5 │", text)
+    assert re.search(r"│ +6 │", text)
+
+
+def test_all_batches_are_shown_where_they_are_asked_for(capsys) -> None:
+    text = shown(capsys, report_of(SHOWN_BATCHES + 5), show_all=True)
+    assert re.search(r"│ +1 │", text)
+    assert "left out; --all" not in text
+    assert "whole gradient" not in text
+
+
+def test_one_reward_has_no_pairs(capsys) -> None:
+    report = conflict_report(Subject("runs/demo"), records_of("a"), findings_of("a"))
+    text = shown(capsys, report)
+    assert "pair" not in text

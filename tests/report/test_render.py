@@ -1,57 +1,40 @@
 from __future__ import annotations
 
-import math
-from io import StringIO
+import os
+import subprocess
+import sys
 
 import pytest
-from rich.console import Console
 
-from marblecli.report.render import cosine, number, or_none, share, table
-
-NAN = float("nan")
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0.12344, "0.1234"),
-        (0.0, "0.0000"),
-        (-3.5, "-3.5000"),
-        (0.0000123456, "1.235e-05"),
-        (12345678.0, "1.235e+07"),
-        (None, "-"),
-        (NAN, "-"),
-    ],
+CODE = (
+    "from marblecli.report.render import log, out\n"
+    "out.print('x' * 130)\n"
+    "log.print('[red]said[/red]')\n"
 )
-def test_numbers_show_what_they_are(value: float | None, text: str) -> None:
-    assert number(value) == text
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0.25, "+0.250"),
-        (0.0, "+0.000"),
-        (-0.25, "[red]-0.250[/red]"),
-        (-0.0001, "[red]-1e-04[/red]"),
-        (None, "-"),
-        (NAN, "-"),
-    ],
-)
-def test_a_negative_cosine_is_red_and_never_rounds_to_zero(value: float | None, text: str) -> None:
-    assert cosine(value) == text
+def printed(**environment: str) -> subprocess.CompletedProcess[str]:
+    inherited = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
+    return subprocess.run(
+        [sys.executable, "-c", CODE],
+        env={**inherited, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
 
 
-def test_shares_are_percentages() -> None:
-    assert (share(0.125), share(1.0), share(NAN)) == ("12 %", "100 %", "-")
+@pytest.mark.parametrize(("columns", "width"), [({}, 120), ({"COLUMNS": "50"}, 50)])
+def test_a_pipe_has_a_width_of_its_own(columns: dict[str, str], width: int) -> None:
+    assert max(map(len, printed(**columns).stdout.splitlines())) == width
 
 
-def test_json_has_null_for_what_is_not_finite() -> None:
-    assert (or_none(0.5), or_none(math.inf), or_none(NAN)) == (0.5, None, None)
+def test_results_go_to_stdout_and_everything_else_to_stderr() -> None:
+    shown = printed()
+    assert "said" not in shown.stdout
+    assert shown.stderr == "said\n"
 
 
-def test_names_with_brackets_are_no_markup() -> None:
-    stream = StringIO()
-    made = table("title", "reward", ["[bold]ocr"])
-    Console(file=stream, width=80).print(made)
-    assert "[bold]ocr" in stream.getvalue()
+def test_only_the_first_process_of_a_run_prints() -> None:
+    shown = printed(RANK="1", LOCAL_RANK="1", WORLD_SIZE="2")
+    assert (shown.stdout, shown.stderr) == ("", "")

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from marblecli.conflicts.record import ConflictRecord, FreshRecord, PartsRecord, SliceRecord
 from marblecli.errors import BadInputError
 from marblecli.runs.records import conflict_to_json, read_conflicts
-from marblecli.types import ConflictRecord, FreshRecord, SliceRecord
 
 RECORD = ConflictRecord(
     step=3,
@@ -18,7 +19,7 @@ RECORD = ConflictRecord(
     coefficients=(1.0, 0.0),
     cosines={"applied": (1.0, None), "update": (0.5, None), "weighted-sum": (1.0, None)},
     signal_cosines={"applied": (0.9, None)},
-    parts={"cross": ((1.0, 0.0), (0.0, 0.0))},
+    parts=PartsRecord(*[((value, 0.0), (0.0, 0.0)) for value in (1.0, 2.0, 3.0, 4.0, 5.0)]),
     slices={"source a": SliceRecord((1.0, 0.0), ((2.0, 0.0), (0.0, 0.0)))},
     fresh=FreshRecord(
         norms=(1.0, 0.0),
@@ -47,7 +48,13 @@ def test_the_keys_that_scripts_rely_on():
         "coefficients": [1.0, 0.0],
         "cosines": {"applied": [1.0, None], "update": [0.5, None], "weighted-sum": [1.0, None]},
         "signal_cosines": {"applied": [0.9, None]},
-        "parts": {"cross": [[1.0, 0.0], [0.0, 0.0]]},
+        "parts": {
+            "first": [[1.0, 0.0], [0.0, 0.0]],
+            "second": [[2.0, 0.0], [0.0, 0.0]],
+            "cross": [[3.0, 0.0], [0.0, 0.0]],
+            "pull": [[4.0, 0.0], [0.0, 0.0]],
+            "signal_pull": [[5.0, 0.0], [0.0, 0.0]],
+        },
         "slices": {"source a": {"norms": [1.0, 0.0], "products": [[2.0, 0.0], [0.0, 0.0]]}},
         "fresh": {
             "norms": [1.0, 0.0],
@@ -62,9 +69,19 @@ def test_the_keys_that_scripts_rely_on():
 
 
 def test_what_is_written_is_read_back(tmp_path):
+    assert RECORD.part_grams is not None
     line = json.dumps(conflict_to_json(RECORD))
     write(tmp_path, line, line)
     assert read_conflicts(tmp_path) == (RECORD, RECORD)
+
+
+@pytest.mark.parametrize("dropped", [(), ("parts",), ("parts", "fresh", "slices")])
+def test_a_batch_without_parts_has_an_empty_object_and_an_old_one_has_no_key(tmp_path, dropped):
+    line = conflict_to_json(replace(RECORD, parts=None, fresh=None, slices={}))
+    assert line["parts"] == {}
+    write(tmp_path, json.dumps({key: value for key, value in line.items() if key not in dropped}))
+    (record,) = read_conflicts(tmp_path)
+    assert (record.parts, record.fresh, record.slices) == (None, None, {})
 
 
 def test_unknown_keys_and_a_torn_last_line_are_left_out(tmp_path):
@@ -81,6 +98,7 @@ def test_unknown_keys_and_a_torn_last_line_are_left_out(tmp_path):
         ({"cosines": {"applied": [1.0]}}, "line 2: cosines.applied: 1 entries for 2 rewards"),
         ({"norms": ["x", 1.0]}, "line 2: norms.0: "),
         ({"gram": None}, "line 2: gram: "),
+        ({"parts": {"cross": [[1.0, 0.0], [0.0, 0.0]]}}, "line 2: parts.first: Field required"),
     ],
 )
 def test_a_broken_line_is_named(tmp_path, change, message):

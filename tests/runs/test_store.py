@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from marblecli.conflicts.record import ConflictRecord
 from marblecli.errors import BadInputError, MarbleError
 from marblecli.runs.store import RunStore
+from marblecli.train.recorder import Recorder
 from marblecli.types import (
-    ConflictRecord,
     EvaluationRecord,
     Prompt,
-    Recorder,
     ScoredImage,
     Snapshot,
 )

@@ -3,7 +3,7 @@ from __future__ import annotations
 import inspect
 
 from marblecli.runs.unrecorded import Unrecorded
-from marblecli.types import Recorder
+from marblecli.train.recorder import Recorder
 
 
 def test_it_takes_whatever_a_recorder_is_told() -> None:

@@ -2,104 +2,115 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pytest
+from numpy.typing import ArrayLike
 
-from marblecli.types import ConflictRecord, FreshRecord, SliceRecord
+from marblecli.conflicts.record import (
+    ConflictRecord,
+    Cosines,
+    FreshRecord,
+    Matrix,
+    PartsRecord,
+    SliceRecord,
+    to_matrix,
+)
+from marblecli.types import FloatArray
+
+Vectors = ArrayLike
+"""[K, d], one vector for each reward."""
 
 
-def _matrix(one, other):
-    return tuple(map(tuple, (one @ other.T).tolist()))
-
-
-def _norms(vectors):
-    return tuple(np.linalg.norm(vectors, axis=1).tolist())
-
-
-def make_record(
-    first,
-    second,
-    pull=None,
+def record_of(
+    first: Vectors,
+    second: Vectors,
+    pull: Vectors | None = None,
     *,
-    names="ab",
-    step=1,
-    coefficients=None,
-    cosines: Mapping = {},
-    signal_cosines: Mapping = {},
-    fresh=None,
-    slices: Mapping = {},
+    names: Sequence[str] = "ab",
+    step: int = 1,
+    coefficients: Sequence[float] | None = None,
+    cosines: Cosines | None = None,
+    signal_cosines: Cosines | None = None,
+    fresh: tuple[Vectors, Vectors, Vectors] | None = None,
+    slices: Mapping[str, Vectors] | None = None,
 ) -> ConflictRecord:
-    """A batch whose halves have the signals ``first`` and ``second`` [K, d], and a ``pull``.
+    """A batch whose halves have the signals ``first`` and ``second``, and a ``pull``.
 
-    ``fresh`` is (signal of each half, pull) of new images; ``slices`` are signals by name.
+    ``fresh`` is (signal of one half, signal of the other, pull) of new images; ``slices`` are
+    signals by name.
     """
-    first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
-    pull = np.zeros_like(first) if pull is None else np.asarray(pull, dtype=float)
-    signal, whole = first + second, first + second + pull
-    count = len(first)
+    one, other = _array(first), _array(second)
+    pulled = np.zeros_like(one) if pull is None else _array(pull)
+    signal, whole = one + other, one + other + pulled
+    count = len(one)
     return ConflictRecord(
         step=step,
         rewards=tuple(names),
         valid=(4,) * count,
         norms=_norms(whole),
-        gram=_matrix(whole, whole),
+        gram=_products(whole, whole),
         simplex_weights=(1.0 / count,) * count,
         coefficients=tuple(coefficients or (1.0,) * count),
-        cosines=dict(cosines),
-        signal_cosines=dict(signal_cosines),
-        parts={
-            "first": _matrix(first, first),
-            "second": _matrix(second, second),
-            "cross": _matrix(first, second),
-            "pull": _matrix(pull, pull),
-            "signal_pull": _matrix(signal, pull),
-        },
+        cosines=cosines or {},
+        signal_cosines=signal_cosines or {},
+        parts=PartsRecord(
+            first=_products(one, one),
+            second=_products(other, other),
+            cross=_products(one, other),
+            pull=_products(pulled, pulled),
+            signal_pull=_products(signal, pulled),
+        ),
         slices={
-            name: SliceRecord(_norms(part), _matrix(np.asarray(part, dtype=float), whole))
-            for name, part in slices.items()
+            name: SliceRecord(_norms(_array(part)), _products(_array(part), whole))
+            for name, part in (slices or {}).items()
         },
         fresh=None if fresh is None else _fresh(fresh, whole),
     )
 
 
-def _fresh(parts, whole) -> FreshRecord:
-    one, other, pull = (np.asarray(part, dtype=float) for part in parts)
+def noisy_records(
+    cosine: float, strength: float, batches: int, seed: int = 0, shared: float = 0.0
+) -> list[ConflictRecord]:
+    """Batches of two rewards in 1000 dimensions, whose true gradients have that ``cosine``.
+
+    ``strength`` is signal over noise. ``shared`` is how much of one reward's noise the other has
+    too, because both score the same images.
+    """
+    rng = np.random.default_rng(seed)
+    size = 1000
+    true = np.zeros((2, size))
+    true[0, 0], true[1, :2] = 1.0, (cosine, np.sqrt(1.0 - cosine**2))
+    mixing = np.linalg.cholesky(np.array([[1.0, shared], [shared, 1.0]]))
+
+    def half() -> FloatArray:
+        drawn: FloatArray = strength * true + mixing @ rng.normal(size=(2, size)) / np.sqrt(size)
+        return drawn
+
+    return [record_of(half(), half(), step=step + 1) for step in range(batches)]
+
+
+def _fresh(parts: tuple[Vectors, Vectors, Vectors], whole: FloatArray) -> FreshRecord:
+    one, other, pull = map(_array, parts)
     signal = one + other
     return FreshRecord(
         norms=_norms(signal + pull),
-        products=_matrix(signal + pull, whole),
+        products=_products(signal + pull, whole),
         signal_norms=_norms(signal),
-        signal_products=_matrix(signal, whole),
-        cross=_matrix(one, other),
+        signal_products=_products(signal, whole),
+        cross=_products(one, other),
         cosines={},
         signal_cosines={},
     )
 
 
-@pytest.fixture(scope="session")
-def record_of() -> Callable[..., ConflictRecord]:
-    return make_record
+def _array(vectors: Vectors) -> FloatArray:
+    return np.asarray(vectors, dtype=np.float64)
 
 
-@pytest.fixture(scope="session")
-def noisy_records() -> Callable[..., list[ConflictRecord]]:
-    """(true cosine, signal to noise, batches, seed) -> batches of two rewards in 1000 dimensions.
+def _products(one: FloatArray, other: FloatArray) -> Matrix:
+    return to_matrix(one @ other.T)
 
-    ``shared`` is how much of one reward's noise the other has too, as both score the same images.
-    """
 
-    def make(cosine, strength, batches, seed=0, shared=0.0):
-        rng = np.random.default_rng(seed)
-        size = 1000
-        true = np.zeros((2, size))
-        true[0, 0], true[1, :2] = 1.0, (cosine, np.sqrt(1.0 - cosine**2))
-        mixing = np.linalg.cholesky(np.array([[1.0, shared], [shared, 1.0]]))
-
-        def half():
-            return strength * true + mixing @ rng.normal(size=(2, size)) / np.sqrt(size)
-
-        return [make_record(half(), half(), step=step + 1) for step in range(batches)]
-
-    return make
+def _norms(vectors: FloatArray) -> tuple[float, ...]:
+    return tuple(np.linalg.norm(vectors, axis=1).tolist())

@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.distributed import TCPStore  # type: ignore[attr-defined] # public, not in its types
 
 from live_bytes import LiveBytes
+from marblecli.conflicts.record import ConflictRecord
 from marblecli.models.backbone import Conditioning
 from marblecli.models.policies import FullPolicies, LoraPolicies, Policies
 from marblecli.rewards import RewardSpec
@@ -33,7 +34,7 @@ from marblecli.train.batch import LossSettings, TrainingBatch
 from marblecli.train.loop import Callbacks, EvaluationReport, Outcome, StepReport, train
 from marblecli.train.sampler import PromptSets, open_sampler
 from marblecli.train.trainer import Trainer, open_trainer
-from marblecli.types import ConflictRecord, EvaluationRecord, Prompt, Snapshot
+from marblecli.types import EvaluationRecord, Prompt, Snapshot
 
 IMAGES, LEVELS, REWARDS = 6, 2, 5
 

@@ -327,9 +327,9 @@ def test_all_gradients_in_two_passes_make_the_same_run_as_one_pass_each(run_tiny
 def test_the_parts_of_a_record_make_up_its_gram(run_tiny: Runner) -> None:
     recorded, _ = run_tiny({"measure.slices_every": 2})
     for record in recorded.conflicts:
-        parts = {name: np.array(matrix) for name, matrix in record.parts.items()}
-        signal = parts["first"] + parts["second"] + parts["cross"] + parts["cross"].T
-        whole = signal + parts["pull"] + parts["signal_pull"] + parts["signal_pull"].T
+        parts = record.part_grams
+        assert parts is not None
+        whole = parts.signal + parts.pull + parts.signal_pull + parts.signal_pull.T
         np.testing.assert_allclose(whole, np.array(record.gram), rtol=1e-5, atol=1e-12)
         assert set(record.signal_cosines) == {"applied", "update", "weighted-sum"}
     assert [bool(record.slices) for record in recorded.conflicts] == [False, True, False, True]

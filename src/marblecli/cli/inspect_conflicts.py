@@ -1,4 +1,4 @@
-"""``marble inspect-conflicts RUN_DIR``, and ``marble inspect-conflicts RECIPE``"""
+"""``marble inspect-conflicts RUN_DIR``, and ``marble inspect-conflicts RECIPE``."""
 
 from __future__ import annotations
 
@@ -22,13 +22,18 @@ def inspect_conflicts(  # noqa: PLR0913
     html: Annotated[
         bool, typer.Option("--html", help="Write a page: FILE, or report.html in the run.")
     ] = False,
-    balancer: Annotated[
+    method: Annotated[
         list[str] | None,
         typer.Option(
+            "--method",
             metavar="NAME",
-            help="Judge this balancer on the same batches: any method of a recipe's balance, "
+            help="Judge this method on the same batches: any method of a recipe's balance, "
             "single:REWARD, or one with settings, as in marble,memory=0.9; repeatable.",
         ),
+    ] = None,
+    balancer: Annotated[
+        list[str] | None,
+        typer.Option("--balancer", hidden=True, help="The former name of --method."),
     ] = None,
     details: Annotated[
         bool,
@@ -42,7 +47,7 @@ def inspect_conflicts(  # noqa: PLR0913
         bool, typer.Option("--json", help="Print one JSON document and nothing else.")
     ] = False,
     no_train: Annotated[
-        bool, typer.Option("--no-train", help="Of a recipe: only probe, which is all this does.")
+        bool, typer.Option("--no-train", hidden=True, help="Has no effect: nothing is trained.")
     ] = False,
     batches: Annotated[
         int | None, typer.Option(min=1, help="Of a recipe: batches to measure (default 8).")
@@ -56,12 +61,15 @@ def inspect_conflicts(  # noqa: PLR0913
         typer.Option("--out", help="Of a recipe: keep what was measured as a run directory."),
     ] = None,
 ) -> None:
-    """Which rewards the training direction fights, how often, how badly, and how surely."""
+    """Show which rewards the training direction conflicts with, how often, and how surely."""
     from marblecli.cli.inspecting import InspectOptions, inspect_run
 
     if html_file is not None and not html:
         raise BadInputError(f"unexpected {html_file}: only --html takes a second file")
-    options = InspectOptions(tuple(balancer or ()), details, show_all, as_json, html_file)
+    if no_train:
+        typer.echo("--no-train has no effect and is no longer needed: nothing is trained", err=True)
+    methods = (*(method or ()), *(balancer or ()))
+    options = InspectOptions(methods, details, show_all, as_json, html_file)
     if target.is_file() or target.suffix == ".toml":
         from marblecli.cli.probing import DEFAULT_BATCHES, ProbeOptions, probe_recipe
 
@@ -69,12 +77,11 @@ def inspect_conflicts(  # noqa: PLR0913
         probe_recipe(target, request, options, default_html=html)
         return
     of_recipes = {
-        "--no-train": no_train,
         "--batches": batches,
         "--set": overrides,
         "--out": keep,
     }
     for option, value in of_recipes.items():
         if value:
-            raise BadInputError(f"{option} is for a recipe, and {target} is none")
+            raise BadInputError(f"{option} is for a recipe, and {target} is a run directory")
     inspect_run(target, options, default_html=html)

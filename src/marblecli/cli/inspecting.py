@@ -2,41 +2,36 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import typer
-
 from marblecli.cli.balancers import parse_balancer
-from marblecli.conflicts.estimates import MIN_BATCHES
-from marblecli.conflicts.findings import Findings, find
-from marblecli.conflicts.views import Direction
+from marblecli.conflicts.findings import find
+from marblecli.conflicts.judge import Direction
+from marblecli.conflicts.record import ConflictRecord
 from marblecli.errors import BadInputError
 from marblecli.methods.balance import check_available
-from marblecli.report.conflict_json import conflict_document
-from marblecli.report.conflict_report import conflict_report
-from marblecli.report.conflict_tables import show_batches, show_details, show_overview
-from marblecli.report.page import FILE_NAME, write_report
-from marblecli.report.render import log, out
+from marblecli.report.conflict_document import conflict_document
+from marblecli.report.conflict_report import Subject, conflict_report, show_report
+from marblecli.report.document import print_document
+from marblecli.report.render import log
+from marblecli.runs.pages import FILE_NAME, check_page, write_page
 from marblecli.runs.records import read_conflicts
 from marblecli.runs.run_balance import RunBalance, read_run_balance
 from marblecli.settings import BalanceSettings
-from marblecli.types import ConflictRecord
 
 _RECORDED = ("applied", "update", "weighted-sum")
 """Directions whose cosines the records hold."""
 _BASELINES = ("equal", "marble")
-"""Balancers that are judged where the user names none."""
+"""Methods that are judged where the user names none."""
 
 
 @dataclass(frozen=True)
 class InspectOptions:
     """What the user asked for."""
 
-    balancers: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
     details: bool = False
     show_all: bool = False
     as_json: bool = False
@@ -44,20 +39,20 @@ class InspectOptions:
 
 
 def inspect_run(run_dir: Path, options: InspectOptions, *, default_html: bool = False) -> None:
-    """Read, judge, print. Raises BadInputError for an unusable run directory or balancer.
+    """Read, judge, print. Raises BadInputError for an unusable run directory or method.
 
     ``default_html``: write the page to the run directory where the options name no file.
     """
     records = read_conflicts(run_dir)
     html = options.html or (run_dir / FILE_NAME if default_html else None)
-    directions = make_directions(_balance_of(run_dir), options.balancers)
+    directions = make_directions(_balance_of(run_dir), options.methods)
     present(records, directions, options, str(run_dir), html)
 
 
-def make_directions(run: RunBalance | None, balancers: Sequence[str]) -> list[Direction]:
-    """Those that are recorded, then ``balancers`` or, where none is named, the usual ones.
+def make_directions(run: RunBalance | None, methods: Sequence[str]) -> list[Direction]:
+    """The recorded directions, then those of ``methods`` or, where none is named, the usual ones.
 
-    Raises BadInputError for an unknown balancer.
+    Raises BadInputError for an unknown method.
     """
     weights = {} if run is None else run.loss_weights
     settings = {
@@ -65,7 +60,7 @@ def make_directions(run: RunBalance | None, balancers: Sequence[str]) -> list[Di
         "update": None,
         "weighted-sum": BalanceSettings(method="weighted-sum"),
     }
-    names = balancers or [
+    names = methods or [
         name
         for name in _BASELINES
         if run is None or run.settings != BalanceSettings.model_validate({"method": name})
@@ -84,82 +79,37 @@ def present(
     html: Path | None,
 ) -> None:
     """Judge the batches, print what was found, and write it to ``html`` if that is a file."""
-    findings = find(records, directions)
-    heading = _heading(records, directions, title)
     if html is not None:
-        summary = (heading, *_conclusions(records, findings))
-        write_report(html, conflict_report(title, summary, records, findings))
+        check_page(html)
+    findings = find(records, directions)
+    applied = next(each.balance for each in directions if each.name == "applied")
+    asked = [each.name for each in directions if each.name in options.methods]
+    subject = Subject(
+        title,
+        method=None if applied is None else applied.method,
+        named=tuple(name for name in asked if name != "applied"),
+    )
+    report = conflict_report(subject, records, findings)
+    if html is not None:
+        # Only a page needs the library that draws it.
+        from marblecli.report.conflict_page import conflict_page
+        from marblecli.report.page import render_page
+
+        write_page(html, render_page(conflict_page(records, findings, report)))
         log.print(f"report: {html}", markup=False, soft_wrap=True)
     if options.as_json:
-        document = conflict_document(records, findings)
-        typer.echo(json.dumps(document, indent=2, allow_nan=False))
-        return
-    out.print(heading, markup=False, soft_wrap=True)
-    show_overview(findings)
-    if options.details:
-        show_details(findings, ["applied", *options.balancers])
-    if options.details or options.show_all:
-        show_batches(records, show_all=options.show_all)
-    for line in _conclusions(records, findings):
-        out.print(line, markup=False)
-    if not options.details:
-        out.print("--details: every reward with every direction, prompt source and noise level.")
+        print_document(conflict_document(records, findings, report))
+    else:
+        show_report(report, details=options.details, show_all=options.show_all)
 
 
 def _balance_of(run_dir: Path) -> RunBalance | None:
+    """The run's own method; None, with a line that says why, if it can't be replayed."""
     try:
         run = read_run_balance(run_dir)
         if run is not None:
             check_available(run.settings)
     except BadInputError as error:
-        log.print(f"applied isn't judged on held-out halves: {error}", markup=False)
+        log.print(f"The applied direction isn't judged on held-out halves: {error}", markup=False)
         return None
     return run
-
-
-def _heading(records: Sequence[ConflictRecord], directions: Sequence[Direction], title: str) -> str:
-    halves = sum(bool(record.parts) for record in records)
-    fresh = sum(record.fresh is not None for record in records)
-    steps = sorted(record.step for record in records)
-    applied = next(each.balance for each in directions if each.name == "applied")
-    method = "" if applied is None else f"; applied is {applied.method}"
-    gaps = ", others reuse coefficients" if len(steps) <= steps[-1] - steps[0] else ""
-    return (
-        f"{title}: {len(records)} measured batches (steps {steps[0]} to {steps[-1]}{gaps}), "
-        f"{halves} in halves, {fresh} with fresh images{method}"
-    )
-
-
-def _conclusions(records: Sequence[ConflictRecord], findings: Findings) -> list[str]:
-    """What to make of the tables, in sentences."""
-    lines = []
-    if len(records) < MIN_BATCHES:
-        lines.append(f"Fewer than {MIN_BATCHES} batches: no intervals, and nothing can be told.")
-    verdicts = Counter(pair.verdict for pair in findings.pairs)
-    if verdicts:
-        counts = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
-        lines.append(f"Pairs of rewards: {counts}.")
-    halves = any(record.parts for record in records)
-    if halves:
-        unsure = [n for n, facts in findings.rewards.items() if facts.reliability.sign < 1]
-        if unsure:
-            lines.append(
-                "Different prompts agree no more than noise would on the gradient of "
-                f"{', '.join(unsure)} (split halves). More batches tell more; more prompts a step "
-                "and larger groups make each tell more."
-            )
-    caution = (
-        "Caution: on its own batch marble fights no reward by theorem, so zero conflict there is "
-        "no evidence. "
-    )
-    if halves:
-        caution += (
-            "Held-out halves are: solved on one half of a batch's prompts, judged by the signal "
-            "of the other."
-        )
-    else:
-        caution += (
-            "These records hold nothing else: train with training.gradients = contracted for "
-            "held-out halves, with measure.fresh_every above 0 for fresh images."
-        )
-    return [*lines, caution, "? = its 95 % interval over batches includes 0."]

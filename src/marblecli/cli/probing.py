@@ -10,17 +10,17 @@ from pathlib import Path
 
 from marblecli.cli.inspecting import InspectOptions, make_directions, present
 from marblecli.cli.setup import Plan, build_suite, load_plan
+from marblecli.conflicts.record import ConflictRecord
 from marblecli.errors import BadInputError
 from marblecli.methods.balance import check_available
 from marblecli.models.quiet import quiet_libraries
-from marblecli.report.page import FILE_NAME
 from marblecli.report.render import log
 from marblecli.runs.embedding_cache import EmbeddingCache
 from marblecli.runs.environment import describe_environment
+from marblecli.runs.pages import FILE_NAME, check_page
 from marblecli.runs.recipe import dump_recipe
 from marblecli.runs.run_balance import RunBalance
 from marblecli.runs.store import RunStore
-from marblecli.types import ConflictRecord
 
 DEFAULT_BATCHES = 8
 
@@ -49,12 +49,14 @@ def probe_recipe(
     settings = plan.recipe.balance
     check_available(settings)
     weights = {name: reward.weight for name, reward in plan.recipe.rewards.items()}
-    directions = make_directions(RunBalance(settings, weights), options.balancers)
+    directions = make_directions(RunBalance(settings, weights), options.methods)
     html = options.html
     if default_html and html is None:
         if request.keep is None:
             raise BadInputError("--html needs the FILE to write, or --out DIR to hold it")
         html = request.keep / FILE_NAME
+    if options.html is not None:
+        check_page(options.html)
     store = None if request.keep is None else _create(request.keep, plan)
     records = _probe(plan, request.batches, store)
     recorded = [each for each in directions if each.name != "update"]

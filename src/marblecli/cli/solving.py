@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from marblecli.cli.balancers import parse_balancer
+from marblecli.conflicts.replay import replay
 from marblecli.conflicts.vectors import direction_cosines
-from marblecli.conflicts.views import replay
 from marblecli.errors import BadInputError, MarbleError, did_you_mean, one_of
 from marblecli.maths.qp.simplex_qp import certify, check_floors, check_gram, check_priorities
-from marblecli.report.solved import Failed, Method, Solved, show_batches, show_single
+from marblecli.report.solve_output import show_batches, show_single
+from marblecli.report.solved import Failed, Method, Solved
 from marblecli.runs.gram_batches import GramBatch, is_many, read_gram_batches
 from marblecli.settings import BalanceSettings
 from marblecli.types import Balance, GradientStats

@@ -27,7 +27,8 @@ from marblecli.runs.environment import describe_environment
 from marblecli.runs.recipe import dump_recipe, load_recipe
 from marblecli.runs.store import RunStore
 from marblecli.runs.unrecorded import Unrecorded
-from marblecli.types import Recorder, RewardChange, Snapshot
+from marblecli.train.recorder import Recorder
+from marblecli.types import RewardChange, Snapshot
 
 if TYPE_CHECKING:
     from marblecli.train.sampler import Sampler

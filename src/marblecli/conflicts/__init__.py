@@ -1,1 +1,1 @@
-"""What measured batches tell of the conflicts between rewards. NumPy only."""
+"""What the measured batches of a run tell of the conflicts between rewards. NumPy only."""

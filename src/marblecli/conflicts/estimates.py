@@ -1,9 +1,9 @@
-"""What measured batches can tell in spite of their noise: intervals, and cosines without it.
+"""What measured batches can tell in spite of their noise: intervals, and cosines without noise.
 
 A batch's gradient is what all batches share plus noise. Noise pulls a cosine between two rewards'
-gradients to zero and, since both score the same images, also to how these images happen to agree.
-The signals a and b of a batch's two halves are made of different prompts: their noises are
-independent, and don't bias the mean over batches of cos(a_k, b_l).
+gradients to zero. Since both rewards score the same images, it also pulls the cosine to how these
+images happen to agree. The signals a and b of a batch's two halves are made of different prompts,
+so their noises are independent and don't bias the mean over batches of cos(a_k, b_l).
 
 Sources: Spearman 1904 (the correction for attenuation); Efron 1979 (the bootstrap); Hesterberg
 2015, The American Statistician 69 (percentiles widened for few observations).
@@ -12,21 +12,18 @@ Sources: Spearman 1904 (the correction for attenuation); Efron 1979 (the bootstr
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from marblecli.types import ConflictRecord, FloatArray
+from marblecli.types import FloatArray
 
 LEVEL = 0.95
-"""Confidence of every interval."""
+"""The confidence of every interval."""
 MIN_BATCHES = 6
-"""Batches below which there is no interval: fewer agree by chance too often."""
+"""There is no interval for fewer batches: they agree by chance too often."""
 
 _DRAWS = 2000
 _SEED = 0
@@ -40,11 +37,11 @@ class Estimate:
     """NaN without a batch, or where noise leaves nothing to be measured."""
     low: float
     high: float
-    """NaN both for fewer than :data:`MIN_BATCHES` batches."""
+    """Both bounds are NaN for fewer than :data:`MIN_BATCHES` batches."""
 
     @property
     def sign(self) -> int:
-        """1 or -1 where the whole interval lies on that side of zero; 0 where it can't be told."""
+        """1 or -1 where the whole interval lies on that side of zero; 0: not significant."""
         return int(self.low > 0.0) - int(self.high < 0.0)
 
 
@@ -56,10 +53,10 @@ class SharedSignal:
     """What the K rewards' gradients of different prompts have in common."""
 
     reliability: tuple[Estimate, ...]
-    """K, the cosine between the halves' signals of one reward: 0 is noise, 1 is no noise."""
+    """K, the cosine between the halves' signals of one reward: 0 is all noise, 1 is no noise."""
     corrected: tuple[tuple[Estimate, ...], ...]
     """K x K, the cosines between the shared parts of two rewards' gradients; :data:`NOTHING` where
-    the reliability of one of them can't be told from 0."""
+    the reliability of one of them isn't significantly above 0."""
 
 
 def estimate_means(values: FloatArray) -> tuple[Estimate, ...]:
@@ -71,28 +68,12 @@ def estimate_means(values: FloatArray) -> tuple[Estimate, ...]:
     )
 
 
-def half_cosines(record: ConflictRecord, names: Sequence[str]) -> FloatArray:
-    """[K, K], (cos(a_k, b_l) + cos(b_k, a_l)) / 2 of the rewards ``names``; NaN where unmeasured.
-
-    Symmetric; its diagonal is the split-half cosine of each reward.
-    """
-    found = np.full((len(names), len(names)), np.nan)
-    if not record.parts:
-        return found
-    first, second = (np.sqrt(np.diag(record.parts[half])) for half in ("first", "second"))
-    scale = np.outer(first, second)
-    cosines = np.full(scale.shape, np.nan)
-    np.divide(np.array(record.parts["cross"]), scale, out=cosines, where=scale > 0.0)
-    columns = [names.index(name) for name in record.rewards]
-    found[np.ix_(columns, columns)] = (cosines + cosines.T) / 2.0
-    return found
-
-
 def shared_signal(halves: FloatArray) -> SharedSignal:
-    """From the :func:`half_cosines` [batches, K, K] of a run.
+    """The shared signal, from the cosines between the halves [batches, K, K] of a run.
 
-    With C the mean over batches, the corrected cosine is C_kl / sqrt(C_kk C_ll), clipped to
-    [-1, 1]. Both halves are normalised in every batch, so that none counts for its norm.
+    See :func:`marblecli.conflicts.vectors.half_cosines`. With C the mean over batches, the
+    corrected cosine is C_kl / sqrt(C_kk C_ll), clipped to [-1, 1] (Spearman 1904). Both halves are
+    normalised in every batch, so that no batch counts more because its gradients are longer.
     """
     count = halves.shape[1]
     means, resampled, counts = _bootstrap(halves.reshape(len(halves), count * count))
@@ -115,9 +96,9 @@ def shared_signal(halves: FloatArray) -> SharedSignal:
 
 
 def _disattenuated(cross: FloatArray, one: FloatArray, other: FloatArray) -> FloatArray:
-    """Cross / sqrt(one * other) in [-1, 1]; at the bound of its sign where the root is too small.
+    """Cross / sqrt(one * other), clipped to [-1, 1].
 
-    Of resampled means that are negative there is no root.
+    A resampled mean may be negative and have no root: the ratio is then -1 or 1, as ``cross`` is.
     """
     scale = np.sqrt(np.maximum(one, 0.0) * np.maximum(other, 0.0))
     with np.errstate(invalid="ignore"):
@@ -162,9 +143,9 @@ def _tail(batches: int) -> float:
 
 
 def _student_quantile(probability: float, freedom: int) -> float:
-    """Of Student's t, to 0.003 from 5 degrees on: Abramowitz and Stegun 1964, 26.7.5.
+    """The quantile of Student's t, to 0.003 from 5 degrees on: Abramowitz and Stegun 1964, 26.7.5.
 
-    SciPy has it too, but takes longer to import than a command to run.
+    SciPy has it too, but importing SciPy takes longer than the whole command does.
     """
     z = NormalDist().inv_cdf(probability)
     quantile: float = (

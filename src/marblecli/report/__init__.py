@@ -1,1 +1,1 @@
-"""What is shown of a run: tables, JSON, pages."""
+"""What the commands show: each table is described once, and drawn as text, JSON and a page."""

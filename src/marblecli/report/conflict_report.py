@@ -1,155 +1,130 @@
-"""Findings about conflicts as the HTML page's content."""
+"""Everything that ``marble inspect-conflicts`` shows of a run, whatever it is drawn on."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-import numpy as np
-
-from marblecli.conflicts.estimates import Estimate
 from marblecli.conflicts.findings import Findings
-from marblecli.conflicts.vectors import (
-    DirectionSummary,
-    PairSummary,
-    by_name,
-    named_pairs,
+from marblecli.conflicts.record import ConflictRecord
+from marblecli.report.conflicts import (
+    batches_table,
+    detail_tables,
+    directions_table,
+    pairs_table,
+    rewards_table,
 )
-from marblecli.report.conflict_tables import doubtful, interval, least_cosine
-from marblecli.report.page import ConflictReport, ReportTable
-from marblecli.report.svg import Cell, Row
-from marblecli.types import ConflictRecord, FloatArray
+from marblecli.report.render import out
+from marblecli.report.sentences import (
+    images_note,
+    measured_sentence,
+    notes,
+    pairs_sentence,
+    verdict_sentences,
+)
+from marblecli.report.tables import Table
+from marblecli.report.terminal import show
 
-_VIEWS = {
-    "batch": "own batch",
-    "signal": "its signal",
-    "held-out": "held-out half",
-    "fresh": "fresh images",
-    "fresh-signal": "their signal",
-}
+SHOWN_BATCHES = 20
+"""The most batches that a terminal shows without ``--all``: the last ones."""
+SHOWN_PAIRS = 10
+"""The most pairs of rewards that a terminal shows without ``--details``."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is inspected."""
+
+    title: str
+    """The run directory or recipe, as the user named it."""
+    method: str | None = None
+    """The method of the applied direction, if it is known."""
+    named: tuple[str, ...] = ()
+    """The directions that the user asked for, besides the applied one."""
+
+
+@dataclass(frozen=True)
+class ConflictReport:
+    """The sentences and tables of a run."""
+
+    title: str
+    verdict: tuple[str, ...]
+    """Whether the applied direction conflicts with a reward, in one or two sentences; then which
+    rewards conflict, and the same of the directions that the user named."""
+    measured: str
+    """What the records hold."""
+    directions: Table
+    rewards: Table
+    pairs: Table
+    details: tuple[Table, ...]
+    batches: Table
+    notes: tuple[str, ...]
 
 
 def conflict_report(
-    title: str, summary: Sequence[str], records: Sequence[ConflictRecord], findings: Findings
+    subject: Subject, records: Sequence[ConflictRecord], findings: Findings
 ) -> ConflictReport:
-    """What the page of a run shows."""
-    rewards = tuple(findings.rewards)
-    pairs = {(pair.first, pair.second): pair for pair in findings.pairs}
-    between = np.stack([named_pairs(record, rewards) for record in records])
+    """Describe what was found in the ``records``, of which there is at least one."""
     return ConflictReport(
-        title=f"Conflicts between rewards: {title}",
-        summary=tuple(summary),
-        rewards=rewards,
-        steps=tuple(record.step for record in records),
-        fights=_fights(findings, rewards, pairs),
-        balancers=_balancers(findings),
-        gradients=_gradients(findings),
-        pair_cosines=tuple(
-            Row(
-                f"{first} - {second}",
-                _values(between[:, rewards.index(first), rewards.index(second)]),
-            )
-            for first, second in pairs
-        ),
-        applied_cosines=_rows(records, rewards, _applied),
-        weights=_rows(records, rewards, lambda record: np.array(record.simplex_weights)),
-        coefficients=_rows(records, rewards, lambda record: np.array(record.coefficients)),
+        title=subject.title,
+        verdict=_verdict(subject, findings),
+        measured=measured_sentence(subject.title, records, subject.method),
+        directions=directions_table(findings),
+        rewards=rewards_table(findings),
+        pairs=pairs_table(findings),
+        details=detail_tables(findings, ["applied", *subject.named]),
+        batches=batches_table(records, findings),
+        notes=tuple(notes(records, findings)),
     )
 
 
-def _fights(
-    findings: Findings, rewards: Sequence[str], pairs: dict[tuple[str, str], PairSummary]
-) -> dict[tuple[int, int], Cell]:
-    """Below the diagonal without noise, above it single batches, on it the split halves."""
-    cells = {}
-    for place, facts in enumerate(findings.rewards.values()):
-        cells[place, place] = _cell(facts.reliability)
-    for (first, second), pair in pairs.items():
-        low, high = sorted((rewards.index(first), rewards.index(second)))
-        cells[low, high] = _cell(pair.cosine)
-        cells[high, low] = _told(pair.corrected)
-    return cells
+def show_report(report: ConflictReport, *, details: bool, show_all: bool) -> None:
+    """Print the report: the verdict first, then the tables.
+
+    ``details`` adds every reward with every direction, and ``show_all`` every batch.
+    """
+    for sentence in report.verdict:
+        out.print(sentence, markup=False, style="bold" if sentence == report.verdict[0] else None)
+    out.print()
+    out.print(report.measured, markup=False, soft_wrap=True)
+    show(report.directions)
+    show(report.rewards)
+    _show_pairs(report.pairs, show_all=details)
+    if details:
+        for table in report.details:
+            show(table)
+    if details or show_all:
+        _show_batches(report.batches, show_all=show_all)
+    for note in report.notes:
+        out.print(note, markup=False)
+    if not details:
+        out.print("--details shows every reward with every direction, source and noise level.")
 
 
-def _told(corrected: Estimate) -> Cell:
-    """Grey where it can't be told from noise."""
-    cell = _cell(corrected)
-    if math.isnan(corrected.value):
-        return Cell(None, "?", "can't be told")
-    return cell if corrected.sign else Cell(None, cell.text, cell.note)
+def _verdict(subject: Subject, findings: Findings) -> tuple[str, ...]:
+    applied = "the applied direction"
+    if subject.method is not None:
+        applied += f" ({subject.method})"
+    sentences = verdict_sentences(findings.verdict("applied"), applied)
+    sentences += images_note(findings.without_images)
+    if findings.pairs:
+        sentences.append(pairs_sentence(findings.pairs))
+    for name in subject.named:
+        sentences += verdict_sentences(findings.verdict(name), f"the direction of {name}")
+    return tuple(sentences)
 
 
-def _cell(estimate: Estimate) -> Cell:
-    value = None if math.isnan(estimate.value) else estimate.value
-    return Cell(value, _signed(estimate), interval(estimate).strip("[]"))
+def _show_pairs(pairs: Table, *, show_all: bool) -> None:
+    if not pairs.rows:
+        return
+    show(pairs if show_all else pairs.first(SHOWN_PAIRS))
+    hidden = len(pairs.rows) - SHOWN_PAIRS
+    if hidden > 0 and not show_all:
+        out.print(f"{hidden} pairs less in conflict are left out; --details shows them.")
 
 
-def _balancers(findings: Findings) -> ReportTable:
-    views = {
-        view: title
-        for view, title in _VIEWS.items()
-        if any(summary.batches for summary in findings.views[view].values())
-    }
-    rows = []
-    for name in findings.views["batch"]:
-        summaries = [findings.views[view][name] for view in views]
-        if any(summary.batches for summary in summaries):
-            rows.append((name, *map(_direction_cell, summaries)))
-    return ReportTable(("direction", *views.values()), tuple(rows))
-
-
-def _direction_cell(summary: DirectionSummary) -> str:
-    least = least_cosine(summary)
-    if least is None:
-        return "-"
-    fought = f"{100.0 * summary.fought_share.value:.0f} %"
-    return f"{_with_interval(least)}\n{summary.worst_reward}; fought in {fought}"
-
-
-def _gradients(findings: Findings) -> ReportTable:
-    views = {
-        view: title for view, title in _VIEWS.items() if findings.views[view]["applied"].batches
-    }
-    rows = tuple(
-        (
-            name,
-            f"{facts.images:.0f}",
-            f"{facts.norm.value:.3g}",
-            "-"
-            if math.isnan(facts.pull_share.value)
-            else f"{100.0 * facts.pull_share.value:.0f} %",
-            _with_interval(facts.reliability),
-            *(_with_interval(findings.views[v]["applied"].per_reward[name].cosine) for v in views),
-        )
-        for name, facts in findings.rewards.items()
-    )
-    header = ("reward", "images", "norm", "pull", "split halves", *views.values())
-    return ReportTable(header, rows)
-
-
-def _with_interval(estimate: Estimate) -> str:
-    return f"{_signed(estimate)} {interval(estimate)}".rstrip()
-
-
-def _signed(estimate: Estimate) -> str:
-    if math.isnan(estimate.value):
-        return "-"
-    return f"{estimate.value:+.2f}{doubtful(estimate)}"
-
-
-def _applied(record: ConflictRecord) -> FloatArray:
-    cosines = record.cosines.get("applied", (None,) * len(record.rewards))
-    return np.array(cosines, dtype=np.float64)
-
-
-def _rows(
-    records: Sequence[ConflictRecord],
-    rewards: Sequence[str],
-    values: Callable[[ConflictRecord], FloatArray],
-) -> tuple[Row, ...]:
-    columns = np.stack([by_name(record, rewards, values(record)) for record in records]).T
-    return tuple(Row(name, _values(column)) for name, column in zip(rewards, columns, strict=True))
-
-
-def _values(column: FloatArray) -> list[float | None]:
-    return [None if math.isnan(value) else value for value in column.tolist()]
+def _show_batches(batches: Table, *, show_all: bool) -> None:
+    show(batches if show_all else batches.last(SHOWN_BATCHES))
+    hidden = len(batches.rows) - SHOWN_BATCHES
+    if hidden > 0 and not show_all:
+        out.print(f"{hidden} earlier batches are left out; --all shows them.")

@@ -8,9 +8,10 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from marblecli.conflicts.record import ConflictRecord
 from marblecli.errors import BadInputError
 from marblecli.runs.json_lines import read_lines
-from marblecli.types import ConflictRecord, EvaluationRecord, Json
+from marblecli.types import EvaluationRecord, Json
 
 FILE_NAME = "conflicts.jsonl"
 
@@ -21,7 +22,7 @@ _RECORD = TypeAdapter(ConflictRecord)
 def conflict_to_json(record: ConflictRecord) -> dict[str, Json]:
     """One line's object; its keys are a contract with users' scripts."""
     line: dict[str, Json] = _RECORD.dump_python(record, mode="json")
-    return line
+    return {**line, "parts": line["parts"] or {}}
 
 
 def evaluation_to_json(record: EvaluationRecord) -> dict[str, Json]:
@@ -58,7 +59,8 @@ def read_conflicts(run_dir: Path) -> tuple[ConflictRecord, ...]:
 
 def _to_record(line: dict[str, Any], place: str) -> ConflictRecord:
     try:
-        record = _RECORD.validate_python(line)
+        # A batch whose parts weren't measured has an empty object there.
+        record = _RECORD.validate_python({**line, "parts": line.get("parts") or None})
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])

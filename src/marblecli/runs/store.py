@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from marblecli.conflicts.record import ConflictRecord
 from marblecli.errors import BadInputError
 from marblecli.runs import checkpoints
 from marblecli.runs.atomic import (
@@ -29,7 +30,7 @@ from marblecli.runs.atomic import (
 from marblecli.runs.json_lines import append_line, keep_until, to_json
 from marblecli.runs.records import conflict_to_json, evaluation_to_json
 from marblecli.runs.samples import grid_columns, save_grid
-from marblecli.types import ConflictRecord, EvaluationRecord, Json, Prompt, Snapshot
+from marblecli.types import EvaluationRecord, Json, Prompt, Snapshot
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from marblecli.types import ConflictRecord, EvaluationRecord, Json, Prompt, Snapshot
+from marblecli.conflicts.record import ConflictRecord
+from marblecli.types import EvaluationRecord, Json, Prompt, Snapshot
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,22 +12,23 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from marblecli.conflicts.record import ConflictRecord
 from marblecli.engine.processes import running_together
 from marblecli.errors import InterruptedRunError, MarbleError
 from marblecli.methods.balance import BalanceState
 from marblecli.models.policies import averaged_weights
 from marblecli.train.evaluate import Evaluation, changes, evaluate, mean_over_valid
-from marblecli.train.measure import Measurement, conflict_record
+from marblecli.train.measure import Measurement
+from marblecli.train.record import conflict_record
+from marblecli.train.recorder import Recorder
 from marblecli.train.step import Carried, FreshGradients, StepDirection, find_direction
 from marblecli.train.step import fresh_gradients as measure_fresh
 from marblecli.train.trainer import Trainer, restore, snapshot
 from marblecli.train.update import apply_gradient
 from marblecli.types import (
     Balance,
-    ConflictRecord,
     EvaluationRecord,
     Json,
-    Recorder,
     RewardChange,
     RewardTable,
     Snapshot,
@@ -180,7 +181,9 @@ def _recorded_update(
     # Clipping has changed the length of what was applied, which no cosine sees.
     directions = {"applied": applied, "update": change}
     gradients = None if fresh is None else fresh.gradients
-    return norm, conflict_record(step, measured, directions, gradients)
+    return norm, conflict_record(
+        step, measured, directions, trainer.sampler.reduction.products, gradients
+    )
 
 
 def _count_faults(trainer: Trainer, step: int, earlier: int, faults: Sequence[str]) -> int:

@@ -1,22 +1,19 @@
-"""A measured batch: its K gradients, their balance, and what is written down of it."""
+"""A measured batch: its K gradients and how they are combined."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from marblecli.conflicts.vectors import direction_length
 from marblecli.engine.reduction import ALONE, Reduction
 from marblecli.errors import MarbleError
 from marblecli.maths.gram import (
-    cross_products,
     gradient_stats,
     gram_matrix,
-    inner_products,
     part_grams,
     whole_gram,
 )
@@ -25,18 +22,11 @@ from marblecli.settings import BalanceSettings
 from marblecli.train.gradients import PARTS, RewardGradients
 from marblecli.types import (
     Balance,
-    ConflictRecord,
     FloatArray,
-    FreshRecord,
     GradientStats,
-    Matrix,
     PartGrams,
     RewardTable,
-    SliceRecord,
 )
-
-Direction = Sequence[Tensor]
-"""One tensor a parameter, in the policies' order: what a parameter loses in a step."""
 
 
 @dataclass(frozen=True)
@@ -150,119 +140,3 @@ def _why_unusable(
             yield f"{name}: {faults.get(name, 'applied to no image')}"
         else:
             yield f"{name}: its gradient is {'zero' if finite else 'not finite'}"
-
-
-def conflict_record(
-    step: int,
-    measured: Measurement,
-    directions: Mapping[str, Direction],
-    fresh: RewardGradients | None = None,
-) -> ConflictRecord:
-    """The batch with its cosines: with the ``directions`` by name, and with the weighted sum.
-
-    ``fresh`` are the gradients of new images of the policy that the batch was sampled from.
-    """
-    stats, balanced, parts = measured.stats, measured.balance, measured.parts
-    signal = None if parts is None else _signal(measured, parts)
-    return ConflictRecord(
-        step=step,
-        rewards=stats.names,
-        valid=measured.valid,
-        norms=tuple(stats.norms.tolist()),
-        gram=_matrix(stats.gram),
-        simplex_weights=tuple(balanced.simplex_weights.tolist()),
-        coefficients=tuple(balanced.coefficients.tolist()),
-        cosines=_cosines(measured, _whole(measured), directions),
-        signal_cosines={} if signal is None else _cosines(measured, signal, directions),
-        parts={}
-        if parts is None
-        else {name: _matrix(part) for name, part in asdict(parts).items()},
-        slices={
-            name: _slice(measured, blocks) for name, blocks in measured.gradients.slices.items()
-        },
-        fresh=None if fresh is None else _fresh(measured, fresh, directions),
-    )
-
-
-@dataclass(frozen=True)
-class _Vectors:
-    """K vectors that are held against the batch's directions."""
-
-    blocks: Callable[[], Iterable[Tensor]]
-    """For each parameter [K, ...]."""
-    norms: FloatArray
-    """[K]; 0 for those that are to be left out."""
-    products: FloatArray
-    """[K, K], with the K gradients of the batch."""
-
-
-def _whole(measured: Measurement) -> _Vectors:
-    return _Vectors(measured.gradients.whole, measured.stats.norms, measured.stats.gram)
-
-
-def _signal(measured: Measurement, parts: PartGrams) -> _Vectors:
-    return _Vectors(
-        measured.gradients.signal,
-        norms=np.sqrt(np.maximum(np.diag(parts.signal), 0.0)),
-        products=parts.signal + parts.signal_pull,
-    )
-
-
-def _new(measured: Measurement, blocks: Callable[[], Iterable[Tensor]]) -> _Vectors:
-    """Vectors whose inner products aren't known yet; unusable ones are masked."""
-    reduction = measured.reduction
-    squares = np.diag(_gram(reduction, blocks()))
-    usable = measured.stats.usable & np.isfinite(squares)
-    products = reduction.products(cross_products(blocks(), measured.gradients.whole()))
-    return _Vectors(
-        blocks,
-        norms=np.sqrt(np.where(usable, squares, 0.0)),
-        products=np.where(np.outer(usable, measured.stats.usable), products, 0.0),
-    )
-
-
-def _cosines(
-    measured: Measurement, vectors: _Vectors, directions: Mapping[str, Direction]
-) -> dict[str, tuple[float | None, ...]]:
-    """By direction, and for the weighted sum of the batch's gradients."""
-    found, reduction = {}, measured.reduction
-    for name, direction in directions.items():
-        squares = torch.stack([part.double().square().sum() for part in direction]).sum()
-        length = np.sqrt(reduction.products(np.asarray(float(squares))))
-        products = reduction.products(inner_products(vectors.blocks(), direction))
-        found[name] = _ratios(products, vectors.norms * length)
-    weights = np.where(measured.stats.usable, measured.loss_weights, 0.0)
-    lengths = direction_length(measured.stats.gram, weights)
-    return {**found, "weighted-sum": _ratios(vectors.products @ weights, vectors.norms * lengths)}
-
-
-def _ratios(products: FloatArray, scale: FloatArray) -> tuple[float | None, ...]:
-    ratios = np.divide(products, scale, out=np.full_like(scale, np.nan), where=scale > 0.0)
-    return tuple(float(ratio) if np.isfinite(ratio) else None for ratio in ratios)
-
-
-def _slice(measured: Measurement, blocks: Sequence[Tensor]) -> SliceRecord:
-    vectors = _new(measured, lambda: blocks)
-    return SliceRecord(tuple(vectors.norms.tolist()), _matrix(vectors.products))
-
-
-def _fresh(
-    measured: Measurement, gradients: RewardGradients, directions: Mapping[str, Direction]
-) -> FreshRecord:
-    whole, signal = _new(measured, gradients.whole), _new(measured, gradients.signal)
-    usable = (whole.norms > 0.0) & (signal.norms > 0.0)
-    blocks = (block.flatten(0, 1) for block in gradients.blocks)
-    halves = part_grams(_gram(measured.reduction, blocks), usable)
-    return FreshRecord(
-        norms=tuple(whole.norms.tolist()),
-        products=_matrix(whole.products),
-        signal_norms=tuple(signal.norms.tolist()),
-        signal_products=_matrix(signal.products),
-        cross=_matrix(halves.cross),
-        cosines=_cosines(measured, whole, directions),
-        signal_cosines=_cosines(measured, signal, directions),
-    )
-
-
-def _matrix(values: FloatArray) -> Matrix:
-    return tuple(tuple(row) for row in values.tolist())

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from marblecli.conflicts.record import ConflictRecord
 from marblecli.settings import Recipe
 from marblecli.train.collect import step_prompts
-from marblecli.train.measure import conflict_record
+from marblecli.train.record import conflict_record
 from marblecli.train.sampler import Sampler
 from marblecli.train.step import Carried, find_direction, fresh_gradients
-from marblecli.types import ConflictRecord, Prompt
+from marblecli.types import Prompt
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ def probe(sampler: Sampler, batches: int) -> Iterator[ProbedBatch]:
                 step,
                 found.measured,
                 {"applied": found.filled(parameters)},
+                sampler.reduction.products,
                 None if fresh is None else fresh.gradients,
             ),
             faults=(*found.faults, *(fresh.faults if fresh else ())),

@@ -4,7 +4,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from marblecli.report.svg import Cell, Row, colour, heat_strips, matrix, small_lines
+from marblecli.report.charts import Cell, Row, colour, heat_strips, matrix, small_lines
 
 NAMESPACE = "{http://www.w3.org/2000/svg}"
 

@@ -1,4 +1,4 @@
-"""Small charts as inline SVG: rows over steps, and a matrix. No script, no network."""
+"""Small charts as inline SVG, without script or network: rows over steps, and a matrix."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from itertools import pairwise
 Values = Sequence[float | None]
 
 _CHART, _NUMBERS = 520, 70
-"""Widths of the columns of a chart of rows, in pixels; that of the labels is as they need."""
+"""Widths, in pixels, of the chart and of the numbers beside it; labels take what they need."""
 _LETTER, _MARGIN = 6.8, 8
 _MAX_CELLS = 130
-"""Neighbouring steps share a cell where there are more: no eye could tell them apart."""
+"""Where there are more steps, neighbours share a cell: single ones would be too thin to see."""
 _STRIP, _LINE, _GAP, _AXIS = 18, 44, 4, 22
 _CELL = 86
 
@@ -29,7 +29,7 @@ class Row:
 
     label: str
     values: Values
-    """One a step; None where there is none."""
+    """One value for each step; None where the step has none."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class Cell:
     """One cell of a matrix."""
 
     value: float | None
-    """In [-1, 1], its colour; grey for None."""
+    """In [-1, 1]; it decides the colour, which is grey for None."""
     text: str
     note: str
-    """Below the text, smaller."""
+    """What stands below the text in smaller letters."""
 
 
 def colour(value: float | None) -> str:
@@ -54,7 +54,7 @@ def colour(value: float | None) -> str:
 
 
 def heat_strips(rows: Sequence[Row], steps: Sequence[int]) -> str:
-    """A strip of coloured cells for each row, with its mean at the right; values in [-1, 1]."""
+    """Draw a strip of coloured cells for each row, and its mean at the right; values in [-1, 1]."""
     spans = _spans(len(steps))
     left, width = _label_width([row.label for row in rows]), _CHART / len(spans)
     parts = []
@@ -74,7 +74,7 @@ def heat_strips(rows: Sequence[Row], steps: Sequence[int]) -> str:
 
 
 def small_lines(rows: Sequence[Row], steps: Sequence[int]) -> str:
-    """A line for each row, all on one scale that includes 0, with its mean at the right."""
+    """Draw a line for each row, all on one scale that includes 0, with its mean at the right."""
     spans = _spans(len(steps))
     left, width = _label_width([row.label for row in rows]), _CHART / len(spans)
     there = [value for row in rows for value in row.values if value is not None]
@@ -103,7 +103,7 @@ def small_lines(rows: Sequence[Row], steps: Sequence[int]) -> str:
 
 
 def matrix(names: Sequence[str], cells: Mapping[tuple[int, int], Cell]) -> str:
-    """A square of coloured cells by (row, column) of ``names``; the diagonal is framed."""
+    """Draw a square of coloured cells by (row, column) of ``names``; the diagonal is framed."""
     left, bottom = _label_width(names), len(names) * _CELL
     parts = [
         _text(left - _MARGIN, row * _CELL + _CELL / 2, name, "end")

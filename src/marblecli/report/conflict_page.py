@@ -1,0 +1,144 @@
+"""The report of a run as a page: its tables, and charts of what changes from batch to batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from marblecli.conflicts.columns import column_each, gradient_cosines, reward_names
+from marblecli.conflicts.estimates import Estimate
+from marblecli.conflicts.findings import Findings
+from marblecli.conflicts.pairs import PairSummary
+from marblecli.conflicts.record import ConflictRecord
+from marblecli.report.cells import interval, marked
+from marblecli.report.charts import Cell, Row, heat_strips, matrix, small_lines
+from marblecli.report.conflict_report import ConflictReport
+from marblecli.report.page import Page, Section, table_section
+from marblecli.types import FloatArray
+
+
+def conflict_page(
+    records: Sequence[ConflictRecord], findings: Findings, report: ConflictReport
+) -> Page:
+    """The page of a run; ``report`` is of the same records and findings."""
+    return Page(
+        title=f"Conflicts between rewards: {report.title}",
+        verdict=report.verdict,
+        measured=report.measured,
+        sections=(
+            table_section(report.directions),
+            table_section(report.rewards),
+            _matrix_section(findings),
+            *([table_section(report.pairs)] if report.pairs.rows else []),
+            *_sections_over_time(records, findings),
+            Section(
+                "Every reward with every direction, source and noise level",
+                tables=report.details,
+                folded=True,
+            ),
+        ),
+        notes=report.notes,
+    )
+
+
+def pair_cells(findings: Findings) -> dict[tuple[int, int], Cell]:
+    """The matrix of rewards, by row and column.
+
+    Below the diagonal stand the cosines without noise, above it those of single batches, and on
+    it the split halves. A cell without a significant value is grey.
+    """
+    rewards = list(findings.rewards)
+    cells = {}
+    for place, facts in enumerate(findings.rewards.values()):
+        cells[place, place] = _cell(facts.reliability)
+    for pair in findings.pairs:
+        low, high = sorted((rewards.index(pair.first), rewards.index(pair.second)))
+        cells[low, high] = _cell(pair.cosine)
+        cells[high, low] = _corrected_cell(pair)
+    return cells
+
+
+def _matrix_section(findings: Findings) -> Section:
+    return Section(
+        "Which rewards conflict, as a picture",
+        "Below the diagonal: the cosine between what two rewards' gradients share across prompts, "
+        "without their noise, and its 95 % interval; grey where it is not significant. Above it: "
+        "what single batches show, on average. On it: how far a reward's own gradient agrees "
+        "between prompts (split-half cosine).",
+        chart=matrix(tuple(findings.rewards), pair_cells(findings)),
+    )
+
+
+def _sections_over_time(
+    records: Sequence[ConflictRecord], findings: Findings
+) -> tuple[Section, ...]:
+    steps = [record.step for record in records]
+    return (
+        Section(
+            "Between rewards, over time",
+            "Cosines between two rewards' gradients in single batches: red is conflict, blue is "
+            "agreement. Rewards score the same images, so a batch alone says little of what lasts.",
+            chart=heat_strips(pair_rows(records, findings), steps),
+        ),
+        Section(
+            "With the applied direction, over time",
+            "Cosines of every reward's gradient with the direction, on the batch that it was made "
+            "from.",
+            chart=heat_strips(reward_rows(records, _applied), steps),
+        ),
+        Section(
+            "Weights of the unit gradients, over time",
+            "What the method gave to each reward, whatever the length of its gradient.",
+            chart=small_lines(reward_rows(records, lambda record: record.simplex_weights), steps),
+        ),
+        Section(
+            "Coefficients of the losses, over time",
+            "The same as factors of the raw losses: small where a reward's gradient is long.",
+            chart=small_lines(reward_rows(records, lambda record: record.coefficients), steps),
+        ),
+    )
+
+
+def pair_rows(records: Sequence[ConflictRecord], findings: Findings) -> tuple[Row, ...]:
+    """The cosines of each pair of rewards, batch by batch; the surest conflict first."""
+    names = reward_names(records)
+    between = np.stack([gradient_cosines(record, names) for record in records])
+    return tuple(
+        Row(
+            f"{pair.first} - {pair.second}",
+            _values(between[:, names.index(pair.first), names.index(pair.second)]),
+        )
+        for pair in findings.pairs
+    )
+
+
+def reward_rows(
+    records: Sequence[ConflictRecord],
+    values: Callable[[ConflictRecord], Sequence[float | None]],
+) -> tuple[Row, ...]:
+    """The ``values`` of each reward, batch by batch."""
+    columns = column_each(records, values).T
+    names = reward_names(records)
+    return tuple(Row(name, _values(column)) for name, column in zip(names, columns, strict=True))
+
+
+def _applied(record: ConflictRecord) -> Sequence[float | None]:
+    return record.cosines.get("applied", (None,) * len(record.rewards))
+
+
+def _cell(estimate: Estimate) -> Cell:
+    value = None if math.isnan(estimate.value) else estimate.value
+    return Cell(value, marked(estimate), interval(estimate).strip("[]"))
+
+
+def _corrected_cell(pair: PairSummary) -> Cell:
+    if math.isnan(pair.corrected.value):
+        return Cell(None, "?", pair.verdict)
+    cell = _cell(pair.corrected)
+    return cell if pair.corrected.sign else Cell(None, cell.text, cell.note)
+
+
+def _values(column: FloatArray) -> list[float | None]:
+    return [None if math.isnan(value) else value for value in column.tolist()]

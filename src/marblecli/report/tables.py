@@ -1,0 +1,108 @@
+"""The description of a table: what it says, whatever it is drawn on.
+
+``terminal.py`` draws it as text, ``document.py`` as JSON, and ``page.py`` as HTML.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Literal
+
+from marblecli.conflicts.estimates import Estimate
+from marblecli.conflicts.pairs import PairVerdict
+
+Kind = Literal["text", "count", "number", "share", "cosine", "weighted", "estimate", "verdict"]
+
+
+@dataclass(frozen=True)
+class WeightedCosine:
+    """A reward's cosine with a direction, and its weight there; a cell of kind ``weighted``."""
+
+    cosine: float
+    simplex_weight: float
+
+
+@dataclass(frozen=True)
+class MeanCosine:
+    """A mean cosine over batches with its interval; a cell of kind ``estimate``."""
+
+    estimate: Estimate
+    conflict_share: float | None = None
+    """The share of batches in conflict, where the table shows it."""
+    reward: str | None = None
+    """The reward whose cosine it is, where the table has no row or column for it."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A verdict and the estimate that it rests on; a cell of kind ``verdict``."""
+
+    verdict: PairVerdict
+    estimate: Estimate
+
+
+Cell = str | int | float | WeightedCosine | MeanCosine | Judged | None
+"""None, like NaN, stands for no value."""
+
+_CELLS: Mapping[Kind, type | tuple[type, ...]] = MappingProxyType(
+    {
+        "text": str,
+        "count": int,
+        "number": (int, float),
+        "share": (int, float),
+        "cosine": (int, float),
+        "weighted": WeightedCosine,
+        "estimate": MeanCosine,
+        "verdict": Judged,
+    }
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its title, and the kind of its cells."""
+
+    title: str
+    kind: Kind
+    note: str = ""
+    """What is said below the title."""
+    detail: bool = False
+    """Whether a screen that is too narrow may leave the column out."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose first column names the rows."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    explanation: str = ""
+    """What the table shows, in whole sentences; a page and JSON have room for it."""
+    notes: tuple[str, ...] = ()
+    """What a reader must know to read the table rightly; they are always shown."""
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            for column, cell in zip(self.columns, row, strict=True):
+                if cell is not None and not isinstance(cell, _CELLS[column.kind]):
+                    raise TypeError(f"{self.title}: {column.title}: {cell!r} isn't {column.kind}")
+
+    def first(self, count: int) -> Table:
+        """The same table with its first rows only."""
+        return replace(self, rows=self.rows[:count])
+
+    def last(self, count: int) -> Table:
+        """The same table with its last rows only."""
+        return replace(self, rows=self.rows[max(len(self.rows) - count, 0) :])
+
+    def without_details(self) -> Table:
+        """The same table without the columns that may be left out."""
+        kept = [place for place, column in enumerate(self.columns) if not column.detail]
+        return replace(
+            self,
+            columns=tuple(self.columns[place] for place in kept),
+            rows=tuple(tuple(row[place] for place in kept) for row in self.rows),
+        )

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import pytest
+
+from marblecli.conflicts.estimates import NOTHING, Estimate
+from marblecli.report.cells import cosine, interval, lines, marked, number, share
+from marblecli.report.tables import Judged, MeanCosine, WeightedCosine
+from support.findings import OPEN, SURE
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.12344, "0.1234"),
+        (0.0, "0.0000"),
+        (-3.5, "-3.5000"),
+        (0.0000123456, "1.235e-05"),
+        (12345678.0, "1.235e+07"),
+        (None, "-"),
+        (NAN, "-"),
+    ],
+)
+def test_numbers_show_what_they_are(value: float | None, text: str) -> None:
+    assert number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.25, "+0.250"), (0.0, "+0.000"), (-0.25, "-0.250"), (-1e-4, "-1e-04"), (None, "-")],
+)
+def test_a_cosine_never_loses_its_sign_to_rounding(value: float | None, text: str) -> None:
+    assert cosine(value) == text
+
+
+def test_shares_are_percentages() -> None:
+    assert (share(0.125), share(1.0), share(NAN)) == ("12 %", "100 %", "-")
+
+
+@pytest.mark.parametrize(
+    ("estimate", "bounds", "text"),
+    [
+        (Estimate(0.1, 0.05, 0.15), "[+0.05, +0.15]", "+0.100"),
+        (Estimate(0.1, -0.05, 0.15), "[-0.05, +0.15]", "+0.100?"),
+        (Estimate(0.1, NAN, NAN), "", "+0.100?"),
+        (NOTHING, "", "-"),
+    ],
+)
+def test_a_mark_stands_where_nothing_is_significant(
+    estimate: Estimate, bounds: str, text: str
+) -> None:
+    assert (interval(estimate), marked(estimate)) == (bounds, text)
+
+
+def test_a_mean_cosine_reads_in_lines() -> None:
+    found = lines(MeanCosine(SURE, 0.25, "ocr"), "estimate")
+    assert [line.text for line in found] == ["-0.500 (25 %)", "[-0.60, -0.40]", "ocr"]
+    assert [line.detail for line in found] == [False, False, True]
+    assert [line.text for line in lines(MeanCosine(NOTHING, NAN, "ocr"), "estimate")] == ["-"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "kind", "tone"),
+    [
+        (-0.1, "cosine", "negative"),
+        (0.1, "cosine", "plain"),
+        (-0.1, "number", "plain"),
+        (MeanCosine(SURE), "estimate", "negative"),
+        (MeanCosine(Estimate(-0.1, -0.3, 0.1)), "estimate", "plain"),
+        (Judged("conflict", SURE), "verdict", "negative"),
+        (Judged("not significant", OPEN), "verdict", "plain"),
+        (WeightedCosine(-0.1, 0.5), "weighted", "negative"),
+    ],
+)
+def test_only_conflicts_stand_out_and_means_only_where_they_are_significant(
+    cell, kind, tone
+) -> None:
+    assert lines(cell, kind)[0].tone == tone
+
+
+@pytest.mark.parametrize(
+    ("cell", "kind", "texts"),
+    [
+        ("ocr", "text", ["ocr"]),
+        ("", "text", ["-"]),
+        (None, "estimate", ["-"]),
+        (12, "count", ["12"]),
+        (0.5, "share", ["50 %"]),
+        (0.5, "number", ["0.5000"]),
+        (WeightedCosine(0.7071, 0.25), "weighted", ["+0.707 (0.25)"]),
+        (Judged("conflict", SURE), "verdict", ["conflict -0.500", "[-0.60, -0.40]"]),
+        (Judged("not significant", NOTHING), "verdict", ["not significant"]),
+    ],
+)
+def test_every_kind_of_cell_has_its_words(cell, kind, texts) -> None:
+    assert [line.text for line in lines(cell, kind)] == texts
