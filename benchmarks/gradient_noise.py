@@ -32,7 +32,7 @@ from torch import Tensor
 
 from marblecli.conflicts.vectors import direction_cosines, pairwise_cosines
 from marblecli.maths.gram import gram_matrix, part_grams, whole_gram
-from marblecli.methods.balance import BalanceState, balance, next_balance
+from marblecli.methods.schedule import MethodSchedule, MethodState, combine
 from marblecli.settings import BalanceSettings
 from marblecli.train.batch import row_slices
 from marblecli.train.collect import collect, loss_settings, training_batch
@@ -172,12 +172,12 @@ def _estimators(names: tuple[str, ...], sums: Sums) -> dict[str, dict[str, float
     eigenvalues, vectors = np.linalg.eigh(sums.signal.signal)
     truth = (vectors * np.maximum(eigenvalues, 0.0)) @ vectors.T
     found: dict[str, list[FloatArray]] = {}
-    state = BalanceState()
+    state, remembering = MethodState(), MethodSchedule.of(BalanceSettings(memory=0.9))
     ones = np.ones(len(names))
     usable = np.ones(len(names), dtype=bool)
 
     def judged(label: str, gram: FloatArray, method: str = "marble") -> None:
-        chosen = balance(GradientStats(names, gram, usable), method, ones)
+        chosen = combine(GradientStats(names, gram, usable), method, ones)
         found.setdefault(label, []).append(direction_cosines(truth, chosen.coefficients))
 
     for index, (gram, parts) in enumerate(zip(sums.whole, sums.parts, strict=True)):
@@ -187,9 +187,8 @@ def _estimators(names: tuple[str, ...], sums: Sums) -> dict[str, dict[str, float
         judged("marble, the batch before (stale)", sums.whole[index - 1])
         judged("equal", gram, "equal")
         judged("weighted sum", gram, "weighted-sum")
-        remembered, state = next_balance(
-            GradientStats(names, gram, usable), BalanceSettings(memory=0.9), ones, index + 1, state
-        )
+        stats = GradientStats(names, gram, usable)
+        remembered, state = remembering.next(stats, ones, index + 1, state)
         found.setdefault("marble, memory 0.9", []).append(
             direction_cosines(truth, remembered.coefficients)
         )

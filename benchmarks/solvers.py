@@ -2,7 +2,7 @@
 
     python benchmarks/solvers.py --count 2000 --json solvers.json
 
-One certificate, :func:`marblecli.maths.qp.simplex_qp.certify`, judges all of them. Needs
+One certificate, :func:`marblecli.maths.qp.problem.certify`, judges all of them. Needs
 ``pip install -e '.[benchmarks]'``; set OMP_NUM_THREADS=1, as the matrices are small.
 """
 
@@ -24,7 +24,8 @@ from rich.table import Table
 
 from grams import FAMILIES, Case, FloatArray, high_dimensional, suite, unit_gram
 from marblecli.errors import MarbleError
-from marblecli.maths.qp.simplex_qp import certify, find_solver
+from marblecli.maths.qp.problem import certify
+from marblecli.maths.qp.solvers import find_solver
 from marblecli.methods.published import slsqp_weights
 from marblecli.methods.torchjd import torchjd_weights
 

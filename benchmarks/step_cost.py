@@ -36,7 +36,7 @@ from rich.table import Table
 
 from live_bytes import LiveBytes
 from marblecli.maths.gram import gradient_stats, gram_matrix, whole_gram
-from marblecli.methods.balance import balance
+from marblecli.methods.schedule import combine
 from marblecli.models.backbone import Conditioning
 from marblecli.models.policies import LoraPolicies
 from marblecli.settings import LoraSettings
@@ -242,7 +242,7 @@ def _balanced(bench: Bench, gradients: RewardGradients) -> None:
     count = bench.batch.optimality.shape[1]
     names = [str(k) for k in range(count)]
     stats = gradient_stats(names, whole_gram(gram, count), [1] * count)
-    chosen = balance(stats, "marble", np.ones(count))
+    chosen = combine(stats, "marble", np.ones(count))
     direction = gradients.combine(torch.from_numpy(chosen.coefficients))
     parameters = bench.policies.trained_parameters().values()
     for parameter, gradient in zip(parameters, direction, strict=True):

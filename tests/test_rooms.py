@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 import marblecli
+from marblecli.methods.host import own_methods
 
 SOURCE = Path(marblecli.__file__).parent
 TESTS = Path(__file__).parent
 MODULES = sorted(SOURCE.rglob("*.py"))
 
-GROUND = {"types", "errors", "settings", "seeding"}
+GROUND = {"types", "errors", "settings", "seeding", "plugins"}
 BATCHES = {"maths", "methods", "conflicts"}
 MAY_IMPORT = {
     "__init__": set(),
@@ -23,6 +24,7 @@ MAY_IMPORT = {
     "types": set(),
     "errors": set(),
     "settings": set(),
+    "plugins": set(),
     "seeding": set(),
     "maths": GROUND,
     "methods": GROUND | {"maths"},
@@ -31,7 +33,7 @@ MAY_IMPORT = {
     "runs": GROUND | {"methods", "conflicts"},
     "engine": GROUND,
     "models": GROUND | {"engine", "planning"},
-    "planning": GROUND | {"engine", "models"},
+    "planning": GROUND | {"methods", "engine", "models"},
     "train": GROUND | BATCHES | {"rewards", "engine", "models"},
     "report": GROUND | BATCHES | {"engine"},
     "cli": GROUND
@@ -68,6 +70,20 @@ TESTED_BY = {
     "cli/train.py": "cli/test_training.py",
     "train/backward.py": "train/test_gradients.py",
     "train/micro_step.py": "train/test_gradients.py",
+    "maths/qp/cvxpy_solvers.py": "maths/qp/test_solvers.py",
+    "maths/qp/exact.py": "maths/qp/test_solvers.py",
+    "maths/qp/faces.py": "maths/qp/test_solvers.py",
+    "maths/qp/pivoting.py": "maths/qp/test_solvers.py",
+    "maths/qp/problem.py": "maths/qp/test_solvers.py",
+    "maths/qp/wolfe.py": "maths/qp/test_solvers.py",
+    "methods/__init__.py": "methods/test_host.py",
+    "methods/builtin.py": "methods/test_host.py",
+    "methods/equal.py": "methods/test_schedule.py",
+    "methods/marble.py": "methods/test_schedule.py",
+    "methods/method.py": "methods/test_testing.py",
+    "methods/sequential.py": "methods/test_schedule.py",
+    "methods/single.py": "methods/test_schedule.py",
+    "methods/weighted_sum.py": "methods/test_schedule.py",
     "rewards/__init__.py": "rewards/test_spec.py",
     "settings.py": "runs/test_recipe.py",
 }
@@ -231,6 +247,49 @@ def test_inspect_conflicts_loads_no_torch(run_and_tell: RunAndTell, tmp_path: Pa
     (tmp_path / "conflicts.jsonl").write_text(json.dumps(record) + "\n")
     loaded = run_and_tell("inspect-conflicts", str(tmp_path))[1]
     assert not loaded & (HEAVY | {"scipy", "cvxpy", "jinja2"})
+
+
+def test_listing_methods_loads_no_torch(run_and_tell: RunAndTell) -> None:
+    assert not run_and_tell("methods", "list")[1] & HEAVY
+
+
+METHOD_NAMES = {name for one in own_methods() for name in (one.spec.name, *one.spec.aliases)}
+
+
+def compared_names(tree: ast.AST) -> set[str]:
+    """Text constants that something is compared with, or looked up among."""
+    sides = [
+        side
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Compare)
+        for side in (node.left, *node.comparators)
+    ]
+    patterns = [node.value for node in ast.walk(tree) if isinstance(node, ast.MatchValue)]
+    constants = (part for side in (*sides, *patterns) for part in ast.walk(side))
+    return {
+        part.value
+        for part in constants
+        if isinstance(part, ast.Constant) and isinstance(part.value, str)
+    }
+
+
+@each_module
+def test_no_method_is_told_by_its_name_outside_its_file(module: Path) -> None:
+    if module.parent.name != "methods":
+        assert not compared_names(parse(module)) & METHOD_NAMES
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "if name == 'marble': pass",
+        "if method in ('equal', 'x'): pass",
+        "kind = [m for m in ms if m.name != 'single']",
+        "match name:\n    case 'upgrad': pass",
+    ],
+)
+def test_comparisons_with_a_name_are_seen_in_every_form(code: str) -> None:
+    assert compared_names(ast.parse(code)) & METHOD_NAMES
 
 
 def test_listing_rewards_loads_no_torch(run_and_tell: RunAndTell) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -18,7 +18,6 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -44,6 +43,16 @@ class _Table(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
+
+
+def _gathered(table: Any, model: type[BaseModel]) -> Any:
+    """The table with the keys that ``model`` doesn't know gathered under ``options``."""
+    if not isinstance(table, Mapping):
+        return table
+    own = model.model_fields.keys() - {"options"}
+    ours = {key: value for key, value in table.items() if key in own}
+    rest = {key: value for key, value in table.items() if key not in own}
+    return {**ours, "options": rest}
 
 
 class RunSettings(_Table):
@@ -144,11 +153,7 @@ class RewardSettings(_Table):
     @model_validator(mode="before")
     @classmethod
     def _gather_options(cls, table: Any) -> Any:
-        if not isinstance(table, Mapping):
-            return table
-        ours = {key: value for key, value in table.items() if key in OWN_REWARD_KEYS}
-        rest = {key: value for key, value in table.items() if key not in ours}
-        return {**ours, "options": rest}
+        return _gathered(table, cls)
 
     @field_validator("device", mode="after")
     @classmethod
@@ -243,70 +248,47 @@ class TrainingSettings(_Table):
         return size
 
 
-BalanceMethod = Literal[
-    "marble",
-    "weighted-sum",
-    "equal",
-    "single",
-    "sequential",
-    "marble-published",
-    "pcgrad",
-    "upgrad",
-    "torchjd:aligned-mtl",
-    "torchjd:cagrad",
-    "torchjd:dualproj",
-    "torchjd:fairgrad",
-    "torchjd:imtl-g",
-    "torchjd:mgda",
-    "torchjd:nash-mtl",
-    "torchjd:pcgrad",
-    "torchjd:upgrad",
-]
-"""docs/balance.md says what each does."""
-
-
 class BalancePhase(_Table):
-    """``[[balance.phases]]``: methods of the first steps, one after the other."""
+    """``[[balance.phases]]``: a method for the first steps; other keys are the method's own."""
 
-    method: BalanceMethod
+    method: str
     """The method of the phase."""
     until: PositiveInt
     """The last step of the phase; the next one starts after it."""
+    options: Mapping[str, Any] = {}
+    """Every other key is an option of the method."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_options(cls, table: Any) -> Any:
+        return _gathered(table, cls)
 
 
 class BalanceSettings(_Table):
-    """``[balance]``: how the rewards' gradients become the direction of a step."""
+    """``[balance]``: how the rewards' gradients become one direction."""
 
-    method: BalanceMethod = "marble"
-    """Of all steps, or of those after the last phase."""
+    method: str = "marble"
+    """The method of all steps, or of those after the last phase; ``marble methods list`` shows what
+    is installed."""
     phases: Sequence[BalancePhase] = ()
-    """Methods of the first steps, in order."""
-    solver: str = "wolfe"
-    """Of ``marble``'s QP: ``wolfe``, ``cvxpy``, or ``cvxpy:NAME`` for a solver it has installed."""
+    """The methods of the first steps, in order."""
     refresh_every: PositiveInt = 1
     """Steps for which the coefficients of a measured batch are used."""
-    priorities: Mapping[str, PositiveFloat] = {}
-    """By reward, 1 where absent: ``marble`` makes the worst cosine per priority the largest, so
-    that twice the priority asks for twice the cosine."""
-    floors: Mapping[str, Annotated[float, Field(ge=0.0, lt=1.0)]] = {}
-    """By reward, 0 where absent: the least share of its unit gradient in ``marble``'s mixture."""
-    reward: str | None = None
-    """The one that ``single`` follows."""
-    stage_steps: PositiveInt = 100
-    """Steps for which ``sequential`` follows one reward before it turns to the next."""
     gram: Literal["whole", "signal"] = "whole"
-    """What the balance is solved on: whole gradients, or without their pull to the old policy."""
+    """The gradients that the method sees: whole ones, or only their signal, without the pull
+    towards the old policy."""
     memory: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    """What the cosines and norms of earlier batches count in the balance; 0 for this batch only."""
+    """What the cosines and norms of earlier batches count for the method; 0 for this batch only."""
     shrinkage: Share = 0.0
-    """How much nearer to orthogonal the balance takes the gradients to be; 1 is ``equal``."""
+    """How far the cosines that the method sees are shrunk towards 0; with 1 it sees orthogonal
+    gradients."""
+    options: Mapping[str, Any] = {}
+    """Every other key is an option of the method, or of the phases' methods."""
 
-    @field_validator("solver", mode="after")
+    @model_validator(mode="before")
     @classmethod
-    def _known_solver(cls, solver: str) -> str:
-        if solver not in ("wolfe", "cvxpy") and not solver.startswith("cvxpy:"):
-            raise ValueError(f"must be 'wolfe', 'cvxpy' or 'cvxpy:NAME', got {solver!r}")
-        return solver
+    def _gather_options(cls, table: Any) -> Any:
+        return _gathered(table, cls)
 
     @field_validator("phases", mode="after")
     @classmethod
@@ -316,21 +298,11 @@ class BalanceSettings(_Table):
             raise ValueError(f"each must end after the one before it, got until = {ends}")
         return tuple(phases)
 
-    @field_validator("floors", mode="after")
-    @classmethod
-    def _leave_room(cls, floors: Mapping[str, float]) -> Mapping[str, float]:
-        if (total := sum(floors.values())) >= 1.0:
-            raise ValueError(f"must sum to less than 1, got {total:g}")
-        return floors
 
-    @model_validator(mode="after")
-    def _used_by_a_method(self) -> Self:
-        methods = {self.method, *(phase.method for phase in self.phases)}
-        if (self.priorities or self.floors) and "marble" not in methods:
-            raise ValueError(f"only the method marble takes priorities and floors: {self.method}")
-        if "single" in methods and self.reward is None:
-            raise ValueError('the method single needs a reward = "NAME"')
-        return self
+OWN_BALANCE_KEYS = frozenset((BalanceSettings.model_fields | BalancePhase.model_fields).keys()) - {
+    "options"
+}
+"""Keys of ``[balance]`` and its phases that no method may use."""
 
 
 class MeasureSettings(_Table):
@@ -401,12 +373,3 @@ class Recipe(_Table):
         if not any(reward.weight for reward in rewards.values()):
             raise ValueError("at least one reward needs a weight above 0")
         return rewards
-
-    @field_validator("balance", mode="after")
-    @classmethod
-    def _of_known_rewards(cls, balance: BalanceSettings, info: ValidationInfo) -> BalanceSettings:
-        rewards = info.data.get("rewards", {})
-        named = {*balance.priorities, *balance.floors, *filter(None, [balance.reward])}
-        if rewards and (unknown := sorted(named - rewards.keys())):
-            raise ValueError(f"no reward {unknown[0]!r}; choose from {', '.join(sorted(rewards))}")
-        return balance

@@ -265,7 +265,7 @@ def test_a_recipe_that_is_not_understood_costs_only_its_row(halved_run):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--method", "equall"], r"unknown balancer 'equall' \(did you mean 'equal'"),
+        (["--method", "equall"], r"unknown method 'equall' \(did you mean 'equal'"),
         (["--balancer", "single:orc"], r"unknown reward 'orc' \(did you mean 'ocr'"),
         (["page.html"], "only --html takes a second file"),
         (["--out", "kept"], "--out is for a recipe"),

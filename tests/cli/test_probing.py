@@ -50,7 +50,7 @@ def test_what_was_kept_reads_as_a_run(marble: Marble, tiny_recipe: Path, tmp_pat
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--method", "equall"], "unknown balancer 'equall'"),
+        (["--method", "equall"], "unknown method 'equall'"),
         (["--html"], "--html needs the FILE to write"),
         (["absent/page.html", "--html"], "no such folder: absent"),
         (["--set", "training.step=1"], "training.step: unknown key"),

@@ -149,11 +149,11 @@ def test_opposite_gradients_leave_no_direction(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--method", "marbel"], "unknown balancer 'marbel' .did you mean 'marble'"),
-        (["--what-if", "marbel"], "unknown balancer 'marbel' .did you mean 'marble'"),
+        (["--method", "marbel"], "unknown method 'marbel' .did you mean 'marble'"),
+        (["--what-if", "marbel"], "unknown method 'marbel' .did you mean 'marble'"),
         (["--what-if", "single:orc"], "unknown reward 'orc' .did you mean 'ocr'"),
         (["--what-if", "marble,gram=signal"], "doesn't tell the signal from the rest"),
-        (["--solver", "wolf"], "unknown solver 'wolf'"),
+        (["--solver", "wolf"], "solver: must be 'wolfe'"),
         (["--floor", "orc=0.1"], "--floor orc=0.1: no reward is called 'orc' .did you mean 'ocr'"),
         (["--floor", "ocr=lots"], "--floor ocr=lots: expected NAME=VALUE or one number"),
         (["--floor", "0.5"], "floors must sum to less than 1"),

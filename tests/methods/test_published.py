@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from grams import high_dimensional, unit_gram
-from marblecli.maths.qp.simplex_qp import certify, solve_min_norm
-from marblecli.methods.published import average_weights, slsqp_weights
+from marblecli.maths.qp.exact import solve_min_norm
+from marblecli.maths.qp.problem import certify
+from marblecli.methods.method import LossInputs
+from marblecli.methods.published import average_weights, published_targets, slsqp_weights
 
 
 def test_slsqp_agrees_where_the_problem_is_easy():
@@ -41,3 +43,16 @@ def test_what_is_left_of_the_average_when_a_reward_goes_missing():
     found = average_weights(np.array([0.2, 0.3]), np.array([1.0, 0.0]))
     assert found == pytest.approx([0.7 * 0.4 + 0.3, 0.7 * 0.6])
     assert average_weights(np.array([0.0, 0.0]), np.array([0.5, 0.5])).tolist() == [0.5, 0.5]
+
+
+def test_the_published_loss_worked_by_hand():
+    """Advantages 4 and 3 at weights .5 and .5, clipped at 2; one that doesn't apply counts as 0."""
+    inputs = LossInputs(
+        advantages=np.array([[4.0, 3.0], [1.0, 0.0]]),
+        coefficients=np.array([0.5, 0.5]),
+        clip=2.0,
+        images=8,
+    )
+    found = published_targets(inputs)
+    assert found.optimality.tolist() == [1.0, 0.625]
+    assert found.shares.tolist() == [1 / 8, 1 / 8]

@@ -8,7 +8,7 @@ import torch
 
 from grams import high_dimensional, unit_gram
 from marblecli.errors import BadInputError, MarbleError
-from marblecli.maths.qp.simplex_qp import solve_min_norm
+from marblecli.maths.qp.exact import solve_min_norm
 from marblecli.methods.torchjd import WEIGHTINGS, build_weighting, torchjd_weights
 
 CONFLICT = np.array([[1.0, -0.5], [-0.5, 1.0]])

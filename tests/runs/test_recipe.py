@@ -353,7 +353,7 @@ SHARDED = ["model.shard=true", "model.mode=full"]
         ),
         (
             [*SHARDED, 'balance.phases=[{method = "marble-published", until = 2}]'],
-            "balance.method: can't be marble-published with model.shard",
+            "balance.phases.0.method: can't be marble-published with model.shard",
         ),
     ],
 )

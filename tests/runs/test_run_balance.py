@@ -23,7 +23,7 @@ def test_the_balance_and_the_weights_are_read_though_the_model_is_gone(tmp_path)
     (tmp_path / "recipe.toml").write_text(RECIPE)
     found = read_run_balance(tmp_path)
     assert found.settings.memory == 0.9
-    assert found.settings.priorities == {"ocr": 2.0}
+    assert found.settings.options == {"priorities": {"ocr": 2.0}}
     assert found.loss_weights == {"ocr": 2.0, "aes": 1.0}
 
 

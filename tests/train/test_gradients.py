@@ -14,11 +14,12 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from marblecli.maths.gram import gradient_stats, gram_matrix
-from marblecli.methods.balance import balance
+from marblecli.methods.published import published_targets
+from marblecli.methods.schedule import combine
 from marblecli.models.policies import LoraPolicies, Policies
 from marblecli.settings import LoraSettings
 from marblecli.train import gradients
-from marblecli.train.backward import amortised_backward, published_backward, reward_gradients
+from marblecli.train.backward import amortised_backward, own_loss_backward, reward_gradients
 from marblecli.train.batch import LossSettings, TrainingBatch, row_slices
 from marblecli.train.gradients import PARTS, WHOLE, contracted_gradients
 
@@ -56,7 +57,7 @@ def test_amortised_step_is_the_combined_gradient(
     names = tuple("abcde")
     stats = gradient_stats(names, gram_matrix(found.whole()), [1] * 5)
     assert stats.norms.max() / stats.norms.min() >= 30
-    coefficients = torch.from_numpy(balance(stats, "marble", np.ones(5)).coefficients)
+    coefficients = torch.from_numpy(combine(stats, "marble", np.ones(5)).coefficients)
     combined = flat(found.combine(coefficients))
     once = amortised(policies, batch, loss_settings, coefficients)
     assert torch.cosine_similarity(combined, once, dim=0).item() >= 1 - 1e-10
@@ -242,7 +243,7 @@ def test_the_published_step_worked_by_hand(
     expected = amortised(policies, one, loss_settings, torch.ones(1, dtype=torch.float64))
     for parameter in policies.trained_parameters().values():
         parameter.grad = None
-    published_backward(policies, batch, loss_settings, weights)
+    own_loss_backward(policies, batch, loss_settings, weights, published_targets)
     found = flat([p.grad for p in policies.trained_parameters().values() if p.grad is not None])
     torch.testing.assert_close(found, expected)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from marblecli.errors import MarbleError
-from marblecli.methods.balance import BalanceState
+from marblecli.methods.schedule import MethodSchedule, MethodState
 from marblecli.settings import BalanceSettings
 from marblecli.train.gradients import RewardGradients
 from marblecli.train.measure import (
@@ -34,7 +34,8 @@ def table(names: str, counts: tuple[int, ...], faults: tuple[RewardFault, ...] =
 
 
 def plan(method: str, loss_weights: np.ndarray) -> BalancePlan:
-    return BalancePlan(BalanceSettings(method=method), loss_weights, 1, BalanceState())
+    schedule = MethodSchedule.of(BalanceSettings(method=method))
+    return BalancePlan(schedule, loss_weights, 1, MethodState())
 
 
 def measured(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from marblecli.engine.reduction import ALONE
 from marblecli.maths.gram import gradient_stats, gram_matrix, part_grams, whole_gram
-from marblecli.methods.balance import BalanceState
+from marblecli.methods.schedule import MethodState
 from marblecli.train.gradients import PARTS, WHOLE, RewardGradients
 from marblecli.train.measure import Measurement
 from marblecli.train.record import conflict_record
@@ -41,7 +41,7 @@ def measurement(parts: Tensor, coefficients: Sequence[float]) -> Measurement:
         gradients=found,
         stats=stats,
         balance=Balance(chosen / chosen.sum(), chosen, kkt_residual=0.0),
-        state=BalanceState(),
+        state=MethodState(),
         valid=(4,) * rewards,
         loss_weights=np.arange(1.0, 2 * rewards, 2),
         parts=part_grams(gram, stats.usable) if len(parts) == 3 else None,

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from marblecli.methods.host import own_methods
 from marblecli.train.loop import Progress, train_step
 from marblecli.train.probe import probe
 from marblecli.train.step import Carried, find_direction, fresh_gradients
@@ -15,28 +16,19 @@ from marblecli.train.trainer import Trainer
 
 Opener = Callable[..., Trainer]
 
-EVERY_METHOD: dict[str, dict[str, Any]] = {
-    "marble": {},
-    "weighted-sum": {},
-    "equal": {},
+OPTIONS: dict[str, dict[str, Any]] = {
     "single": {"balance.reward": "red"},
     "sequential": {"balance.stage_steps": 1},
-    "marble-published": {},
-    "pcgrad": {},
-    "torchjd:aligned-mtl": {},
 }
+EVERY_METHOD = [one.spec.name for one in own_methods()]
 
 
-@pytest.mark.parametrize("refresh_every", [1, 2])
 @pytest.mark.parametrize("method", EVERY_METHOD)
-def test_a_probe_probes_what_training_does(
-    method: str, refresh_every: int, open_tiny: Opener, recorded: Any
-) -> None:
+def test_a_probe_probes_what_training_does(method: str, open_tiny: Opener, recorded: Any) -> None:
     """The first batch of a run, and the first of a probe: the same record but for the update."""
     overrides = {
-        **EVERY_METHOD[method],
+        **OPTIONS.get(method, {}),
         "balance.method": method,
-        "balance.refresh_every": refresh_every,
         "training.micro_batch_size": 2,
         "measure.slices_every": 1,
     }

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from marblecli.cli.balancers import parse_balancer
+from marblecli.cli.method_text import parse_method
 from marblecli.conflicts.findings import find
 from marblecli.conflicts.judge import Direction
 from marblecli.conflicts.record import ConflictRecord
 from marblecli.errors import BadInputError
-from marblecli.methods.balance import check_available
 from marblecli.report.conflict_document import conflict_document
 from marblecli.report.conflict_report import Subject, conflict_report, show_report
 from marblecli.report.document import print_document
@@ -67,7 +66,7 @@ def make_directions(run: RunBalance | None, methods: Sequence[str]) -> list[Dire
     ]
     for name in names:
         if name not in settings:
-            settings[name] = parse_balancer(name, _RECORDED)
+            settings[name] = parse_method(name, _RECORDED)
     return [Direction(name, balance, weights) for name, balance in settings.items()]
 
 
@@ -106,10 +105,7 @@ def present(
 def _balance_of(run_dir: Path) -> RunBalance | None:
     """The run's own method; None, with a line that says why, if it can't be replayed."""
     try:
-        run = read_run_balance(run_dir)
-        if run is not None:
-            check_available(run.settings)
+        return read_run_balance(run_dir)
     except BadInputError as error:
         log.print(f"The applied direction isn't judged on held-out halves: {error}", markup=False)
         return None
-    return run

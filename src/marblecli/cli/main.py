@@ -10,6 +10,7 @@ import typer
 
 from marblecli.cli.eval import evaluate
 from marblecli.cli.inspect_conflicts import inspect_conflicts
+from marblecli.cli.methods import methods_app
 from marblecli.cli.rewards.app import rewards_app
 from marblecli.cli.solve import solve
 from marblecli.cli.train import train
@@ -27,6 +28,7 @@ app.command("eval")(evaluate)
 app.command("solve")(solve)
 app.command("inspect-conflicts")(inspect_conflicts)
 app.add_typer(rewards_app, name="rewards")
+app.add_typer(methods_app, name="methods")
 
 
 def _show_version(wanted: bool) -> None:

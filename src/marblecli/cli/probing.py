@@ -12,7 +12,6 @@ from marblecli.cli.inspecting import InspectOptions, make_directions, present
 from marblecli.cli.setup import Plan, build_suite, load_plan
 from marblecli.conflicts.record import ConflictRecord
 from marblecli.errors import BadInputError
-from marblecli.methods.balance import check_available
 from marblecli.models.quiet import quiet_libraries
 from marblecli.report.render import log
 from marblecli.runs.embedding_cache import EmbeddingCache
@@ -47,7 +46,6 @@ def probe_recipe(
     quiet_libraries()
     plan = load_plan(recipe, [*_UNLESS_SET, *request.overrides, *_ALWAYS])
     settings = plan.recipe.balance
-    check_available(settings)
     weights = {name: reward.weight for name, reward in plan.recipe.rewards.items()}
     directions = make_directions(RunBalance(settings, weights), options.methods)
     html = options.html

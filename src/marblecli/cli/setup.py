@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from marblecli.errors import BadInputError, Problem, RecipeError
-from marblecli.methods.balance import check_available
 from marblecli.models.architectures import Architecture, UnreadableConfigError
 from marblecli.models.supported import examine_model
 from marblecli.rewards.host import RewardCatalog, discover
@@ -46,10 +45,6 @@ def load_plan(path: Path, overrides: Sequence[str]) -> Plan:
     """
     catalog = discover()
     recipe = load_recipe(path, overrides, catalog.check_options)
-    try:
-        check_available(recipe.balance)
-    except BadInputError as error:
-        raise RecipeError(str(path), [Problem("balance", str(error))]) from error
     try:
         architecture = examine_model(recipe.model)
     except BadInputError as error:

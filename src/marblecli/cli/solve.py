@@ -20,13 +20,18 @@ def solve(  # noqa: PLR0913
     method: Annotated[
         str,
         typer.Option(
-            help="The balancer: any method of a recipe's balance, single:REWARD, or one with "
-            "settings, as in marble,shrinkage=0.5."
+            help="Any method of a recipe's balance (see marble methods list), single:REWARD, or "
+            "one with settings, as in marble,shrinkage=0.5."
         ),
     ] = "marble",
     what_if: Annotated[
         list[str] | None,
-        typer.Option(metavar="METHOD", help="Compare with this balancer too; repeatable."),
+        typer.Option(
+            "--compare",
+            "--what-if",
+            metavar="METHOD",
+            help="Compare with this method too; repeatable. --what-if is its old name.",
+        ),
     ] = None,
     floor: Annotated[
         list[str] | None,

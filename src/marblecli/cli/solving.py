@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from marblecli.cli.balancers import parse_balancer
+from marblecli.cli.method_text import parse_method
 from marblecli.conflicts.replay import replay
 from marblecli.conflicts.vectors import direction_cosines
 from marblecli.errors import BadInputError, MarbleError, did_you_mean, one_of
-from marblecli.maths.qp.simplex_qp import certify, check_floors, check_gram, check_priorities
+from marblecli.maths.qp.problem import check_floors, check_gram, check_priorities
+from marblecli.methods.checks import balance_problems
+from marblecli.methods.schedule import MethodSchedule
 from marblecli.report.solve_output import show_batches, show_single
 from marblecli.report.solved import Failed, Method, Solved
 from marblecli.runs.gram_batches import GramBatch, is_many, read_gram_batches
@@ -21,7 +23,7 @@ from marblecli.settings import BalanceSettings
 from marblecli.types import Balance, GradientStats
 
 if TYPE_CHECKING:
-    from marblecli.maths.qp.simplex_qp import MinNormSolution
+    from marblecli.maths.qp.problem import MinNormSolution
     from marblecli.types import FloatArray
 
 
@@ -90,18 +92,18 @@ def _settings(options: SolveOptions, names: Sequence[str]) -> BalanceSettings:
         priorities = parse_numbers("--priority", options.priorities, names, 1.0)
         check_priorities(priorities, len(names))
         changed["priorities"] = _by_name(names, priorities)
-    for key in ("floors", "priorities"):
-        if key in changed and settings.method != "marble":
-            raise BadInputError(f"only the method marble takes {key}, not {settings.method}")
-    return settings.model_copy(update=changed)
+    settings = settings.model_copy(update={"options": {**settings.options, **changed}})
+    for problem in balance_problems(settings, names, prefix=""):
+        raise BadInputError(str(problem))
+    return settings
 
 
 def _parse(text: str) -> BalanceSettings:
-    settings = parse_balancer(text)
+    settings = parse_method(text)
     if settings.gram != "whole":
         raise BadInputError(
             f"{text}: a Gram doesn't tell the signal from the rest; on a run's measured batches "
-            "`marble inspect-conflicts RUN_DIR --balancer` does"
+            "`marble inspect-conflicts RUN_DIR --method` does"
         )
     return settings
 
@@ -113,7 +115,7 @@ def _by_name(names: Sequence[str], values: FloatArray) -> dict[str, float]:
 def _solve_all(
     batches: Sequence[GramBatch], settings: BalanceSettings, weights: dict[str, float]
 ) -> tuple[Solved | Failed, ...]:
-    chosen = replay(settings, weights, ((batch.step, batch.stats) for batch in batches))
+    chosen = replay(settings, weights, ((batch.step, batch.stats, None) for batch in batches))
     return tuple(
         Failed(str(found))
         if isinstance(found, MarbleError)
@@ -131,18 +133,10 @@ def _certificate(
     stats: GradientStats, chosen: Balance, settings: BalanceSettings
 ) -> MinNormSolution | None:
     """Of a method that solves a QP on this Gram alone."""
-    changed = settings.memory or settings.shrinkage or settings.phases
-    if settings.method != "marble" or changed:
+    schedule = MethodSchedule.of(settings)
+    if settings.phases or schedule.smoothing.changes:
         return None
-    usable = stats.usable
-    names = [name for name, there in zip(stats.names, usable, strict=True) if there]
-    norms = stats.norms[usable]
-    return certify(
-        stats.gram[np.ix_(usable, usable)] / np.outer(norms, norms),
-        chosen.simplex_weights[usable],
-        np.array([settings.floors.get(name, 0.0) for name in names]),
-        np.array([settings.priorities.get(name, 1.0) for name in names]),
-    )
+    return schedule.certify(stats, chosen)
 
 
 def parse_numbers(

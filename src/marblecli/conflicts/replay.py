@@ -14,8 +14,8 @@ import numpy as np
 from marblecli.conflicts.record import ConflictRecord
 from marblecli.conflicts.views import SolvedOn
 from marblecli.errors import BadInputError, MarbleError
-from marblecli.methods.balance import BalanceState, next_balance
-from marblecli.types import Balance, FloatArray, GradientStats
+from marblecli.methods.schedule import MethodSchedule, MethodState
+from marblecli.types import Balance, FloatArray, GradientStats, PartGrams
 
 if TYPE_CHECKING:
     from marblecli.settings import BalanceSettings
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 def replay(
     settings: BalanceSettings,
     loss_weights: Mapping[str, float],
-    batches: Iterable[tuple[int, GradientStats]],
+    batches: Iterable[tuple[int, GradientStats, PartGrams | None]],
 ) -> Iterator[Balance | MarbleError]:
-    """Yield what the method would have chosen for each (step, gradients), or why it couldn't.
+    """Yield the method's choice for each batch (step, gradients, parts), or why it has none.
 
     Its memory, phases and turns go on from batch to batch, and start anew where the rewards change.
     ``loss_weights`` are by reward, and 1 where absent. Raises BadInputError for settings that name
     unknown rewards or need a library that isn't installed.
     """
-    state, names = BalanceState(), None
-    for step, stats in batches:
+    schedule, state, names = MethodSchedule.of(settings), MethodState(), None
+    for step, stats, parts in batches:
         if stats.names != names:
-            state, names = BalanceState(), stats.names
+            state, names = MethodState(), stats.names
         weights = np.array([loss_weights.get(name, 1.0) for name in names])
         try:
-            chosen, state = next_balance(stats, settings, weights, step, state)
+            chosen, state = schedule.next(stats, weights, step, state, parts)
         except BadInputError:
             raise
         except MarbleError as error:
@@ -59,43 +59,44 @@ def replay_records(
     :func:`replay` raises.
     """
     chosen = [
-        _coefficients(records, grams, settings, loss_weights)
-        for grams in _grams(records, settings, solved_on)
+        _coefficients(records, solved, settings, loss_weights)
+        for solved in _solved(records, solved_on)
     ]
     return list(zip(*chosen, strict=True))
 
 
-def _grams(
-    records: Sequence[ConflictRecord], settings: BalanceSettings, solved_on: SolvedOn
-) -> list[list[FloatArray | None]]:
-    """The Gram [K, K] of every record, for each of the ways in which a batch is solved."""
+_Solved = tuple[FloatArray, PartGrams | None]
+"""A Gram [K, K] that a method is run on, and the parts that go with it."""
+
+
+def _solved(records: Sequence[ConflictRecord], solved_on: SolvedOn) -> list[list[_Solved | None]]:
+    """What a method sees of every record, for each of the ways in which a batch is solved.
+
+    A half has no parts of its own.
+    """
     parts = [record.part_grams for record in records]
-    if solved_on == "halves":
-        return [
-            [None if each is None else each.first for each in parts],
-            [None if each is None else each.second for each in parts],
-        ]
-    whole = [np.array(record.gram) for record in records]
-    if settings.gram == "whole":
-        return [[*whole]]
+    if solved_on == "batch":
+        pairs = zip(records, parts, strict=True)
+        return [[(np.array(record.gram), each) for record, each in pairs]]
     return [
-        [gram if each is None else each.signal for gram, each in zip(whole, parts, strict=True)]
+        [None if each is None else (each.first, None) for each in parts],
+        [None if each is None else (each.second, None) for each in parts],
     ]
 
 
 def _coefficients(
     records: Sequence[ConflictRecord],
-    grams: Sequence[FloatArray | None],
+    solved: Sequence[_Solved | None],
     settings: BalanceSettings,
     loss_weights: Mapping[str, float],
 ) -> list[FloatArray | None]:
     batches = (
-        (record.step, GradientStats(record.rewards, gram, np.diag(gram) > 0.0))
-        for record, gram in zip(records, grams, strict=True)
-        if gram is not None
+        (record.step, GradientStats(record.rewards, seen[0], np.diag(seen[0]) > 0.0), seen[1])
+        for record, seen in zip(records, solved, strict=True)
+        if seen is not None
     )
     chosen = replay(settings, loss_weights, batches)
-    return [None if gram is None else _usable(next(chosen)) for gram in grams]
+    return [None if seen is None else _usable(next(chosen)) for seen in solved]
 
 
 def _usable(chosen: Balance | MarbleError) -> FloatArray | None:

@@ -1,27 +1,71 @@
-"""The coefficients as the published MARBLE code makes them, to be compared with.
+"""The published MARBLE code's behaviour, to be compared with.
 
-Source: MARBLE, arXiv 2605.06507, its public code: SLSQP on the unit gradients' Gram, whatever it
-returns clipped, and a moving average of the weights.
+Source: MARBLE, arXiv 2605.06507, its public code: SLSQP on the unit gradients' Gram of the first
+micro-batch, whatever it returns clipped; a moving average of the weights; and one loss, for which
+the advantages are summed with the raw weights.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from marblecli.types import FloatArray
+from marblecli.maths.advantages import optimality_probability
+from marblecli.maths.qp.problem import certify
+from marblecli.methods.method import (
+    LossInputs,
+    LossTargets,
+    MethodSpec,
+    Needs,
+    State,
+    Statistics,
+    loss_mixture,
+)
+from marblecli.types import Balance, FloatArray
 
 AVERAGE_DECAY = 0.7
 """What the earlier weights count in the published moving average."""
 _TOLERANCE = 1e-8
 
 
-def slsqp_weights(gram: FloatArray) -> FloatArray:
-    """[K], what scipy's SLSQP makes of the min-norm problem of ``gram`` [K, K], from even weights.
+def published(statistics: Statistics, state: State) -> tuple[Balance, State]:
+    """Weights solved for unit gradients, averaged over batches, and put on the raw losses.
 
-    Clipped and renormalised, also where it failed; :func:`~marblecli.maths.qp.simplex_qp.certify`
+    They weigh the losses as they are, neither divided by the norms nor times their mean.
+    """
+    earlier = None if state is None else state["average"]
+    previous = None
+    if earlier is not None:
+        previous = np.array([earlier.get(name, 0.0) for name in statistics.names])
+    coefficients = average_weights(previous, slsqp_weights(statistics.unit_gram))
+    residual = certify(statistics.unit_gram, coefficients).kkt_residual
+    left = to_state(statistics.names, coefficients.tolist())
+    return loss_mixture(coefficients, statistics.norms, residual), left
+
+
+def to_state(names: Sequence[str], average: Sequence[float]) -> State:
+    """What the method remembers: the average weight of each reward."""
+    return {"average": dict(zip(names, average, strict=True))}
+
+
+def published_targets(inputs: LossInputs) -> LossTargets:
+    """One loss over all images: the advantages' weighted sum, clipped.
+
+    A reward that doesn't apply counts as an advantage of 0.
+    """
+    combined = inputs.advantages @ inputs.coefficients
+    return LossTargets(
+        optimality=optimality_probability(combined, inputs.clip),
+        shares=np.full(len(combined), 1.0 / inputs.images),
+    )
+
+
+def slsqp_weights(gram: FloatArray) -> FloatArray:
+    """[U], what scipy's SLSQP makes of the min-norm problem of ``gram`` [U, U], from even weights.
+
+    Clipped and renormalised, also where it failed; :func:`~marblecli.maths.qp.problem.certify`
     says how far it is from optimal.
     """
     from scipy.optimize import minimize
@@ -45,7 +89,7 @@ def slsqp_weights(gram: FloatArray) -> FloatArray:
 
 
 def average_weights(previous: FloatArray | None, current: FloatArray) -> FloatArray:
-    """[K], 0.7 of ``previous`` and 0.3 of ``current``, both [K]; ``current`` where there is none.
+    """[U], 0.7 of ``previous`` and 0.3 of ``current``, both [U]; ``current`` where there is none.
 
     ``previous`` need not sum to 1: a reward that was usable then may be missing now.
     """
@@ -55,3 +99,13 @@ def average_weights(previous: FloatArray | None, current: FloatArray) -> FloatAr
         AVERAGE_DECAY * previous / previous.sum() + (1.0 - AVERAGE_DECAY) * current
     )
     return blended
+
+
+SPEC = MethodSpec(
+    name="marble-published",
+    summary="what the published code does, to compare with",
+    build=lambda _options: published,
+    # One micro-batch can't be sharded: all processes would need a part of it.
+    needs=Needs(rows="head", sharded=False),
+    targets=published_targets,
+)

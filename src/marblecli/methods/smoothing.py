@@ -1,6 +1,6 @@
-"""Less noise before the balance: Grams averaged over batches, and shrunk towards no conflict.
+"""Smoothing of what any method sees: Grams averaged over batches, and shrunk towards no conflict.
 
-The optimal weights jump as the Gram changes, so what is averaged is the Gram, never the weights.
+The optimal weights jump as the Gram changes, so the Gram is averaged, never the weights.
 """
 
 from __future__ import annotations
@@ -59,3 +59,35 @@ def shrink(unit_gram: FloatArray, shrinkage: float) -> FloatArray:
     shrunk: FloatArray = (1.0 - shrinkage) * unit_gram
     np.fill_diagonal(shrunk, unit_gram.diagonal())
     return shrunk
+
+
+@dataclass(frozen=True)
+class Smoothing:
+    """Stands between the batches and a method, whichever it is."""
+
+    memory: float = 0.0
+    """What the earlier batches count, in [0, 1)."""
+    shrinkage: float = 0.0
+    """In [0, 1]; at 1 the gradients are taken to be orthogonal."""
+
+    @property
+    def changes(self) -> bool:
+        """Whether a method sees anything but the batch's own Gram."""
+        return self.memory > 0.0 or self.shrinkage > 0.0
+
+    def apply(
+        self,
+        unit_gram: FloatArray,
+        norms: FloatArray,
+        usable: BoolArray,
+        earlier: GramMemory | None,
+    ) -> tuple[FloatArray, FloatArray, GramMemory | None]:
+        """The Gram [K, K] and norms [K] that the method sees, and the memory for the next batch.
+
+        ``unit_gram`` [K, K] and ``norms`` [K] are zero where a reward isn't ``usable`` [K].
+        """
+        memory = None
+        if self.memory > 0.0:
+            memory = remember(earlier, unit_gram, norms, self.memory)
+            unit_gram, norms = recall(memory, usable)
+        return shrink(unit_gram, self.shrinkage) if self.shrinkage else unit_gram, norms, memory

@@ -1,24 +1,25 @@
-"""TorchJD's weightings of gradients, from the Gram of the unit gradients alone.
+"""An adapter of TorchJD's weightings, which see the Gram of the unit gradients alone.
 
-TorchJD (Quinton and Rey 2024, arXiv 2406.16232) isn't installed with marble; the names are known
-without it. Left out are its weightings that keep state in torch (gradvac, pcd, cr-mogm, ...), that
-want two batches (modo, sdmgrad) or that ignore conflict (krum, mean, random, sum).
+TorchJD (Quinton and Rey 2024, arXiv 2406.16232) isn't installed with marble, but its names are
+known without it. Its weightings that keep state in torch (gradvac, pcd, cr-mogm, ...), that need
+two batches (modo, sdmgrad) or that ignore conflict (krum, mean, random, sum) are left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from marblecli.errors import BadInputError, MarbleError
+from marblecli.methods.method import MethodSpec, State, Statistics, unit_mixture
+from marblecli.types import Balance, FloatArray
 
 if TYPE_CHECKING:
     from torchjd.aggregation import Weighting
-
-    from marblecli.types import FloatArray
 
 WEIGHTINGS: Mapping[str, tuple[str, Mapping[str, float]]] = MappingProxyType(
     {
@@ -35,6 +36,20 @@ WEIGHTINGS: Mapping[str, tuple[str, Mapping[str, float]]] = MappingProxyType(
     }
 )
 """Our name -> TorchJD's class and its options, where it has no default of its own."""
+
+_ALIASES = ("pcgrad", "upgrad")
+"""Names that are also known without the prefix."""
+
+
+def torchjd(name: str, statistics: Statistics, state: State) -> tuple[Balance, State]:
+    """TorchJD's weights of the unit gradients, scaled so that their absolute values sum to 1.
+
+    Some of ``imtl-g`` and ``aligned-mtl`` may be negative. All are 0 where TorchJD finds that the
+    gradients are in balance already.
+    """
+    weights = torchjd_weights(name, statistics.unit_gram, statistics.step)
+    total = float(np.abs(weights).sum())
+    return unit_mixture(weights / total if total > 0.0 else weights, statistics.norms), state
 
 
 def torchjd_weights(name: str, unit_gram: FloatArray, seed: int) -> FloatArray:
@@ -77,3 +92,21 @@ def build_weighting(name: str) -> Weighting[Any]:
             "pip install 'marblecli[torchjd]'"
         ) from error
     return weighting
+
+
+def _spec(name: str) -> MethodSpec:
+    method = partial(torchjd, name)
+
+    def check(_options: object) -> None:
+        build_weighting(name)
+
+    return MethodSpec(
+        name=f"torchjd:{name}",
+        summary=f"TorchJD's {name}, on the unit gradients",
+        build=lambda _options: method,
+        aliases=(name,) if name in _ALIASES else (),
+        check=check,
+    )
+
+
+SPECS = tuple(_spec(name) for name in WEIGHTINGS)

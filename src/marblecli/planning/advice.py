@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from marblecli.methods.host import find_method
 from marblecli.models.architectures import Architecture
 from marblecli.planning.memory import (
     MemoryPlan,
@@ -67,8 +68,9 @@ def advise(
 def _offloaded(recipe: Recipe) -> _Overrides:
     """All weights in the CPU's memory, and what that asks for; nothing where it can't be had."""
     training, balance = recipe.training, recipe.balance
-    published = "marble-published" in {balance.method, *(each.method for each in balance.phases)}
-    if recipe.model.offload or published or training.gradients != "contracted":
+    methods = (balance.method, *(each.method for each in balance.phases))
+    sharded = all(find_method(name).needs.sharded for name in methods)
+    if recipe.model.offload or not sharded or training.gradients != "contracted":
         return {}
     asked = {
         "model.compile": (recipe.model.compile, False),

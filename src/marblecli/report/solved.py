@@ -14,7 +14,7 @@ from marblecli.report.tables import Cell, Column, Table, WeightedCosine
 from marblecli.types import Balance, FloatArray, GradientStats
 
 if TYPE_CHECKING:
-    from marblecli.maths.qp.simplex_qp import MinNormSolution
+    from marblecli.maths.qp.problem import MinNormSolution
 
 
 @dataclass(frozen=True)

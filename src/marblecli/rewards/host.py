@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any, get_args
 
-import pluggy
 from pydantic import BaseModel, ValidationError
 
+from marblecli import plugins
 from marblecli.errors import (
     BadInputError,
     MarbleError,
@@ -22,52 +21,23 @@ from marblecli.errors import (
     one_of,
     validation_problems,
 )
-from marblecli.rewards.hub import MissingFilesError
-from marblecli.rewards.spec import (
-    ENTRY_POINT_GROUP,
-    ImageLayout,
-    RewardHooks,
-    RewardSpec,
-    Scorer,
+from marblecli.plugins import (
+    Installed,
+    Kind,
+    NameClash,
+    PluginFailure,
+    check_schema,
+    one_line,
 )
+from marblecli.rewards.hub import MissingFilesError
+from marblecli.rewards.spec import ImageLayout, RewardSpec, Scorer
 from marblecli.settings import OWN_REWARD_KEYS
 
 _NAME = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*")
 
 
-@dataclass(frozen=True)
-class InstalledReward:
-    """A reward and the distribution that registered it."""
-
-    spec: RewardSpec
-    distribution: str
-    version: str
-    module: str = ""
-    """What its entry point names."""
-
-
-@dataclass(frozen=True)
-class PluginFailure:
-    """A plugin that couldn't be used; none of its rewards is."""
-
-    entry_point: str
-    distribution: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"plugin {self.entry_point!r} of {self.distribution} failed: {self.message}"
-
-
-@dataclass(frozen=True)
-class NameClash:
-    """A name that several distributions registered; unusable until one of them is removed."""
-
-    name: str
-    claimants: tuple[InstalledReward, ...]
-
-    def __str__(self) -> str:
-        who = " and ".join(f"{one.distribution} {one.version}" for one in self.claimants)
-        return f"reward {self.name!r} is registered by {who}: uninstall all but one of them"
+InstalledReward = Installed[RewardSpec]
+"""A reward and the distribution that registered it."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +46,7 @@ class RewardCatalog:
 
     rewards: Mapping[str, InstalledReward]
     failures: tuple[PluginFailure, ...] = ()
-    clashes: tuple[NameClash, ...] = ()
+    clashes: tuple[NameClash[RewardSpec], ...] = ()
 
     def get(self, name: str) -> InstalledReward:
         """The reward of that name. Raises BadInputError if there is none that can be used.
@@ -155,51 +125,17 @@ def download_advice(name: str, options: Mapping[str, Any]) -> str:
 
 def discover() -> RewardCatalog:
     """Load every installed plugin of the entry-point group; a broken one is recorded."""
-    found: dict[str, list[InstalledReward]] = defaultdict(list)
-    failures = []
-    for entry in sorted(metadata.entry_points(group=ENTRY_POINT_GROUP), key=lambda e: e.name):
-        distribution, version = _origin(entry)
-        try:
-            specs = load_plugin(entry)
-        # A plugin's code may raise anything, and mustn't take the others down with it.
-        except Exception as error:  # noqa: BLE001
-            failures.append(PluginFailure(entry.name, distribution, one_line(error)))
-            continue
-        for spec in specs:
-            found[spec.name].append(InstalledReward(spec, distribution, version, entry.value))
-    return RewardCatalog(
-        rewards={name: one[0] for name, one in sorted(found.items()) if len(one) == 1},
-        failures=tuple(failures),
-        clashes=tuple(NameClash(n, tuple(many)) for n, many in found.items() if len(many) > 1),
-    )
-
-
-def _origin(entry: metadata.EntryPoint) -> tuple[str, str]:
-    return (entry.dist.name, entry.dist.version) if entry.dist else ("unknown", "unknown")
+    found = plugins.discover(REWARDS)
+    return RewardCatalog(found.things, found.failures, found.clashes)
 
 
 def load_plugin(entry: metadata.EntryPoint) -> list[RewardSpec]:
-    """Import one plugin and collect what it registers; raises whatever is wrong with it."""
-    # A manager for each plugin: what one does in its hook can't reach the others'.
-    manager = pluggy.PluginManager("marble")
-    manager.add_hookspecs(RewardHooks)
-    plugin = entry.load()
-    manager.register(plugin)
-    manager.check_pending()
-    if not manager.get_hookcallers(plugin):
-        raise TypeError("it has no hook marble_register_rewards marked with @hookimpl")
-    specs: list[RewardSpec] = []
-    manager.hook.marble_register_rewards(register=specs.append)
-    for spec in specs:
-        check_spec(spec)
-    twice = [name for name, count in Counter(spec.name for spec in specs).items() if count > 1]
-    if twice:
-        raise ValueError(f"it registers {twice[0]!r} twice")
-    return specs
+    """Import one plugin and collect its rewards; raises whatever is wrong with it."""
+    return plugins.load_plugin(entry, REWARDS)
 
 
-def check_spec(spec: Any) -> None:
-    """Raise if a declaration breaks the contract of :mod:`marblecli.rewards.spec`."""
+def check_spec(spec: Any) -> RewardSpec:
+    """The declaration; raises if it breaks the contract of :mod:`marblecli.rewards.spec`."""
     if not isinstance(spec, RewardSpec):
         raise TypeError(f"it registers {spec!r}, which is no RewardSpec")
     layouts, (low, high) = get_args(ImageLayout), spec.range
@@ -211,21 +147,8 @@ def check_spec(spec: Any) -> None:
         )
     if not low < high:
         raise ValueError(f"reward {spec.name!r}: range must rise, got {spec.range}")
-    _check_schema(spec.name, spec.options)
+    check_schema(f"reward {spec.name!r}", spec.options, OWN_REWARD_KEYS)
+    return spec
 
 
-def _check_schema(name: str, schema: Any) -> None:
-    if not (isinstance(schema, type) and issubclass(schema, BaseModel)):
-        raise TypeError(f"reward {name!r}: options is a pydantic model, got {schema!r}")
-    taken = OWN_REWARD_KEYS & schema.model_fields.keys()
-    if taken:
-        raise ValueError(f"reward {name!r}: the options {one_of(taken)} are marble's own")
-    if schema.model_config.get("extra") not in ("forbid", "allow"):
-        # pydantic's default drops unknown keys, and with them a user's typing errors.
-        raise ValueError(f"reward {name!r}: options must forbid extra keys; derive from NoOptions")
-
-
-def one_line(error: BaseException) -> str:
-    """The error's type and message without line breaks."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+REWARDS = Kind("reward", "marble_register_rewards", check_spec)

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from marblecli.plugins import one_line
 from marblecli.rewards.daemon import DaemonExecutor
-from marblecli.rewards.host import one_line
 from marblecli.rewards.spec import MovableScorer, RewardBatch, RewardSpec, Scorer
 from marblecli.settings import RewardSettings
 from marblecli.types import BoolArray, FloatArray, Prompt, RewardFault

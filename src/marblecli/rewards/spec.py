@@ -23,26 +23,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
-import pluggy
 from numpy.typing import ArrayLike
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
+from marblecli.plugins import ENTRY_POINT_GROUP, NoOptions, hookimpl
 from marblecli.types import Prompt
-
-ENTRY_POINT_GROUP = "marble"
-
-hookspec = pluggy.HookspecMarker("marble")
-hookimpl = pluggy.HookimplMarker("marble")
 
 ImageLayout = Literal["uint8", "float", "pil"]
 """How a reward wants its images: ``uint8`` is a NumPy array [B, H, W, 3]; ``float`` a torch
 float32 tensor [B, 3, H, W] in [0, 1]; ``pil`` a list of B RGB images."""
-
-
-class NoOptions(BaseModel):
-    """The options of a reward that has none; the base class of those that have."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 @dataclass(frozen=True)
@@ -141,10 +130,16 @@ class RewardSpec:
 
 Register = Callable[[RewardSpec], None]
 
-
-class RewardHooks:
-    """The hooks that a plugin may implement."""
-
-    @hookspec
-    def marble_register_rewards(self, register: Register) -> None:
-        """Call ``register`` once for each reward. Must be quick and load no weights."""
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "Build",
+    "HubFiles",
+    "ImageLayout",
+    "MovableScorer",
+    "NoOptions",
+    "Register",
+    "RewardBatch",
+    "RewardSpec",
+    "Scorer",
+    "hookimpl",
+]

@@ -6,6 +6,7 @@ import json
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,16 @@ from marblecli.errors import (
     one_of,
     validation_problems,
 )
+from marblecli.methods.checks import balance_problems
+from marblecli.methods.host import find_method
 from marblecli.runs.prompts import PROMPT_SUFFIXES
-from marblecli.settings import Recipe, RewardSettings, SamplingSettings, TrainingSettings
+from marblecli.settings import (
+    BalanceSettings,
+    Recipe,
+    RewardSettings,
+    SamplingSettings,
+    TrainingSettings,
+)
 
 CheckReward = Callable[[str, Mapping[str, Any]], list[Problem]]
 """(reward name, its options) -> what is wrong with them; given by the plugin host."""
@@ -53,6 +62,7 @@ def load_recipe(path: Path, overrides: Sequence[str], check_reward: CheckReward)
     problems += faults
     for check in _CHECKS:
         problems += check(table)
+    problems += _check_balance(table)
     for name, reward in _tables(table, "rewards"):
         problems += check_reward(name, _options(reward))
     if recipe is None or problems:
@@ -63,8 +73,9 @@ def load_recipe(path: Path, overrides: Sequence[str], check_reward: CheckReward)
 def dump_recipe(recipe: Recipe) -> str:
     """The recipe as TOML with every default written out; loading it gives an equal recipe."""
     table = _plain(recipe.model_dump())
-    for reward in table["rewards"].values():
-        reward.update(reward.pop("options"))
+    balance = table["balance"]
+    for open_table in (*table["rewards"].values(), balance, *balance["phases"]):
+        open_table.update(open_table.pop("options"))
     return tomli_w.dumps(table)
 
 
@@ -72,6 +83,8 @@ def _plain(value: Any) -> Any:
     """What TOML can hold: tables without None, paths as text."""
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items() if item is not None}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value
 
 
@@ -249,6 +262,17 @@ def _check_gradients(table: Table) -> Iterator[Problem]:
         yield Problem("measure.fresh_every", message)
 
 
+def _check_balance(table: Table) -> list[Problem]:
+    """The methods, their own options, and the rewards that these name."""
+    try:
+        settings = BalanceSettings.model_validate(table.get("balance", {}))
+    except ValidationError:
+        return []  # Its faults have been found.
+    rewards = table.get("rewards")
+    names = list(rewards) if isinstance(rewards, dict) else None
+    return balance_problems(settings, names)
+
+
 def _check_sharding(table: Table) -> Iterator[Problem]:
     """What can't be divided among processes, or wait in the CPU's memory."""
     found = [key for key in ("shard", "offload") if _get(table, "model", key, False) is True]
@@ -262,11 +286,22 @@ def _check_sharding(table: Table) -> Iterator[Problem]:
     for name, key, value, reason in _UNDIVIDED:
         if _get(table, name, key, None) == value:
             yield Problem(f"{name}.{key}", f"can't be {json.dumps(value)} with {setting}: {reason}")
-    phases = _get(table, "balance", "phases", [])
-    methods = [phase.get("method") for phase in phases if isinstance(phase, dict)]
-    if "marble-published" in [_get(table, "balance", "method", "marble"), *methods]:
-        message = f"can't be marble-published with {setting}: one micro-batch can't be divided"
-        yield Problem("balance.method", message)
+    for key, name in _methods(table):
+        if not find_method(name).needs.sharded:
+            message = f"can't be {name} with {setting}: the method needs whole weights"
+            yield Problem(key, message)
+
+
+def _methods(table: Table) -> Iterator[tuple[str, str]]:
+    """The known methods of ``[balance]``, by dotted key."""
+    try:
+        settings = BalanceSettings.model_validate(table.get("balance", {}))
+    except ValidationError:
+        return
+    phases = [(f"balance.phases.{i}.method", one.method) for i, one in enumerate(settings.phases)]
+    for key, name in (*phases, ("balance.method", settings.method)):
+        with suppress(BadInputError):
+            yield key, find_method(name).name
 
 
 _ADAPTERS_STAY = {"shard": "every process holds them", "offload": "the device holds them"}

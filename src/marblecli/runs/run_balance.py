@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from marblecli.errors import BadInputError
+from marblecli.methods.checks import balance_problems
 from marblecli.settings import BalanceSettings
 
 
@@ -39,4 +40,6 @@ def read_run_balance(run_dir: Path) -> RunBalance | None:
     except (OSError, ValueError, TypeError, AttributeError, ValidationError) as error:
         reason = str(error).splitlines()[0]
         raise BadInputError(f"{path}: can't read its balance: {reason}") from error
+    for problem in balance_problems(settings):
+        raise BadInputError(f"{path}: can't read its balance: {problem}")
     return RunBalance(settings, weights)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from marblecli.maths.advantages import optimality_probability
 from marblecli.maths.nft import affine_weights, combined_loss, reward_losses
+from marblecli.methods.method import LossInputs, LossTargets
 from marblecli.models.policies import Policies
 from marblecli.train.batch import LossSettings, TrainingBatch
 from marblecli.train.gradients import RewardGradients
@@ -56,22 +57,30 @@ def amortised_backward(
     policies.settle_gradients()
 
 
-def published_backward(
-    policies: Policies, batch: TrainingBatch, settings: LossSettings, weights: Tensor
+def own_loss_backward(
+    policies: Policies,
+    batch: TrainingBatch,
+    settings: LossSettings,
+    coefficients: Tensor,
+    targets: Callable[[LossInputs], LossTargets],
 ) -> None:
-    """Like :func:`amortised_backward`, as the published MARBLE code does it, to be compared with.
+    """Like :func:`amortised_backward`, with a loss of a method's own in place of the K losses.
 
-    One loss over all images: the advantages are summed with the raw ``weights`` [K], 0 standing
-    for a reward that doesn't apply, and the sum is clipped.
+    ``coefficients`` is [K]; ``targets`` makes of it, and of the advantages, one loss.
     """
-    combined = (batch.advantages * weights.to(batch.advantages)).sum(1, keepdim=True)
-    optimality = optimality_probability(combined.double().cpu().numpy(), settings.advantage_clip)
+    inputs = LossInputs(
+        advantages=batch.advantages.double().cpu().numpy(),
+        coefficients=coefficients.double().numpy(),
+        clip=settings.advantage_clip,
+        images=batch.whole,
+    )
+    found = targets(inputs)
     one = replace(
         batch,
-        optimality=torch.from_numpy(optimality).to(combined),
-        shares=torch.full_like(combined, 1 / batch.whole),
+        optimality=torch.from_numpy(found.optimality[:, None]).to(batch.optimality),
+        shares=torch.from_numpy(found.shares[:, None]).to(batch.shares),
     )
-    amortised_backward(policies, one, settings, combined.new_ones(1))
+    amortised_backward(policies, one, settings, batch.shares.new_ones(1))
 
 
 def _gradients(loss: Tensor, parameters: list[torch.nn.Parameter]) -> tuple[Tensor, ...]:

@@ -15,7 +15,7 @@ import numpy as np
 from marblecli.conflicts.record import ConflictRecord
 from marblecli.engine.processes import running_together
 from marblecli.errors import InterruptedRunError, MarbleError
-from marblecli.methods.balance import BalanceState
+from marblecli.methods.schedule import MethodState
 from marblecli.models.policies import averaged_weights
 from marblecli.train.evaluate import Evaluation, changes, evaluate, mean_over_valid
 from marblecli.train.measure import Measurement
@@ -282,5 +282,6 @@ def _resume(trainer: Trainer, saved: Snapshot) -> Progress:
         coefficients=np.array(stored["coefficients"]),
         kkt_residual=stored["kkt_residual"],
     )
-    state = BalanceState.from_json(saved.state["balance_state"])
+    rewards = tuple(trainer.sampler.recipe.rewards)
+    state = MethodState.from_json(saved.state["balance_state"], rewards)
     return Progress(saved.step, Carried(balance, state), saved.state["faults"])

@@ -17,8 +17,7 @@ from marblecli.maths.gram import (
     part_grams,
     whole_gram,
 )
-from marblecli.methods.balance import BalanceState, next_balance
-from marblecli.settings import BalanceSettings
+from marblecli.methods.schedule import MethodSchedule, MethodState
 from marblecli.train.gradients import PARTS, RewardGradients
 from marblecli.types import (
     Balance,
@@ -36,7 +35,7 @@ class Measurement:
     gradients: RewardGradients
     stats: GradientStats
     balance: Balance
-    state: BalanceState
+    state: MethodState
     """For the next balance."""
     valid: tuple[int, ...]
     """K, how many images each reward applies to."""
@@ -55,11 +54,11 @@ class Measurement:
 class BalancePlan:
     """How the recipe has a batch balanced, and where the run stands."""
 
-    settings: BalanceSettings
+    schedule: MethodSchedule
     loss_weights: FloatArray
     """[K], of the method ``weighted-sum``."""
     step: int
-    state: BalanceState
+    state: MethodState
     held: Balance | None = None
     """An earlier batch's, to be applied to this one as it is."""
 
@@ -87,14 +86,11 @@ def measure(
 
 def _balanced(
     stats: GradientStats, parts: PartGrams | None, plan: BalancePlan
-) -> tuple[Balance, BalanceState]:
+) -> tuple[Balance, MethodState]:
     if plan.held is not None:
         usable = np.where(stats.usable, plan.held.coefficients, 0.0)
         return replace(plan.held, coefficients=usable), plan.state
-    judged = stats
-    if plan.settings.gram == "signal" and parts is not None:
-        judged = replace(stats, gram=parts.signal)
-    return next_balance(judged, plan.settings, plan.loss_weights, plan.step, plan.state)
+    return plan.schedule.next(stats, plan.loss_weights, plan.step, plan.state, parts)
 
 
 def _statistics(

@@ -15,6 +15,7 @@ from marblecli.engine.micro_batch import MicroBatch
 from marblecli.engine.processes import Processes, check_even, connect
 from marblecli.engine.reduction import Reduction
 from marblecli.engine.shards import UNDIVIDED, Shards
+from marblecli.methods.schedule import MethodSchedule
 from marblecli.models.backbone import Backbone, load_pipeline
 from marblecli.models.embedding_identity import embedding_identity
 from marblecli.models.policies import Policies, make_policies
@@ -57,6 +58,8 @@ class Sampler:
     policies: Policies
     processes: Processes
     micro_batch: MicroBatch
+    schedule: MethodSchedule
+    """How the rewards' gradients are combined."""
 
     @property
     def device(self) -> torch.device:
@@ -103,6 +106,7 @@ def open_sampler(
         policies=_seeded_policies(transformer, recipe, shards),
         processes=processes,
         micro_batch=_micro_batch(recipe, processes, shards),
+        schedule=MethodSchedule.of(recipe.balance),
     )
 
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from marblecli.errors import MarbleError
-from marblecli.methods.balance import BalanceState, method_at
-from marblecli.train.backward import amortised_backward, published_backward
+from marblecli.methods.schedule import MethodState
+from marblecli.train.backward import amortised_backward, own_loss_backward
 from marblecli.train.batch import TrainingBatch
 from marblecli.train.batch_gradients import batch_gradients, judging_gradients
 from marblecli.train.collect import Collected, collect, loss_settings, training_batch
@@ -32,8 +32,8 @@ class Carried:
 
     balance: Balance | None = None
     """Of the last measured batch; None before the first."""
-    state: BalanceState = field(default_factory=BalanceState)
-    """What the method remembers."""
+    state: MethodState = field(default_factory=MethodState)
+    """What the methods remember."""
 
 
 @dataclass(frozen=True)
@@ -99,11 +99,10 @@ def _measured(
 ) -> Measurement:
     """The rewards' gradients and their balance: a new one where none is carried."""
     recipe = sampler.recipe
-    if method_at(step, recipe.balance) == "marble-published":
-        # The published code solves from the first micro-batch, at one noise level.
+    if sampler.schedule.at(step).spec.needs.rows == "head":
         batch = batch.head(sampler.micro_batch.size)
     weights = np.array([reward.weight for reward in recipe.rewards.values()])
-    plan = BalancePlan(recipe.balance, weights, step, carried.state, carried.balance)
+    plan = BalancePlan(sampler.schedule, weights, step, carried.state, carried.balance)
     try:
         gradients = batch_gradients(sampler, batch)
         return measure(gradients, collected.table, plan, sampler.reduction)
@@ -118,11 +117,10 @@ def _gradient(
     balance: Balance,
     measured: Measurement | None,
 ) -> Sequence[Tensor | None]:
-    published = method_at(step, sampler.recipe.balance) == "marble-published"
-    if measured is not None and not published:
+    targets = sampler.schedule.at(step).spec.targets
+    if measured is not None and targets is None:
         return measured.direction()
     coefficients = torch.from_numpy(balance.coefficients)
-    one_backward = published_backward if published else amortised_backward
     parameters = list(sampler.policies.trained_parameters().values())
 
     def attempt(size: int) -> None:
@@ -130,7 +128,10 @@ def _gradient(
             # An earlier attempt may have left a part.
             parameter.grad = None
         settings = loss_settings(sampler.recipe, size)
-        one_backward(sampler.policies, batch, settings, coefficients)
+        if targets is None:
+            amortised_backward(sampler.policies, batch, settings, coefficients)
+        else:
+            own_loss_backward(sampler.policies, batch, settings, coefficients, targets)
 
     sampler.micro_batch.fitted(attempt)
     found = [parameter.grad for parameter in parameters]

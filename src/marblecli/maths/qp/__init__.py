@@ -1,1 +1,1 @@
-"""The quadratic program of the min-norm point, and its solvers."""
+"""The quadratic program of the min-norm point: the problem, and its solvers, one a file."""

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from marblecli.errors import one_of
-from marblecli.rewards.host import check_spec, one_line
+from marblecli.plugins import one_line
+from marblecli.rewards.host import check_spec
 from marblecli.rewards.kit import global_state
 from marblecli.rewards.kit.recording import may_read
 from marblecli.rewards.kit.registration import register_alone

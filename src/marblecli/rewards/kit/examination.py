@@ -8,8 +8,9 @@ from functools import partial
 from typing import Any
 
 from marblecli.errors import MarbleError
+from marblecli.plugins import one_line
 from marblecli.rewards.daemon import DaemonExecutor
-from marblecli.rewards.host import download_advice, one_line
+from marblecli.rewards.host import download_advice
 from marblecli.rewards.hub import MissingFilesError
 from marblecli.rewards.kit import checks, global_state
 from marblecli.rewards.kit.checks import BrokenContractError

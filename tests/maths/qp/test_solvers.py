@@ -9,13 +9,10 @@ from hypothesis import strategies as st
 
 from grams import FAMILIES, high_dimensional, random_points, unit_gram
 from marblecli.errors import BadInputError, MarbleError
-from marblecli.maths.qp.simplex_qp import (
-    SOLVERS,
-    certify,
-    find_solver,
-    solve_min_norm,
-    solve_min_norm_cvxpy,
-)
+from marblecli.maths.qp.cvxpy_solvers import solve_min_norm_cvxpy
+from marblecli.maths.qp.exact import solve_min_norm
+from marblecli.maths.qp.problem import certify
+from marblecli.maths.qp.solvers import SOLVERS, find_solver
 
 EXACT = 1e-12
 
