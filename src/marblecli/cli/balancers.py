@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,6 +9,7 @@ from pydantic import ValidationError
 
 from marblecli.errors import BadInputError, did_you_mean, one_of, validation_problems
 from marblecli.methods.balance import METHODS, check_available
+from marblecli.runs.toml_values import parse_value
 from marblecli.settings import BalanceSettings
 
 METHOD_NAMES = (*METHODS, "sequential")
@@ -55,12 +55,4 @@ def _set(table: dict[str, Any], pair: str, text: str) -> None:
     inner = table.setdefault(outer, {}) if reward else table
     if not isinstance(inner, dict):
         raise BadInputError(f"balancer {text}: {outer} is set already")
-    inner[reward or outer] = _value(value.strip())
-
-
-def _value(text: str) -> Any:
-    """A TOML value, or else plain text, so that words need no quotes."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
+    inner[reward or outer] = parse_value(value)
