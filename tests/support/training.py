@@ -32,7 +32,7 @@ from marblecli.settings import LoraSettings, Recipe
 from marblecli.train.batch import LossSettings, TrainingBatch
 from marblecli.train.loop import Hooks, Outcome, StepReport, train
 from marblecli.train.session import PromptSets, Session, open_session
-from marblecli.types import ConflictRecord, Prompt, RewardChange, Snapshot
+from marblecli.types import ConflictRecord, EvaluationRecord, Prompt, RewardChange, Snapshot
 
 IMAGES, LEVELS, REWARDS = 6, 2, 5
 
@@ -305,7 +305,7 @@ class Recorded:
 
     metrics: list[dict[str, Any]] = field(default_factory=list)
     conflicts: list[ConflictRecord] = field(default_factory=list)
-    evaluations: dict[int, Mapping[str, Any]] = field(default_factory=dict)
+    evaluations: dict[int, EvaluationRecord] = field(default_factory=dict)
     grids: dict[tuple[int, str], Tensor] = field(default_factory=dict)
     checkpoints: list[Snapshot] = field(default_factory=list)
     reports: list[StepReport] = field(default_factory=list)
@@ -317,8 +317,8 @@ class Recorded:
     def conflict(self, record: ConflictRecord) -> None:
         self.conflicts.append(record)
 
-    def evaluation(self, step: int, results: Mapping[str, Any]) -> None:
-        self.evaluations[step] = results
+    def evaluation(self, record: EvaluationRecord) -> None:
+        self.evaluations[record.step] = record
 
     def samples(self, step: int, split: str, prompts: Sequence[Prompt], images: Tensor) -> None:
         assert len(prompts) == len(images)

@@ -21,8 +21,8 @@ from marblecli.report.conflict_report import conflict_report
 from marblecli.report.conflict_tables import show_batches, show_details, show_overview
 from marblecli.report.page import FILE_NAME, write_report
 from marblecli.report.render import log, out
-from marblecli.runs.records import read_conflicts
-from marblecli.runs.run_balance import RunBalance, read_run_balance
+from marblecli.runs.run import Run
+from marblecli.runs.run_balance import RunBalance
 from marblecli.settings import BalanceSettings
 from marblecli.types import ConflictRecord
 
@@ -48,9 +48,10 @@ def inspect_run(run_dir: Path, options: InspectOptions, *, default_html: bool = 
 
     ``default_html``: write the page to the run directory where the options name no file.
     """
-    records = read_conflicts(run_dir)
+    run = Run(run_dir)
+    records = run.conflicts()
     html = options.html or (run_dir / FILE_NAME if default_html else None)
-    directions = make_directions(_balance_of(run_dir), options.balancers)
+    directions = make_directions(_balance_of(run), options.balancers)
     present(records, directions, options, str(run_dir), html)
 
 
@@ -106,15 +107,15 @@ def present(
         out.print("--details: every reward with every direction, prompt source and noise level.")
 
 
-def _balance_of(run_dir: Path) -> RunBalance | None:
+def _balance_of(run: Run) -> RunBalance | None:
     try:
-        run = read_run_balance(run_dir)
-        if run is not None:
-            check_available(run.settings)
+        balance = run.balance()
+        if balance is not None:
+            check_available(balance.settings)
     except BadInputError as error:
         log.print(f"applied isn't judged on held-out halves: {error}", markup=False)
         return None
-    return run
+    return balance
 
 
 def _heading(records: Sequence[ConflictRecord], directions: Sequence[Direction], title: str) -> str:

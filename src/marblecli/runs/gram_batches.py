@@ -10,6 +10,7 @@ import numpy as np
 from marblecli.errors import BadInputError, one_of
 from marblecli.runs import records
 from marblecli.runs.gradient_files import read_gradient_stats
+from marblecli.runs.run import Run
 from marblecli.types import GradientStats
 
 SUFFIXES = (".csv", ".json", ".npy", ".safetensors")
@@ -43,7 +44,7 @@ def read_gram_batches(path: Path) -> tuple[GramBatch, ...]:
         run_dir = path.parent if path.name == records.FILE_NAME else path
         return tuple(
             GramBatch(f"step {record.step}", record.step, _stats(record.rewards, record.gram))
-            for record in records.read_conflicts(run_dir)
+            for record in Run(run_dir).conflicts()
         )
     if not path.is_dir():
         return (GramBatch(path.name, 1, read_gradient_stats(path)),)

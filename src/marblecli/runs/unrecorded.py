@@ -1,30 +1,33 @@
-"""A run that leaves nothing behind."""
+"""A recorder that records nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from marblecli.types import ConflictRecord, Json, Prompt, Snapshot
+from marblecli.types import ConflictRecord, EvaluationRecord, Json, Prompt, Snapshot
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 class Unrecorded:
-    """The recorder of all processes but the first, which writes for all; and of benchmarks."""
+    """The recorder of benchmarks, and of every process but the first, which writes for all.
+
+    Recorders that are interested in some events only derive from it.
+    """
 
     def step(self, metrics: Mapping[str, Json]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def conflict(self, record: ConflictRecord) -> None:
-        """Nothing."""
+        """Do nothing."""
 
-    def evaluation(self, step: int, results: Mapping[str, Json]) -> None:
-        """Nothing."""
+    def evaluation(self, record: EvaluationRecord) -> None:
+        """Do nothing."""
 
     def samples(self, step: int, split: str, prompts: Sequence[Prompt], images: Tensor) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def checkpoint(self, snapshot: Snapshot) -> None:
-        """Nothing."""
+        """Do nothing."""

@@ -15,7 +15,7 @@ from marblecli.models.policies import averaged_weights
 from marblecli.seeding import stream, torch_stream
 from marblecli.train.rollout import group_numbers, sample_and_score
 from marblecli.train.session import Session
-from marblecli.types import FloatArray, Prompt, RewardChange, RewardTable, Rollout
+from marblecli.types import FloatArray, Prompt, RewardChange, RewardTable, Rollout, ScoredImage
 
 Subject = Literal["base", "trained"]
 """The reference policy, or the trained one with its moving average."""
@@ -29,6 +29,22 @@ class Evaluation:
     table: RewardTable
     rollout: Rollout
     """Of several processes, only the first has all images; the others have none."""
+
+    def images(self) -> tuple[ScoredImage, ...]:
+        """Every image with its place among its split's prompts, and its scores."""
+        names, groups = self.table.names, self.rollout.groups
+        _, starts = np.unique(groups, return_index=True)
+        numbers = np.arange(len(groups)) - starts[groups]
+        rows = zip(self.table.values.tolist(), self.table.valid.tolist(), strict=True)
+        scores = [
+            {name: value if there else None for name, value, there in zip(names, *row, strict=True)}
+            for row in rows
+        ]
+        columns = zip(self.rollout.prompts, groups.tolist(), numbers.tolist(), scores, strict=True)
+        return tuple(
+            ScoredImage(prompt.text, prompt.source, place, number, each)
+            for prompt, place, number, each in columns
+        )
 
     def means(self) -> dict[str, float]:
         """The mean of every reward over the images it applies to; without any, it is left out."""

@@ -38,6 +38,7 @@ from marblecli.train.session import Session, restore, snapshot
 from marblecli.types import (
     Balance,
     ConflictRecord,
+    EvaluationRecord,
     FloatArray,
     Json,
     Recorder,
@@ -172,7 +173,6 @@ def train_step(
     report = StepReport(step, seconds, means, cosines, tuple(faults), notices)
     size = session.micro_batch.size
     recorder.step({**_metrics(table, report, balanced, norm), "micro_batch_size": size})
-    session.accelerator.log({f"reward/{k}": v for k, v in means.items()}, step=step)
     state = progress.state if measured is None else measured.state
     return Progress(step, balanced, state, total), report
 
@@ -328,8 +328,14 @@ def _record_evaluations(
 ) -> None:
     if not session.processes.first:
         return  # It has no images.
-    means = {split: result.means() for split, result in results.items()}
-    hooks.recorder.evaluation(step, means)
+    record = EvaluationRecord(
+        step=step,
+        subject="trained" if step else "base",
+        images={split: result.images() for split, result in results.items()},
+        faults={split: result.table.faults for split, result in results.items()},
+        seed=session.recipe.run.seed,
+    )
+    hooks.recorder.evaluation(record)
     for split, result in results.items():
         hooks.recorder.samples(step, split, result.rollout.prompts, result.rollout.images)
 
