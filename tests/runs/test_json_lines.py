@@ -65,7 +65,7 @@ def test_a_write_cut_short_leaves_the_file_as_it_was(
 
     class FullDisk(io.FileIO):
         def write(self, data: object) -> int:
-            return super().write(bytes(data)[:5])  # type: ignore[arg-type]
+            return super().write(bytes(data)[:5])  # type: ignore[arg-type] # only bytes are written
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", lambda self, mode, buffering: FullDisk(self, mode))
