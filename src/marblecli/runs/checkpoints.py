@@ -1,4 +1,4 @@
-"""Checkpoint folders: safetensors and JSON only, complete or absent."""
+"""Checkpoint folders: they hold safetensors and JSON only, and are complete or absent."""
 
 from __future__ import annotations
 
@@ -98,12 +98,12 @@ def _save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     try:
         save_file(_unshared(tensors), path)
     except SafetensorError as error:
-        # It reports a full disk as an error of its own.
+        # safetensors reports a full disk as an error of its own.
         raise OSError(str(error)) from error
 
 
 def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """On the CPU, contiguous, each with its own storage, as safetensors asks."""
+    """The tensors on the CPU, contiguous, each with storage of its own: safetensors needs that."""
     seen: set[int] = set()
     result = {}
     for name, tensor in tensors.items():

@@ -1,4 +1,4 @@
-"""One Gram or many: a file, a folder of them, or the measured batches of a run."""
+"""One Gram matrix or many: a file, a folder of files, or the measured batches of a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from marblecli.runs.run import Run
 from marblecli.types import GradientStats
 
 SUFFIXES = (".csv", ".json", ".npy", ".safetensors")
-"""Of the files that a folder is searched for."""
+"""Which files of a folder are read."""
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,14 @@ class GramBatch:
     """The gradients of one batch."""
 
     name: str
-    """The file's, or ``step 12``."""
+    """The file's name, or ``step 12``."""
     step: int
-    """Of the run, or the file's place from 1."""
+    """The step of the run, or the file's place in its folder, from 1."""
     stats: GradientStats
 
 
 def is_many(path: Path) -> bool:
-    """Whether ``path`` stands for a row of batches, be there but one in it."""
+    """Whether ``path`` stands for a series of batches, even if there is only one in it."""
     return path.is_dir() or path.name == records.FILE_NAME
 
 

@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from marblecli.types import (
-    ConflictRecord,
-    EvaluationRecord,
-    Json,
-    Prompt,
-    Recorder,
-    Snapshot,
-)
+from marblecli.runs.recorder import RunRecorder
+from marblecli.runs.tracking import TensorBoardRecorder
+from marblecli.runs.unrecorded import Unrecorded
+from marblecli.types import ConflictRecord, EvaluationRecord, Json, Prompt, Snapshot
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-class Tracker(Recorder, Protocol):
-    """A recorder that has to be closed at the end."""
-
-    def close(self) -> None:
-        """Write what is left."""
 
 
 class Recorders:
@@ -31,9 +20,11 @@ class Recorders:
     Close it when the run ends, however it ends: ``contextlib.closing`` does.
     """
 
-    def __init__(self, recorder: Recorder, trackers: Sequence[Tracker] = ()) -> None:
+    def __init__(
+        self, recorder: RunRecorder | Unrecorded, trackers: Sequence[TensorBoardRecorder] = ()
+    ) -> None:
         self._trackers = tuple(trackers)
-        self._all: tuple[Recorder, ...] = (recorder, *self._trackers)
+        self._all = (recorder, *self._trackers)
 
     def step(self, metrics: Mapping[str, Json]) -> None:
         """Report one optimizer step."""
