@@ -9,6 +9,7 @@ import pytest
 
 from marblecli.errors import BadInputError, Problem, RecipeError
 from marblecli.runs.recipe import dump_recipe, load_recipe
+from marblecli.settings import ModelSettings
 from support.recipes import RECIPE, accept, load, problems
 
 
@@ -109,6 +110,32 @@ def test_the_reward_check_gets_the_plugins_own_options_only(folder: Path) -> Non
 
     load_recipe(folder / "recipe.toml", [], note)
     assert seen == {"sharp": {}, "read": {"language": "en"}}
+
+
+def asked_of_the_model(folder: Path, *overrides: str) -> list[tuple[ModelSettings, int | None]]:
+    """What ``check_model`` is asked; its fault must be among the recipe's others."""
+    asked: list[tuple[ModelSettings, int | None]] = []
+    fault = Problem("model.pretrained", "isn't wanted")
+
+    def check(model: ModelSettings, resolution: int | None) -> list[Problem]:
+        asked.append((model, resolution))
+        return [fault]
+
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(folder / "recipe.toml", overrides, accept, check)
+    assert (fault in caught.value.problems) == bool(asked)
+    return asked
+
+
+def test_the_model_is_checked_as_far_as_its_table_is_sound(folder: Path) -> None:
+    ((model, resolution),) = asked_of_the_model(folder, "sampling.resolution=520")
+    assert (model.pretrained, model.lora.rank, resolution) == (str(folder / "tiny"), 4, 520)
+    wrong = ("model.dtype=fp8", "model.lora.rank=0", "sampling.resolution=7")
+    ((model, resolution),) = asked_of_the_model(folder, *wrong)
+    assert (model.dtype, model.lora.rank, resolution) == ("bf16", 32, None)
+    assert [side for _, side in asked_of_the_model(folder, "sampling=3")] == [None]
+    for unknown in ("model.pretrained=3", "model=3", "model.pretrained=./none"):
+        assert asked_of_the_model(folder, unknown) == []
 
 
 def test_files_that_are_no_recipe(tmp_path: Path) -> None:

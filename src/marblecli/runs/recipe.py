@@ -15,12 +15,16 @@ from marblecli.errors import BadInputError, Problem, RecipeError, validation_pro
 from marblecli.runs import schema
 from marblecli.runs.overrides import apply_override
 from marblecli.runs.recipe_checks.every import find_problems
-from marblecli.runs.recipe_checks.sound import FaultyFieldError, sound_part
+from marblecli.runs.recipe_checks.model_folder import is_missing
+from marblecli.runs.recipe_checks.sound import FaultyFieldError, sound_part, sound_settings
 from marblecli.runs.recipe_paths import resolve_paths
-from marblecli.settings import Recipe
+from marblecli.settings import ModelSettings, Recipe
 
 CheckReward = Callable[[str, Mapping[str, Any]], list[Problem]]
 """(reward name, its options) -> what is wrong with them; given by the plugin host."""
+CheckModel = Callable[[ModelSettings, int | None], list[Problem]]
+"""(``[model]``, the images' side in pixels) -> what is wrong with them, as the model says. The side
+is None where it is faulty by itself."""
 
 _HINTS = {
     "sampling.group_size": "an image's advantage is relative to the other images of its prompt",
@@ -31,10 +35,16 @@ _HINTS = {
 """What helps beyond pydantic's finding, by dotted key."""
 
 
-def load_recipe(path: Path, overrides: Sequence[str], check_reward: CheckReward) -> Recipe:
+def load_recipe(
+    path: Path,
+    overrides: Sequence[str],
+    check_reward: CheckReward,
+    check_model: CheckModel | None = None,
+) -> Recipe:
     """Read a recipe, apply ``key=value`` overrides and resolve its paths to absolute ones.
 
-    Paths are relative to the recipe's folder, those of overrides too.
+    Paths are relative to the recipe's folder, those of overrides too. ``check_model`` isn't asked
+    about a model whose folder is missing.
 
     Raises:
         BadInputError: there is no such file, it isn't TOML, or a newer version wrote it.
@@ -48,6 +58,8 @@ def load_recipe(path: Path, overrides: Sequence[str], check_reward: CheckReward)
     recipe, faults = _validate(table)
     readable = sound_part(table) if recipe is None else recipe
     problems += [*faults, *find_problems(readable), *_check_rewards(readable, check_reward)]
+    if check_model is not None:
+        problems += _check_model(table.get("model"), readable, check_model)
     if recipe is None or problems:
         raise RecipeError(str(path), problems)
     return recipe
@@ -55,10 +67,15 @@ def load_recipe(path: Path, overrides: Sequence[str], check_reward: CheckReward)
 
 def dump_recipe(recipe: Recipe) -> str:
     """The recipe as TOML with every default written out; loading it gives an equal recipe."""
-    table = _plain(recipe.model_dump())
-    for reward in table["rewards"].values():
-        reward.update(reward.pop("options"))
-    return tomli_w.dumps(schema.stamped(table))
+    return tomli_w.dumps(schema.stamped(recipe_table(recipe)))
+
+
+def recipe_table(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as the tables of its TOML file; keys without a value are left out."""
+    table: dict[str, Any] = _plain(recipe.model_dump())
+    for with_options in (table["model"], *table["rewards"].values()):
+        with_options.update(with_options.pop("options", {}))
+    return table
 
 
 def read_table(path: Path) -> dict[str, Any]:
@@ -96,3 +113,14 @@ def _check_rewards(recipe: Recipe, check_reward: CheckReward) -> Iterator[Proble
         for name, reward in recipe.rewards.items():
             with suppress(FaultyFieldError):
                 yield from check_reward(name, reward.options)
+
+
+def _check_model(table: Any, recipe: Recipe, check_model: CheckModel) -> list[Problem]:
+    """What the model says of ``[model]``, as far as it is sound, and of the images' side."""
+    model = sound_settings(ModelSettings, table)
+    if model is None or is_missing(model.pretrained):
+        return []
+    resolution = None
+    with suppress(FaultyFieldError):
+        resolution = recipe.sampling.resolution
+    return check_model(model, resolution)

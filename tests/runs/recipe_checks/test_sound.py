@@ -5,8 +5,14 @@ from typing import Any
 
 import pytest
 
-from marblecli.runs.recipe_checks.sound import FaultyFieldError, sound_part
-from marblecli.settings import LORA_TARGETS, Recipe, SamplingSettings
+from marblecli.runs.recipe_checks.sound import FaultyFieldError, sound_part, sound_settings
+from marblecli.settings import (
+    LORA_TARGETS,
+    BalanceSettings,
+    ModelSettings,
+    Recipe,
+    SamplingSettings,
+)
 from support.recipes import RECIPE
 
 
@@ -79,3 +85,20 @@ def test_the_table_that_was_read_stays_as_it_was() -> None:
     given = table(model__lora={"rank": "many"}, training__steps="many")
     sound_part(given)
     assert given == table(model__lora={"rank": "many"}, training__steps="many")
+
+
+def test_settings_have_defaults_in_place_of_their_faulty_fields() -> None:
+    given = {"pretrained": "a/b", "dtype": "fp8", "lora": {"rank": 0, "alpha": 3}, "odd": 1}
+    found = sound_settings(ModelSettings, given)
+    assert found is not None
+    assert (found.pretrained, found.dtype) == ("a/b", ModelSettings(pretrained="").dtype)
+    assert (found.lora.rank, found.lora.alpha) == (ModelSettings(pretrained="").lora.rank, 3)
+
+
+@pytest.mark.parametrize("given", [{}, {"pretrained": 3}, 3, None])
+def test_settings_that_need_a_faulty_field_are_none(given: Any) -> None:
+    assert sound_settings(ModelSettings, given) is None
+
+
+def test_settings_that_dont_go_together_are_none() -> None:
+    assert sound_settings(BalanceSettings, {"method": "single", "memory": "long"}) is None

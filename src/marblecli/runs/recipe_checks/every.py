@@ -13,7 +13,7 @@ from marblecli.runs.recipe_checks.gradients import (
     check_noise_levels,
     check_signal,
 )
-from marblecli.runs.recipe_checks.model_folder import check_model
+from marblecli.runs.recipe_checks.model_folder import check_folder, check_layout
 from marblecli.runs.recipe_checks.sharding import check_sharding
 from marblecli.runs.recipe_checks.sound import FaultyFieldError
 from marblecli.runs.recipe_checks.sources import check_sources
@@ -23,7 +23,8 @@ Check = Callable[[Recipe], Iterator[Problem]]
 
 CHECKS: tuple[Check, ...] = (
     check_files,
-    check_model,
+    check_folder,
+    check_layout,
     check_sources,
     check_noise_levels,
     check_signal,

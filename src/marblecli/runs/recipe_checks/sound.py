@@ -11,11 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from functools import cache
-from typing import Any, cast, get_args
+from typing import Any, TypeVar, cast, get_args
 
 from pydantic import BaseModel, ValidationError, create_model
 
 from marblecli.settings import Recipe
+
+Settings = TypeVar("Settings", bound=BaseModel)
 
 
 class FaultyFieldError(Exception):
@@ -28,6 +30,19 @@ def sound_part(table: Mapping[str, Any]) -> Recipe:
     It is typed as a recipe for the checks, which read its fields as they read a sound recipe's.
     """
     return cast("Recipe", _Sound(_fields(Recipe, table)))
+
+
+def sound_settings(model: type[Settings], table: Any) -> Settings | None:
+    """The settings of one table, with the model's defaults in place of its faulty fields.
+
+    None if it isn't a table, if it needs one of these fields, or if the others don't go together.
+    """
+    if not isinstance(table, Mapping):
+        return None
+    try:
+        return model.model_validate(_without_faults(model, table)[0])
+    except ValidationError:
+        return None
 
 
 class _Sound:
@@ -63,21 +78,27 @@ def _section(model: type[BaseModel], table: Any) -> _Sound:
     """One table without its faulty fields; nothing of it if it is faulty as a whole."""
     if not isinstance(table, Mapping):
         return _Sound({})
-    kept, faulty = deepcopy(dict(table)), set[str]()
-    try:
-        model.model_validate(kept)
-    except ValidationError as error:
-        places = [fault["loc"] for fault in error.errors()]
-        if () in places:
-            return _Sound({})
-        for place in places:
-            faulty |= _drop(kept, place)
+    kept, faulty = _without_faults(model, table)
     try:
         settings = _all_optional(model).model_validate(kept)
     except ValidationError:
         # Without the faulty fields the others don't go together: nothing can be told of them.
         return _Sound({})
     return _Sound({name: getattr(settings, name) for name in model.model_fields.keys() - faulty})
+
+
+def _without_faults(
+    model: type[BaseModel], table: Mapping[str, Any]
+) -> tuple[dict[str, Any], set[str]]:
+    """The entries of the table that are sound by themselves, and the fields that are faulty."""
+    kept, faulty = deepcopy(dict(table)), set[str]()
+    try:
+        model.model_validate(kept)
+    except ValidationError as error:
+        for fault in error.errors():
+            if fault["loc"]:
+                faulty |= _drop(kept, fault["loc"])
+    return kept, faulty
 
 
 def _drop(table: dict[str, Any], place: Iterable[int | str]) -> set[str]:
