@@ -10,11 +10,16 @@ from pathlib import Path
 import pytest
 
 import marblecli
+import marblecli.errors
+import marblecli.rewards
+import marblecli.rewards.testing
 from marblecli.methods.host import own_methods
 
 SOURCE = Path(marblecli.__file__).parent
 TESTS = Path(__file__).parent
 MODULES = sorted(SOURCE.rglob("*.py"))
+PLUGINS = TESTS.parent / "plugins"
+PLUGIN_MODULES = sorted(PLUGINS.glob("*/src/**/*.py"))
 
 GROUND = {"types", "errors", "settings", "seeding", "plugins"}
 BATCHES = {"maths", "methods", "conflicts"}
@@ -135,8 +140,8 @@ def _in_memory(call: ast.Call) -> bool:
 def _method(call: ast.expr) -> str:
     if not isinstance(call, ast.Attribute):
         return ""
-    # RunStore is how the commands reach the files.
-    ours = isinstance(call.value, ast.Name) and call.value.id == "RunStore"
+    # Run is how the commands read a run's files.
+    ours = isinstance(call.value, ast.Name) and call.value.id == "Run"
     return "" if ours else call.attr
 
 
@@ -165,6 +170,57 @@ def test_only_the_lower_rooms_know_the_model_libraries(module: Path) -> None:
 def test_only_runs_writes_files(module: Path) -> None:
     if room(module) != "runs":
         assert not writing_calls(parse(module))
+
+
+PLUGINS_MAY_IMPORT = {
+    "marblecli.errors": vars(marblecli.errors).keys(),
+    "marblecli.rewards": set(marblecli.rewards.__all__),
+    "marblecli.rewards.testing": set(marblecli.rewards.testing.__all__),
+}
+"""By module, the names that a plugin may take from it."""
+
+
+def outside_the_contract(tree: ast.AST) -> set[str]:
+    """What a plugin imports of marblecli and isn't promised to plugins."""
+    places = (name.rpartition(".") for name in imported(tree))
+    return {
+        f"{module}.{name}".strip(".")
+        for module, _, name in places
+        if f"{module}.{name}".strip(".").split(".")[0] == "marblecli"
+        and name not in PLUGINS_MAY_IMPORT.get(module, ())
+    }
+
+
+@pytest.mark.parametrize(
+    "module", PLUGIN_MODULES, ids=[str(module.relative_to(PLUGINS)) for module in PLUGIN_MODULES]
+)
+def test_plugins_import_only_what_they_are_promised(module: Path) -> None:
+    assert not outside_the_contract(parse(module))
+
+
+def test_a_new_plugin_imports_only_what_it_is_promised() -> None:
+    template = SOURCE / "runs" / "templates" / "reward" / "plugin.py.txt"
+    imports = [line for line in template.read_text().splitlines() if line.startswith("from marble")]
+    assert len(imports) == 1
+    assert not outside_the_contract(ast.parse(imports[0]))
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("from marblecli.rewards import RewardSpec", set()),
+        ("from marblecli.rewards.testing import check_reward", set()),
+        ("from marblecli.errors import BadInputError", set()),
+        ("import numpy", set()),
+        ("from marblecli.rewards import host", {"marblecli.rewards.host"}),
+        ("from marblecli.rewards.spec import Register", {"marblecli.rewards.spec.Register"}),
+        ("def late():\n    import marblecli.runs.prompts", {"marblecli.runs.prompts"}),
+        ("import marblecli", {"marblecli"}),
+        ("from marblecli import runs", {"marblecli.runs"}),
+    ],
+)
+def test_what_isnt_promised_is_seen_in_every_form(code: str, found: set[str]) -> None:
+    assert outside_the_contract(ast.parse(code)) == found
 
 
 @each_module
@@ -208,7 +264,7 @@ def test_imports_are_seen_in_every_form(code: str, found: str) -> None:
         ("path.open('w')", {"open"}),
         ("Path('a').mkdir()", {"mkdir"}),
         ("torch.save(weights, path)", {"save"}),
-        ("RunStore.open(path)", set()),
+        ("Run.open(path)", set()),
         ("Image.open(BytesIO(data))", set()),
         ("image.save(buffer, format='png')", set()),
         ("image.save(path, buffer)", {"save"}),

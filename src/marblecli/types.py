@@ -6,7 +6,7 @@ H and W pixels, C, h, w latent channels and sides.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -168,6 +168,24 @@ class EvaluationRecord:
     """By split."""
     faults: Mapping[str, tuple[RewardFault, ...]] = field(default_factory=dict)
     """By split; what failed where it should have scored."""
+    seed: int | None = None
+    """The run's seed; None where the record doesn't hold it."""
+    known_means: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """The means by split and reward of an evaluation whose images weren't kept."""
+
+    @property
+    def means(self) -> Mapping[str, Mapping[str, float]]:
+        """By split and reward, over the images that have a score; a reward with none is absent."""
+        if not self.images:
+            return self.known_means
+        return {split: _mean_scores(images) for split, images in self.images.items()}
+
+
+def _mean_scores(images: Sequence[ScoredImage]) -> dict[str, float]:
+    names = dict.fromkeys(name for image in images for name in image.scores)
+    scores = {name: [image.scores.get(name) for image in images] for name in names}
+    known = {name: [v for v in values if v is not None] for name, values in scores.items()}
+    return {name: float(np.mean(values)) for name, values in known.items() if values}
 
 
 @dataclass(frozen=True)

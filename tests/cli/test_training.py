@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from marblecli.errors import BadInputError
 from marblecli.runs.checkpoints import list_checkpoints
-from marblecli.runs.store import RunStore
+from marblecli.runs.recorder import RunRecorder
 
 Marble = Callable[..., Any]
 Trainer = Callable[..., Path]
@@ -82,9 +82,10 @@ def test_a_run_ends_with_what_it_did_and_the_next_command(
     run_dir = tmp_path / "run"
     shown = marble(
         "train", tiny_recipe, "--run-dir", run_dir, "--set", "training.steps=1", "--set",
-        "model.mode=full",
+        "model.mode=full", "--set", 'tracking.log_with=["tensorboard"]',
     )  # fmt: skip
     assert (shown.code, shown.err) == (0, "")
+    assert list((run_dir / "tiny").glob("events.out.tfevents.*"))
     *_, where, command = shown.out.splitlines()
     assert where == f"run directory: {run_dir}"
     assert command == f"next: marble inspect-conflicts {run_dir}"
@@ -172,16 +173,16 @@ def test_a_killed_run_resumes_as_if_nothing_had_happened(
 @pytest.fixture
 def press_at_step_3(monkeypatch: pytest.MonkeyPatch) -> Callable[[signal.Signals, int], None]:
     """Send this process that many signals in the midst of its third step."""
-    step = RunStore.step
+    step = RunRecorder.step
 
     def press(number: signal.Signals, times: int) -> None:
-        def pressing(self: RunStore, metrics: dict[str, Any]) -> None:
+        def pressing(self: RunRecorder, metrics: dict[str, Any]) -> None:
             step(self, metrics)
             if metrics["step"] == 3:
                 for _ in range(times):
                     signal.raise_signal(number)
 
-        monkeypatch.setattr(RunStore, "step", pressing)
+        monkeypatch.setattr(RunRecorder, "step", pressing)
 
     return press
 

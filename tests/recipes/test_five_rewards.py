@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from marble_reward_geneval.prompts import SceneKey, scene_key
 from marble_reward_geneval.request import parse_request
 from marble_reward_ocr.similarity import normalise
 from marble_reward_ocr.target import target_text
-from marble_reward_preference.prompts import THEMES
 from marblecli.cli.setup import Plan, load_plan
 from marblecli.types import Prompt
+from write_general import THEMES
+from write_geneval import SceneKey, scene_key
 
 RunAndTell = Callable[..., tuple[str, set[str]]]
 
@@ -109,12 +109,11 @@ def test_the_files_are_what_the_generators_write(
     """The commands stand in the folder's README."""
     monkeypatch.chdir(tmp_path)
     lines = (PROMPTS / "README.md").read_text("utf-8").splitlines()
-    for line in (line for line in lines if line.startswith("python -m ")):
-        _, _, module, *arguments = shlex.split(line)
-        monkeypatch.setattr(sys, "argv", [module, *arguments])
-        # As the command runs it: afresh, whatever was imported before.
-        monkeypatch.delitem(sys.modules, module, raising=False)
-        runpy.run_module(module, run_name="__main__")
+    commands = [line for line in lines if line.startswith("python ")]
+    for _, script, *arguments in map(shlex.split, commands):
+        # The commands are given for this folder.
+        monkeypatch.setattr(sys, "argv", [script, *arguments])
+        runpy.run_path(str(PROMPTS / script), run_name="__main__")
     written = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     kept = {path.name: path.read_bytes() for path in PROMPTS.iterdir()}
     assert kept.pop("README.md")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -43,6 +44,21 @@ def test_a_snapshot_comes_back_whole(tmp_path: Path) -> None:
     assert loaded.tensors.keys() == saved.tensors.keys()
     for stem in STEMS:
         torch.testing.assert_close(loaded.tensors[stem], saved.tensors[stem], rtol=0, atol=0)
+
+
+def test_a_checkpoint_says_its_schema_and_older_ones_do_without(tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path, snapshot(1))
+    state = json.loads((path / "state.json").read_text())
+    assert state.pop("schema") == 1
+    (path / "state.json").write_text(json.dumps(state))
+    assert load_checkpoint(path).step == 1
+
+
+def test_a_checkpoint_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path, snapshot(1))
+    (path / "state.json").write_text('{"schema": 2, "files": []}')
+    with pytest.raises(BadInputError, match=r"state\.json: has schema 2, written by "):
+        load_checkpoint(path)
 
 
 def test_dtypes_views_and_shared_storage_survive(tmp_path: Path) -> None:

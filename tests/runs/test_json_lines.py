@@ -65,10 +65,19 @@ def test_a_write_cut_short_leaves_the_file_as_it_was(
 
     class FullDisk(io.FileIO):
         def write(self, data: object) -> int:
-            return super().write(bytes(data)[:5])  # type: ignore[arg-type]
+            return super().write(bytes(data)[:5])  # type: ignore[arg-type] # only bytes are written
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", lambda self, mode, buffering: FullDisk(self, mode))
         with pytest.raises(OSError, match="No space left"):
             append_line(path, {"step": 2})
     assert path.read_bytes() == whole
+
+
+def test_a_line_of_a_newer_version_is_named_and_older_ones_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"step": 1}\n{"schema": 1, "step": 2}\n{"schema": 2, "steps": 3}\n')
+    with pytest.raises(BadInputError, match=r"a\.jsonl, line 3: has schema 2"):
+        read_lines(path)
+    path.write_text('{"step": 1}\n{"schema": 1, "step": 2}\n')
+    assert [line["step"] for line in read_lines(path)] == [1, 2]

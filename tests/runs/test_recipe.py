@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -10,63 +9,8 @@ import pytest
 
 from marblecli.errors import BadInputError, Problem, RecipeError
 from marblecli.runs.recipe import dump_recipe, load_recipe
-from marblecli.settings import Recipe
-
-RECIPE = """
-[run]
-name = "five"
-[model]
-pretrained = "tiny"
-[model.lora]
-rank = 4
-[prompts.ocr]
-train = "prompts/train.txt"
-eval = "prompts/test.jsonl"
-[prompts.plain]
-train = "prompts/train.txt"
-[rewards.sharp]
-[rewards.read]
-sources = ["ocr"]
-weight = 2
-language = "en"
-[sampling]
-steps = 10
-[training]
-steps = 5
-noise_levels = 2
-"""
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A folder with a recipe, its prompts and a model that looks like Stable Diffusion 3."""
-    (tmp_path / "prompts").mkdir()
-    (tmp_path / "prompts" / "train.txt").write_text("a cat\n")
-    (tmp_path / "prompts" / "test.jsonl").write_text('{"prompt": "a dog"}\n')
-    write_model(tmp_path / "tiny", "StableDiffusion3Pipeline", "SD3Transformer2DModel")
-    (tmp_path / "recipe.toml").write_text(RECIPE)
-    return tmp_path
-
-
-def write_model(folder: Path, pipeline: str, transformer: str) -> None:
-    (folder / "transformer").mkdir(parents=True)
-    (folder / "model_index.json").write_text(json.dumps({"_class_name": pipeline}))
-    config = json.dumps({"_class_name": transformer})
-    (folder / "transformer" / "config.json").write_text(config)
-
-
-def accept(name: str, options: Mapping[str, Any]) -> list[Problem]:
-    return []
-
-
-def load(folder: Path, *overrides: str) -> Recipe:
-    return load_recipe(folder / "recipe.toml", overrides, accept)
-
-
-def lines(folder: Path, *overrides: str) -> Sequence[str]:
-    with pytest.raises(RecipeError) as caught:
-        load(folder, *overrides)
-    return [str(problem) for problem in caught.value.problems]
+from marblecli.settings import ModelSettings
+from support.recipes import RECIPE, accept, load, problems
 
 
 def test_a_recipe_becomes_typed_settings(folder: Path) -> None:
@@ -78,59 +22,8 @@ def test_a_recipe_becomes_typed_settings(folder: Path) -> None:
     assert recipe.rewards["read"].options == {"language": "en"}
 
 
-def test_paths_are_relative_to_the_recipe(
-    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
-    recipe = load(folder)
-    assert recipe.prompts["ocr"].train == folder / "prompts" / "train.txt"
-    assert recipe.prompts["ocr"].eval == folder / "prompts" / "test.jsonl"
-    assert recipe.model.pretrained == str(folder / "tiny")
-
-
-@pytest.mark.parametrize(
-    ("override", "path", "value"),
-    [
-        ("model.mode=full", ("model", "mode"), "full"),
-        ("training.steps=3", ("training", "steps"), 3),
-        ("training.learning_rate=1e-3", ("training", "learning_rate"), 1e-3),
-        ("training.learning_rate=.5", ("training", "learning_rate"), 0.5),
-        ("run.name = spaced", ("run", "name"), "spaced"),
-        ('run.name="quoted"', ("run", "name"), "quoted"),
-        ("training.old_policy.cap=0.5", ("training", "old_policy", "cap"), 0.5),
-        ('tracking.log_with=["tensorboard"]', ("tracking", "log_with"), ["tensorboard"]),
-        ('rewards.sharp.sources=["plain"]', ("rewards", "sharp", "sources"), ["plain"]),
-        ("rewards.read.language=fr", ("rewards", "read", "options", "language"), "fr"),
-        ("rewards.new.depth=7", ("rewards", "new", "options", "depth"), 7),
-        ("rewards.read={}", ("rewards", "read", "options"), {}),
-    ],
-)
-def test_overrides_reach_every_field(
-    folder: Path, override: str, path: tuple[str, ...], value: object
-) -> None:
-    found: Any = load(folder, override).model_dump(mode="json")
-    for part in path:
-        found = found[part]
-    assert found == value
-
-
 def test_later_overrides_win(folder: Path) -> None:
     assert load(folder, "run.seed=1", "run.seed=2").run.seed == 2
-
-
-def test_overridden_paths_are_relative_to_the_recipe_too(folder: Path) -> None:
-    (folder / "other.txt").write_text("x")
-    recipe = load(folder, "prompts.ocr.train=other.txt")
-    assert recipe.prompts["ocr"].train == folder / "other.txt"
-
-
-@pytest.mark.parametrize("override", ["training.steps", "=3", "training..steps=3", "#=1", "a b=1"])
-def test_a_malformed_override_is_named(folder: Path, override: str) -> None:
-    assert lines(folder, override) == [f"--set {override}: expected KEY=VALUE with a dotted key"]
-
-
-def test_an_override_through_a_value_is_named(folder: Path) -> None:
-    assert lines(folder, "run.name.first=x") == ["--set run.name.first=x: run.name is no table"]
 
 
 def test_all_faults_come_at_once(folder: Path) -> None:
@@ -198,26 +91,14 @@ def test_all_faults_come_at_once(folder: Path) -> None:
     ],
 )
 def test_a_fault_says_what_helps(folder: Path, override: str, line: str) -> None:
-    assert lines(folder, override) == [line]
-
-
-def test_the_default_noise_levels_are_checked_too(folder: Path) -> None:
-    text = RECIPE.replace("noise_levels = 2", "")
-    (folder / "recipe.toml").write_text(text)
-    (line,) = lines(folder)
-    assert line.startswith("training.noise_levels: must be at most sampling.steps = 10, got 24")
+    assert problems(folder, override) == [line]
 
 
 def test_an_empty_recipe_names_what_it_needs(folder: Path) -> None:
     (folder / "recipe.toml").write_text("")
-    found = lines(folder)
+    found = problems(folder)
     assert [line.partition(":")[0] for line in found] == ["model", "prompts", "rewards", "training"]
     assert "[prompts.SOURCE]" in found[1]
-
-
-def test_tables_of_another_type_are_faults_not_crashes(folder: Path) -> None:
-    for key in ("model", "prompts", "rewards", "training", "prompts.ocr", "rewards.read"):
-        assert any("table" in line for line in lines(folder, f"{key}=3"))
 
 
 def test_the_reward_check_gets_the_plugins_own_options_only(folder: Path) -> None:
@@ -231,43 +112,30 @@ def test_the_reward_check_gets_the_plugins_own_options_only(folder: Path) -> Non
     assert seen == {"sharp": {}, "read": {"language": "en"}}
 
 
-def test_prompt_files_must_be_of_a_known_kind(folder: Path) -> None:
-    (folder / "p.csv").write_text("x")
-    (line,) = lines(folder, "prompts.ocr.eval=p.csv")
-    assert line == f"prompts.ocr.eval: must be .jsonl or .txt: {folder / 'p.csv'}"
+def asked_of_the_model(folder: Path, *overrides: str) -> list[tuple[ModelSettings, int | None]]:
+    """What ``check_model`` is asked; its fault must be among the recipe's others."""
+    asked: list[tuple[ModelSettings, int | None]] = []
+    fault = Problem("model.pretrained", "isn't wanted")
+
+    def check(model: ModelSettings, resolution: int | None) -> list[Problem]:
+        asked.append((model, resolution))
+        return [fault]
+
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(folder / "recipe.toml", overrides, accept, check)
+    assert (fault in caught.value.problems) == bool(asked)
+    return asked
 
 
-def test_a_hub_id_stays_as_it_is(folder: Path) -> None:
-    name = "stabilityai/stable-diffusion-3.5-medium"
-    assert load(folder, f"model.pretrained={name}").model.pretrained == name
-
-
-@pytest.mark.parametrize("value", ["./none", "/none/at/all", "none", "a/b/c", "prompts/none"])
-def test_a_missing_model_folder_is_a_fault(folder: Path, value: str) -> None:
-    (line,) = lines(folder, f"model.pretrained={value}")
-    assert line.startswith("model.pretrained: no such folder, and no hub id (OWNER/NAME): ")
-
-
-@pytest.mark.parametrize(
-    ("pipeline", "transformer", "fault"),
-    [
-        ("StableDiffusionXLPipeline", "SD3Transformer2DModel", "names StableDiffusionXLPipeline"),
-        ("StableDiffusion3Pipeline", "FluxTransformer2DModel", "names FluxTransformer2DModel"),
-    ],
-)
-def test_a_model_that_is_no_sd3_is_named(
-    folder: Path, pipeline: str, transformer: str, fault: str
-) -> None:
-    write_model(folder / "other", pipeline, transformer)
-    (line,) = lines(folder, "model.pretrained=other")
-    assert line.startswith("model.pretrained: no Stable Diffusion 3: ")
-    assert fault in line
-
-
-def test_a_folder_without_a_model_is_named(folder: Path) -> None:
-    (line,) = lines(folder, "model.pretrained=prompts")
-    assert "no model in diffusers' layout" in line
-    assert "model_index.json" in line
+def test_the_model_is_checked_as_far_as_its_table_is_sound(folder: Path) -> None:
+    ((model, resolution),) = asked_of_the_model(folder, "sampling.resolution=520")
+    assert (model.pretrained, model.lora.rank, resolution) == (str(folder / "tiny"), 4, 520)
+    wrong = ("model.dtype=fp8", "model.lora.rank=0", "sampling.resolution=7")
+    ((model, resolution),) = asked_of_the_model(folder, *wrong)
+    assert (model.dtype, model.lora.rank, resolution) == ("bf16", 32, None)
+    assert [side for _, side in asked_of_the_model(folder, "sampling=3")] == [None]
+    for unknown in ("model.pretrained=3", "model=3", "model.pretrained=./none"):
+        assert asked_of_the_model(folder, unknown) == []
 
 
 def test_files_that_are_no_recipe(tmp_path: Path) -> None:
@@ -296,102 +164,34 @@ def test_a_dumped_recipe_loads_to_an_equal_one_from_anywhere(
     assert load_recipe(elsewhere, [], accept) == recipe
 
 
-@pytest.mark.parametrize(
-    ("overrides", "line"),
-    [
-        (
-            ["balance.gram=signal", "measure.parts=false"],
-            'balance.gram: "signal" needs measure.parts = true',
-        ),
-        (
-            ["balance.gram=signal", "training.gradients=backward"],
-            'balance.gram: "signal" needs training.gradients = "contracted"',
-        ),
-        (
-            ["measure.fresh_every=2", "measure.parts=false"],
-            "measure.fresh_every: needs measure.parts = true",
-        ),
-        (["model.lora.dora=true"], 'model.lora.dora: needs training.gradients = "backward"'),
-        (
-            ["model.lora.dora=true", "training.gradients=backward", "measure.fresh_every=1"],
-            "measure.fresh_every: must be 0 with model.lora.dora",
-        ),
-    ],
-)
-def test_what_needs_parts_or_two_backward_passes_is_named(
-    folder: Path, overrides: list[str], line: str
-) -> None:
-    with pytest.raises(RecipeError) as caught:
-        load_recipe(folder / "recipe.toml", overrides, accept)
-    assert len(caught.value.problems) == 1
-    assert line in str(caught.value)
-
-
-SHARDED = ["model.shard=true", "model.mode=full"]
-
-
-@pytest.mark.parametrize(
-    ("overrides", "line"),
-    [
-        (["model.shard=true"], 'model.shard: needs model.mode = "full"'),
-        ([*SHARDED, "model.compile=true"], "model.compile: can't be true with model.shard"),
-        (
-            [*SHARDED, "training.gradients=backward"],
-            'training.gradients: can\'t be "backward" with model.shard',
-        ),
-        (
-            [*SHARDED, "training.micro_batch_size=auto"],
-            'training.micro_batch_size: can\'t be "auto" with model.shard',
-        ),
-        (
-            [*SHARDED, "training.optimizer=adamw-8bit"],
-            'training.optimizer: can\'t be "adamw-8bit" with model.shard',
-        ),
-        (
-            [*SHARDED, "balance.method=marble-published"],
-            "balance.method: can't be marble-published with model.shard",
-        ),
-        (
-            [*SHARDED, 'balance.phases=[{method = "marble-published", until = 2}]'],
-            "balance.phases.0.method: can't be marble-published with model.shard",
-        ),
-    ],
-)
-def test_what_cant_be_divided_is_named(folder: Path, overrides: list[str], line: str) -> None:
-    with pytest.raises(RecipeError) as caught:
-        load_recipe(folder / "recipe.toml", overrides, accept)
-    assert len(caught.value.problems) == 1
-    assert line in str(caught.value)
-
-
-def test_full_mode_can_be_divided(folder: Path) -> None:
-    checkpointed = [*SHARDED, "model.gradient_checkpointing=true", "balance.refresh_every=4"]
-    assert load_recipe(folder / "recipe.toml", checkpointed, accept).model.shard
-    # What only a divided run refuses.
-    undivided = ["model.shard=false", "training.micro_batch_size=auto", "model.compile=true"]
-    assert not load_recipe(folder / "recipe.toml", undivided, accept).model.shard
-
-
-def test_gradients_without_parts_and_dora_have_their_way(folder: Path) -> None:
-    overrides = ["measure.parts=false", "balance.gram=whole"]
-    assert not load_recipe(folder / "recipe.toml", overrides, accept).measure.parts
-    overrides = ["model.lora.dora=true", "training.gradients=backward"]
-    assert load_recipe(folder / "recipe.toml", overrides, accept).model.lora.dora
-
-
-def test_the_embedding_cache_is_relative_to_the_recipe(folder: Path) -> None:
-    recipe = load_recipe(folder / "recipe.toml", ["model.embedding_cache=cache"], accept)
-    assert recipe.model.embedding_cache == folder / "cache"
-
-
 def test_sizes_and_targets_may_be_words(folder: Path) -> None:
     overrides = ["training.micro_batch_size=auto", "model.lora.targets=all-linear"]
-    recipe = load_recipe(folder / "recipe.toml", overrides, accept)
+    recipe = load(folder, *overrides)
     assert (recipe.training.micro_batch_size, recipe.model.lora.targets) == ("auto", "all-linear")
     wrong = ["training.micro_batch_size=0", "model.lora.targets=linear"]
-    with pytest.raises(RecipeError) as caught:
-        load_recipe(folder / "recipe.toml", wrong, accept)
-    assert [str(problem) for problem in caught.value.problems] == [
+    assert problems(folder, *wrong) == [
         "model.lora.targets: must be a list of names or 'all-linear', got 'linear'",
         "training.micro_batch_size: must be a whole number above 0 or 'auto', got 0",
     ]
+
+
+@pytest.mark.parametrize("found", ["0", '"one"', "true", "1.5"])
+def test_a_schema_that_is_none_is_refused(folder: Path, found: str) -> None:
+    with pytest.raises(BadInputError, match=r"recipe\.toml: schema must be a whole number above 0"):
+        load(folder, f"schema={found}")
+
+
+def test_a_recipe_may_say_its_schema(folder: Path) -> None:
+    (folder / "recipe.toml").write_text("schema = 1\n" + RECIPE)
+    assert load(folder).run.name == "five"
+
+
+def test_a_recipe_of_a_newer_version_is_refused_in_one_line(folder: Path) -> None:
+    (folder / "recipe.toml").write_text("schema = 2\nnew_table = 3\n" + RECIPE)
+    with pytest.raises(BadInputError, match="has schema 2, written by a newer version") as caught:
+        load(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_dumped_recipe_says_its_schema_first(folder: Path) -> None:
+    assert dump_recipe(load(folder)).startswith("schema = 1\n")

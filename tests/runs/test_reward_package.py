@@ -72,7 +72,7 @@ def test_the_prefix_isnt_part_of_the_name(tmp_path: Path) -> None:
 def test_what_is_there_is_left_alone(tmp_path: Path, kind: str) -> None:
     there = tmp_path / "marble-reward-sky"
     there.mkdir() if kind == "folder" else there.write_text("mine")
-    with pytest.raises(BadInputError, match="is there already"):
+    with pytest.raises(BadInputError, match="exists already"):
         write_reward_package(tmp_path, "sky")
     assert list(tmp_path.iterdir()) == [there]
     assert there.is_dir() or there.read_text() == "mine"

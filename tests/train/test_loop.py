@@ -130,11 +130,9 @@ def test_the_run_begins_and_ends_with_an_evaluation(run_tiny: Runner) -> None:
     assert set(recorded.grids) == {(s, split) for s in (0, 2, 4) for split in ("train", "held-out")}
     for split, found in outcome.changes.items():
         for change in found:
-            for step, mean in ((0, change.start), (4, change.end)):
-                images = recorded.evaluations[step].images[split]
-                scores = [image.scores[change.reward] for image in images]
-                there = [value for value in scores if value is not None]
-                assert sum(there) / len(there) == pytest.approx(mean)
+            start, end = (recorded.evaluations[step].means[split] for step in (0, 4))
+            assert start[change.reward] == pytest.approx(change.start)
+            assert end[change.reward] == pytest.approx(change.end)
             assert change.end != change.start
 
 

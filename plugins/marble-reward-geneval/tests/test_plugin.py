@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from marblecli.errors import MarbleError
-from marblecli.rewards import MovableScorer, RewardBatch
+from marblecli.rewards import MovableScorer, Prompt, RewardBatch
 from marblecli.rewards.host import RewardCatalog, discover
 from marblecli.rewards.testing import CHECKS, Report, check_reward
-from marblecli.types import Prompt
 
 DOG = {"class": "dog", "count": 1}
 

@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from marble_reward_ocr.golden import Drawing
-from marblecli.rewards import RewardBatch
+from marblecli.rewards import Prompt, RewardBatch
 from marblecli.rewards.host import RewardCatalog, discover
 from marblecli.rewards.testing import CHECKS, Report, Samples, check_reward
-from marblecli.types import Prompt
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,8 @@ from marble_reward_ocr.plugin import OCR
 from marble_reward_ocr.reader import TextReader
 from marble_reward_ocr.scorer import OcrScorer
 from marble_reward_ocr.similarity import exact, published
-from marblecli.rewards import RewardBatch
+from marblecli.rewards import Prompt, RewardBatch
 from marblecli.rewards.score import ActiveReward, RewardSuite
-from marblecli.types import Prompt
 
 
 class BrokenReader(TextReader):

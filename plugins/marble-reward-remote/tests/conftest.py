@@ -57,7 +57,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(text.encode())
 
-    do_GET = do_POST  # noqa: N815
+    do_GET = do_POST  # noqa: N815 - as the base class looks for it
 
     def log_message(self, *_: object) -> None:
         """Nothing."""

@@ -13,14 +13,13 @@ import torch
 from marble_reward_remote.http import RemoteError, connect
 from marble_reward_remote.options import HttpOptions
 from marblecli.errors import MarbleError
-from marblecli.rewards import RewardBatch
+from marblecli.rewards import Prompt, RewardBatch
 from marblecli.rewards.host import discover
 from marblecli.rewards.lane import ActiveReward
 from marblecli.rewards.score import RewardSuite
 from marblecli.rewards.serve import RewardServer
 from marblecli.rewards.testing import check_reward
 from marblecli.rewards.wire import decode_images
-from marblecli.types import Prompt
 
 StartStub = Callable[..., Any]
 

@@ -16,12 +16,11 @@ from PIL import Image
 from marble_reward_remote.judge import Judge, data_url, parse_mark
 from marble_reward_remote.options import JudgeOptions
 from marblecli.errors import BadInputError
-from marblecli.rewards import RewardBatch
+from marblecli.rewards import Prompt, RewardBatch
 from marblecli.rewards.host import discover
 from marblecli.rewards.lane import ActiveReward
 from marblecli.rewards.score import RewardSuite
 from marblecli.rewards.testing import check_reward
-from marblecli.types import Prompt
 
 StartStub = Callable[..., Any]
 

@@ -36,7 +36,7 @@ def test_scenes_as_drawn_hold(kind: str) -> None:
 
 
 def changed(scene: Scene, **group: object) -> Scene:
-    first = replace(scene.groups[0], **group)  # type: ignore[arg-type]
+    first = replace(scene.groups[0], **group)  # type: ignore[arg-type] # the fields are of several types
     return replace(scene, groups=(first, *scene.groups[1:]))
 
 

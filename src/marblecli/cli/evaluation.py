@@ -14,7 +14,7 @@ from marblecli.report.render import log, out
 from marblecli.report.summary import changes_table
 from marblecli.runs.embedding_cache import EmbeddingCache
 from marblecli.runs.prompts import load_prompts
-from marblecli.runs.store import RunStore
+from marblecli.runs.run import Run
 from marblecli.types import Json, Prompt, RewardChange
 
 
@@ -23,13 +23,13 @@ def run_evaluation(
 ) -> None:
     """Compare a run's newest checkpoint with its base model, on each split of its prompts."""
     quiet_libraries()
-    store = RunStore.open(target)
-    checkpoint = store.latest_checkpoint()
+    run = Run.open(target)
+    checkpoint = run.latest_checkpoint()
     overrides = [] if images_per_prompt is None else _image_counts(images_per_prompt)
-    plan = load_plan(target / "recipe.toml", overrides)
+    plan = load_plan(run.recipe_file, overrides)
     splits = _splits(plan, prompt_file)
     with log.status("sampling"):
-        changes = _evaluate(plan, store, checkpoint, splits)
+        changes = _evaluate(plan, run, checkpoint, splits)
     if as_json:
         sizes = {split: len(prompts) for split, prompts in splits.items()}
         out.print_json(json.dumps(_document(target, checkpoint, sizes, changes), allow_nan=False))
@@ -57,12 +57,12 @@ def _splits(plan: Plan, prompt_file: Path | None) -> dict[str, tuple[Prompt, ...
 
 
 def _evaluate(
-    plan: Plan, store: RunStore, checkpoint: Path, splits: Mapping[str, tuple[Prompt, ...]]
+    plan: Plan, run: Run, checkpoint: Path, splits: Mapping[str, tuple[Prompt, ...]]
 ) -> dict[str, tuple[RewardChange, ...]]:
     from marblecli.train.evaluate import changes, evaluate
     from marblecli.train.sampler import PromptSets, open_sampler
 
-    saved = store.load_checkpoint(checkpoint)
+    saved = run.load_checkpoint(checkpoint)
     prompts = PromptSets(evaluation=splits)
     build = partial(build_suite, plan)
     sampler = open_sampler(plan.recipe, prompts, build, open_store=EmbeddingCache)

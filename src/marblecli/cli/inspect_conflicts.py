@@ -10,7 +10,7 @@ import typer
 from marblecli.errors import BadInputError
 
 
-def inspect_conflicts(  # noqa: PLR0913
+def inspect_conflicts(  # noqa: PLR0913 - one parameter an option
     target: Annotated[
         Path,
         typer.Argument(help="A run directory; or a recipe, to probe its model before training."),

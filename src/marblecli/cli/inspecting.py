@@ -16,8 +16,8 @@ from marblecli.report.conflict_report import Subject, conflict_report, show_repo
 from marblecli.report.document import print_document
 from marblecli.report.render import log
 from marblecli.runs.pages import FILE_NAME, check_page, write_page
-from marblecli.runs.records import read_conflicts
-from marblecli.runs.run_balance import RunBalance, read_run_balance
+from marblecli.runs.run import Run
+from marblecli.runs.run_balance import RunBalance
 from marblecli.settings import BalanceSettings
 
 _RECORDED = ("applied", "update", "weighted-sum")
@@ -42,9 +42,10 @@ def inspect_run(run_dir: Path, options: InspectOptions, *, default_html: bool = 
 
     ``default_html``: write the page to the run directory where the options name no file.
     """
-    records = read_conflicts(run_dir)
+    run = Run(run_dir)
+    records = run.conflicts()
     html = options.html or (run_dir / FILE_NAME if default_html else None)
-    directions = make_directions(_balance_of(run_dir), options.methods)
+    directions = make_directions(_balance_of(run), options.methods)
     present(records, directions, options, str(run_dir), html)
 
 
@@ -102,10 +103,10 @@ def present(
         show_report(report, details=options.details, show_all=options.show_all)
 
 
-def _balance_of(run_dir: Path) -> RunBalance | None:
+def _balance_of(run: Run) -> RunBalance | None:
     """The run's own method; None, with a line that says why, if it can't be replayed."""
     try:
-        return read_run_balance(run_dir)
+        return run.balance()
     except BadInputError as error:
         log.print(f"The applied direction isn't judged on held-out halves: {error}", markup=False)
         return None

@@ -15,11 +15,9 @@ from marblecli.errors import BadInputError
 from marblecli.models.quiet import quiet_libraries
 from marblecli.report.render import log
 from marblecli.runs.embedding_cache import EmbeddingCache
-from marblecli.runs.environment import describe_environment
 from marblecli.runs.pages import FILE_NAME, check_page
-from marblecli.runs.recipe import dump_recipe
+from marblecli.runs.recorder import RunRecorder
 from marblecli.runs.run_balance import RunBalance
-from marblecli.runs.store import RunStore
 
 DEFAULT_BATCHES = 8
 
@@ -55,19 +53,15 @@ def probe_recipe(
         html = request.keep / FILE_NAME
     if options.html is not None:
         check_page(options.html)
-    store = None if request.keep is None else _create(request.keep, plan)
-    records = _probe(plan, request.batches, store)
+    recorder = None if request.keep is None else RunRecorder.create(request.keep, plan.recipe)
+    records = _probe(plan, request.batches, recorder)
     recorded = [each for each in directions if each.name != "update"]
     present(records, recorded, options, f"{recipe}, untrained", html)
-    if store is not None:
-        log.print(f"run directory: {store.directory}", markup=False, soft_wrap=True)
+    if recorder is not None:
+        log.print(f"run directory: {recorder.run.directory}", markup=False, soft_wrap=True)
 
 
-def _create(directory: Path, plan: Plan) -> RunStore:
-    return RunStore.create(directory, dump_recipe(plan.recipe), describe_environment())
-
-
-def _probe(plan: Plan, batches: int, store: RunStore | None) -> Sequence[ConflictRecord]:
+def _probe(plan: Plan, batches: int, recorder: RunRecorder | None) -> Sequence[ConflictRecord]:
     from marblecli.train.probe import probe, probed_texts
     from marblecli.train.sampler import PromptSets, open_sampler
 
@@ -85,8 +79,8 @@ def _probe(plan: Plan, batches: int, store: RunStore | None) -> Sequence[Conflic
         started = time.perf_counter()
         for probed in probe(sampler, batches):
             records.append(probed.record)
-            if store is not None:
-                store.conflict(probed.record)
+            if recorder is not None:
+                recorder.conflict(probed.record)
             seconds = time.perf_counter() - started
             log.print(f"batch {len(records)}/{batches}  {seconds:.1f} s", markup=False)
             for notice in probed.notices:

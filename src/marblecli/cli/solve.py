@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 
-def solve(  # noqa: PLR0913
+def solve(  # noqa: PLR0913 - one parameter an option
     file: Annotated[
         Path,
         typer.Argument(

@@ -6,7 +6,7 @@ import os
 import re
 import signal
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -23,11 +23,11 @@ from marblecli.models.quiet import quiet_libraries
 from marblecli.report.render import out
 from marblecli.report.summary import changes_table
 from marblecli.runs.embedding_cache import EmbeddingCache
-from marblecli.runs.environment import describe_environment
-from marblecli.runs.recipe import dump_recipe, load_recipe
-from marblecli.runs.store import RunStore
+from marblecli.runs.recorder import RunRecorder
+from marblecli.runs.recorders import Recorders
+from marblecli.runs.run import Run
+from marblecli.runs.tracking import check_trackers, make_trackers
 from marblecli.runs.unrecorded import Unrecorded
-from marblecli.train.recorder import Recorder
 from marblecli.types import RewardChange, Snapshot
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def run_training(plan: Plan, run_dir: Path | None, resume: bool) -> None:
     """Train, show progress, and end with what every reward did and the next command."""
     quiet_libraries()
     check_processes(plan.recipe, started_processes().count)
+    check_trackers(plan.recipe)
     run = _open(plan, run_dir, resume, connect())
     out.print(f"run directory: {run.directory}", highlight=False, soft_wrap=True)
     changes = _train(plan, run)
@@ -64,7 +65,7 @@ def run_training(plan: Plan, run_dir: Path | None, resume: bool) -> None:
 @dataclass(frozen=True)
 class _Run:
     directory: Path
-    recorder: Recorder
+    recorder: Recorders
     saved: Snapshot | None
     """What the run goes on from."""
 
@@ -72,31 +73,28 @@ class _Run:
 def _open(plan: Plan, run_dir: Path | None, resume: bool, processes: Processes) -> _Run:
     """The first process makes the directory, or makes it ready; all read what is resumed."""
     if processes.first:
-        store, saved = _resume(plan, run_dir) if resume else (_create(plan, run_dir), None)
-        return _Run(processes.gather(store.directory)[0], store, saved)
+        recorder, saved = _resume(plan, run_dir) if resume else (_create(plan, run_dir), None)
+        directory = processes.gather(recorder.run.directory)[0]
+        return _Run(directory, Recorders(recorder, make_trackers(plan.recipe, directory)), saved)
     directory = processes.gather(Path())[0]
     if not resume:
-        return _Run(directory, Unrecorded(), None)
-    there = RunStore.open(directory)
-    return _Run(directory, Unrecorded(), there.load_checkpoint(there.latest_checkpoint()))
+        return _Run(directory, Recorders(Unrecorded()), None)
+    there = Run.open(directory)
+    saved = there.load_checkpoint(there.latest_checkpoint())
+    return _Run(directory, Recorders(Unrecorded()), saved)
 
 
-def _create(plan: Plan, run_dir: Path | None) -> RunStore:
+def _create(plan: Plan, run_dir: Path | None) -> RunRecorder:
     name = plan.recipe.run.name
     directory = run_dir or Path("runs") / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    return RunStore.create(
-        directory,
-        dump_recipe(plan.recipe),
-        describe_environment(),
-        keep_last=plan.recipe.checkpoint.keep_last,
-    )
+    return RunRecorder.create(directory, plan.recipe)
 
 
-def _resume(plan: Plan, run_dir: Path | None) -> tuple[RunStore, Snapshot]:
+def _resume(plan: Plan, run_dir: Path | None) -> tuple[RunRecorder, Snapshot]:
     if run_dir is None:
         raise BadInputError("--resume needs --run-dir, the directory of the run to continue")
-    store = RunStore.open(run_dir, plan.recipe.checkpoint.keep_last)
-    earlier = load_recipe(run_dir / "recipe.toml", [], plan.catalog.check_options)
+    run = Run.open(run_dir)
+    earlier = run.recipe(plan.catalog.check_options)
     changed = [
         key
         for key in _differences(earlier.model_dump(), plan.recipe.model_dump())
@@ -109,9 +107,8 @@ def _resume(plan: Plan, run_dir: Path | None) -> tuple[RunStore, Snapshot]:
             f"{run_dir} was started with another {', '.join(changed)}; set it back, or start a new "
             "run with another --run-dir"
         )
-    saved = store.load_checkpoint(store.latest_checkpoint())
-    store.rewind(saved.step)
-    return store, saved
+    saved = run.load_checkpoint(run.latest_checkpoint())
+    return RunRecorder.resume(run, plan.recipe, saved.step), saved
 
 
 def _differences(one: object, two: object, prefix: str = "") -> list[str]:
@@ -138,6 +135,7 @@ def _train(plan: Plan, run: _Run) -> Mapping[str, tuple[RewardChange, ...]]:
         trainer = open_trainer(sampler)
     progress = LiveProgress(tuple(plan.recipe.rewards), plan.recipe.training.steps)
     with (
+        closing(run.recorder),
         sampler.suite,
         _ended(sampler),
         _stop_on_signal(sampler.processes) as should_stop,

@@ -78,8 +78,7 @@ def _run(future: Future[Any], function: Callable[..., Any], arguments: tuple[Any
         return
     try:
         result = function(*arguments)
-    # Whoever waits for the future gets it, whatever it is: a thread has nobody else to tell.
-    except BaseException as error:  # noqa: BLE001
+    except BaseException as error:  # noqa: BLE001 - whatever it is, whoever waits gets it
         future.set_exception(error)
     else:
         future.set_result(result)

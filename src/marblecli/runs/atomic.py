@@ -17,9 +17,10 @@ _ADVICE = "what was saved before is whole: continue with --resume"
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a sibling to write a file or folder to; on leaving, it takes the place of ``path``.
+    """Yield a path beside ``path`` to write to; on leaving, what is there takes its place.
 
-    If the block raises, ``path`` stays as it was and nothing is left of the sibling.
+    It may be a file or a folder. If the block raises, ``path`` stays as it was and nothing is left
+    of the draft.
     """
     draft = path.with_name(_UNFINISHED + path.name)
     remove(draft)

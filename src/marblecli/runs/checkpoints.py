@@ -1,4 +1,4 @@
-"""Checkpoint folders: safetensors and JSON only, complete or absent."""
+"""Checkpoint folders: they hold safetensors and JSON only, and are complete or absent."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from marblecli.errors import BadInputError
 from marblecli.runs.atomic import discard, explaining_failure, replacing
 from marblecli.runs.json_lines import to_json
+from marblecli.runs.schema import KEY, check_schema, stamped
 from marblecli.types import Snapshot
 
 if TYPE_CHECKING:
@@ -35,20 +36,22 @@ def save_checkpoint(folder: Path, snapshot: Snapshot) -> Path:
         draft.mkdir(parents=True)
         for stem, tensors in snapshot.tensors.items():
             _save_tensors(draft / f"{stem}.safetensors", tensors)
-        (draft / _STATE).write_text(to_json(state, indent=1), encoding="utf-8")
+        (draft / _STATE).write_text(to_json(stamped(state), indent=1), encoding="utf-8")
     return path
 
 
 def load_checkpoint(path: Path) -> Snapshot:
     """Read a checkpoint folder; tensors are on the CPU.
 
-    Raises BadInputError, which says what is broken, if it can't be read whole.
+    Raises BadInputError, which says what is broken, if it can't be read whole, and if a newer
+    version wrote it.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        saved = json.loads((path / _STATE).read_text(encoding="utf-8"))
+        saved = _read_state(path)
+        check_schema(saved.get(KEY), path / _STATE)
         tensors = {stem: load_file(path / f"{stem}.safetensors") for stem in saved["files"]}
         return Snapshot(step=saved["step"], tensors=tensors, state=saved["state"])
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
@@ -75,10 +78,17 @@ def _step(path: Path) -> int:
 
 def _has_all_files(path: Path) -> bool:
     try:
-        files = json.loads((path / _STATE).read_text(encoding="utf-8"))["files"]
+        files = _read_state(path)["files"]
         return all((path / f"{stem}.safetensors").is_file() for stem in files)
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    state = json.loads((path / _STATE).read_text(encoding="utf-8"))
+    if not isinstance(state, dict):
+        raise TypeError(f"{_STATE} isn't an object")
+    return state
 
 
 def _save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -88,12 +98,12 @@ def _save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     try:
         save_file(_unshared(tensors), path)
     except SafetensorError as error:
-        # It reports a full disk as an error of its own.
+        # safetensors reports a full disk as an error of its own.
         raise OSError(str(error)) from error
 
 
 def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """On the CPU, contiguous, each with its own storage, as safetensors asks."""
+    """The tensors on the CPU, contiguous, each with storage of its own: safetensors needs that."""
     seen: set[int] = set()
     result = {}
     for name, tensor in tensors.items():

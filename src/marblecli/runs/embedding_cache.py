@@ -1,7 +1,8 @@
 """Embeddings of prompts on disk, shared by any number of runs and processes.
 
-A prompt is a file of its own, in a folder of its own for all that its embedding depends on. Files
-are complete or absent, so that nobody needs to wait for anybody: at worst two compute the same.
+Each prompt has a file. The files that depend on the same model, settings and code share a folder.
+A file is complete or absent, so that no process has to wait for another: at worst, two of them
+compute the same embedding.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ _ADVICE = "choose another model.embedding_cache"
 
 
 class EmbeddingCache:
-    """The embeddings under ``folder`` of the model that ``identity`` stands for."""
+    """The embeddings under ``folder``, of the model and settings that ``identity`` stands for."""
 
     def __init__(self, folder: Path, identity: str) -> None:
         self.folder = folder / identity
 
     def read(self, texts: Iterable[str]) -> dict[str, Mapping[str, Tensor]]:
-        """Of the texts that are there, on the CPU; a file that can't be read isn't there."""
+        """The stored embeddings, by text, on the CPU; an unreadable file counts as absent."""
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
@@ -41,11 +42,11 @@ class EmbeddingCache:
         return found
 
     def write(self, text: str, embedding: Mapping[str, Tensor]) -> None:
-        """Keep one. Raises MarbleError if it can't be written."""
+        """Store one embedding. Raises MarbleError if it can't be written."""
         file = self._file(text)
         with explaining_failure(file, _ADVICE):
             self.folder.mkdir(parents=True, exist_ok=True)
-            # A name of its own: another process may be writing the same prompt.
+            # The draft has a unique name: another process may be writing the same prompt.
             descriptor, draft = tempfile.mkstemp(".unfinished", dir=self.folder)
             os.close(descriptor)
             try:
@@ -65,5 +66,5 @@ def _save(embedding: Mapping[str, Tensor], path: str, text: str) -> None:
     try:
         save_file(dict(embedding), path, metadata={"prompt": text})
     except SafetensorError as error:
-        # It reports a full disk as an error of its own.
+        # safetensors reports a full disk as an error of its own.
         raise OSError(str(error)) from error

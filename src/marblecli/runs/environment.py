@@ -1,4 +1,4 @@
-"""What a run ran on: versions of packages and of the machine's software."""
+"""What a run is started on: versions of the packages and of the machine's software."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _REQUIREMENT_NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
 def describe_environment() -> dict[str, Json]:
-    """For ``environment.json``: nothing of it says who ran it or from which folder."""
+    """What ``environment.json`` holds; it doesn't say who started the run, or in which folder."""
     names = {"marblecli", *_plugin_distributions(), *_requirements("marblecli")}
     return {
         "python": platform.python_version(),

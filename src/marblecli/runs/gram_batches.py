@@ -1,4 +1,4 @@
-"""One Gram or many: a file, a folder of them, or the measured batches of a run."""
+"""One Gram matrix or many: a file, a folder of files, or the measured batches of a run."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import numpy as np
 from marblecli.errors import BadInputError, one_of
 from marblecli.runs import records
 from marblecli.runs.gradient_files import read_gradient_stats
+from marblecli.runs.run import Run
 from marblecli.types import GradientStats
 
 SUFFIXES = (".csv", ".json", ".npy", ".safetensors")
-"""Of the files that a folder is searched for."""
+"""Which files of a folder are read."""
 
 
 @dataclass(frozen=True)
@@ -21,14 +22,14 @@ class GramBatch:
     """The gradients of one batch."""
 
     name: str
-    """The file's, or ``step 12``."""
+    """The file's name, or ``step 12``."""
     step: int
-    """Of the run, or the file's place from 1."""
+    """The step of the run, or the file's place in its folder, from 1."""
     stats: GradientStats
 
 
 def is_many(path: Path) -> bool:
-    """Whether ``path`` stands for a row of batches, be there but one in it."""
+    """Whether ``path`` stands for a series of batches, even if there is only one in it."""
     return path.is_dir() or path.name == records.FILE_NAME
 
 
@@ -43,7 +44,7 @@ def read_gram_batches(path: Path) -> tuple[GramBatch, ...]:
         run_dir = path.parent if path.name == records.FILE_NAME else path
         return tuple(
             GramBatch(f"step {record.step}", record.step, _stats(record.rewards, record.gram))
-            for record in records.read_conflicts(run_dir)
+            for record in Run(run_dir).conflicts()
         )
     if not path.is_dir():
         return (GramBatch(path.name, 1, read_gradient_stats(path)),)

@@ -1,4 +1,4 @@
-"""JSON and JSON lines that any reader takes: no NaN, no torn line that stays."""
+"""JSON and JSON lines that any reader takes: they hold no NaN, and a line cut short is dropped."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 from marblecli.errors import BadInputError
 from marblecli.runs.atomic import write_text
+from marblecli.runs.schema import KEY, check_schema
 from marblecli.types import Json
 
 
@@ -45,28 +46,32 @@ def append_line(path: Path, value: Json) -> None:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Every line of the file, none if it is absent; a torn last line is left out.
+    """Every line of the file, none if it is absent; a last line that was cut short is left out.
 
-    Raises BadInputError, which names the line, if another line is broken.
+    Raises BadInputError, which names the line, if another line is broken or of a newer version.
     """
     if not path.exists():
         return []
-    *lines, _torn = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    return [_parse(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
+    *lines, _cut_short = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    return [_parse(line, path, number) for number, line in enumerate(lines, start=1)]
 
 
 def keep_until(path: Path, step: int) -> None:
-    """Drop the lines of later steps and a torn last line."""
+    """Drop the lines of later steps, and a last line that was cut short."""
     kept = [line for line in read_lines(path) if line["step"] <= step]
     if path.exists():
         write_text(path, "".join(to_json(line) + "\n" for line in kept))
 
 
-def _parse(line: str, place: str) -> dict[str, Any]:
+def _parse(line: str, path: Path, number: int) -> dict[str, Any]:
+    place = f", line {number}"
     try:
         value = json.loads(line)
     except ValueError as error:
-        raise BadInputError(f"{place}: isn't JSON: {error}") from error
-    if not isinstance(value, dict) or not isinstance(value.get("step"), int):
-        raise BadInputError(f'{place}: expected an object with a whole "step"')
+        raise BadInputError(f"{path}{place}: isn't JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise BadInputError(f'{path}{place}: expected an object with a whole "step"')
+    check_schema(value.get(KEY), path, place)
+    if not isinstance(value.get("step"), int):
+        raise BadInputError(f'{path}{place}: expected an object with a whole "step"')
     return value

@@ -1,4 +1,4 @@
-"""Prompt files: ``.txt``, a prompt a line, and ``.jsonl``, a prompt and its metadata a line."""
+"""Prompt files. A line is a prompt in ``.txt``, and a prompt with its metadata in ``.jsonl``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def load_prompts(path: Path, source: str) -> tuple[Prompt, ...]:
         raise BadInputError(f"{path}: prompts are read from {choices}, not {path.suffix!r}")
     lines = [(number, line.strip()) for number, line in _numbered_lines(path) if line.strip()]
     if not lines:
-        raise BadInputError(f"{path}: holds no prompt; write one a line")
+        raise BadInputError(f"{path}: holds no prompt; write one on each line")
     if path.suffix == ".txt":
         return tuple(Prompt(line, source) for _, line in lines)
     return tuple(_parse(line, f"{path}, line {number}", source) for number, line in lines)

@@ -1,4 +1,4 @@
-"""A new reward package on the disk: complete, installable, its tests passing as it is."""
+"""A new reward package on the disk: complete, installable, and with tests that pass as it is."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _FILES = {
     "test_contract.py": "tests/test_contract.py",
     "test_scorer.py": "tests/test_scorer.py",
 }
-"""Template -> where it goes. Templates end with .txt, so that no tool takes them for code."""
+"""The file that each template becomes. Templates end with .txt: no tool takes them for code."""
 
 
 def write_reward_package(folder: Path, name: str) -> Path:
-    """Write ``folder``/marble-reward-NAME, complete or not at all, and give its path.
+    """Write ``folder``/marble-reward-NAME, complete or not at all, and return its path.
 
-    Raises BadInputError for a name that can't be one, and for a folder that is there already.
+    Raises BadInputError for a name that a reward can't have, and for a folder that exists already.
     """
     _check_name(name)
     package = folder / (PREFIX + name)
     if package.exists():
-        raise BadInputError(f"{package} is there already: choose another name, or another --in")
+        raise BadInputError(f"{package} exists already: choose another name, or another --in")
     module = (PREFIX + name).replace("-", "_")
     texts = {
         target.format(module=module): Template(_template(source)).substitute(

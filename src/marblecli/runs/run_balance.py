@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from pydantic import ValidationError
 
 from marblecli.errors import BadInputError
 from marblecli.methods.checks import balance_problems
-from marblecli.settings import BalanceSettings
+from marblecli.settings import BalanceSettings, RewardSettings
 
 
 @dataclass(frozen=True)
@@ -24,22 +23,22 @@ class RunBalance:
     """By reward; for the method ``weighted-sum``."""
 
 
-def read_run_balance(run_dir: Path) -> RunBalance | None:
-    """From ``recipe.toml``; None if there is none.
+def read_balance(table: Mapping[str, Any], path: Path) -> RunBalance:
+    """From the recipe's table, of which only ``[balance]`` and the rewards' weights are read.
 
-    Raises BadInputError if it can't be read, or its balance isn't one that this version knows.
+    Raises BadInputError, which names the recipe's ``path``, if this version can't read them.
     """
-    path = run_dir / "recipe.toml"
-    if not path.is_file():
-        return None
     try:
-        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
         settings = BalanceSettings.model_validate(table.get("balance", {}))
-        rewards = table.get("rewards", {}).items()
-        weights = {name: float(reward.get("weight", 1.0)) for name, reward in rewards}
-    except (OSError, ValueError, TypeError, AttributeError, ValidationError) as error:
+        weights = {name: _weight(reward) for name, reward in table.get("rewards", {}).items()}
+    except (TypeError, AttributeError, ValidationError) as error:
         reason = str(error).splitlines()[0]
         raise BadInputError(f"{path}: can't read its balance: {reason}") from error
     for problem in balance_problems(settings):
         raise BadInputError(f"{path}: can't read its balance: {problem}")
     return RunBalance(settings, weights)
+
+
+def _weight(reward: Mapping[str, Any]) -> float:
+    """The reward's weight alone: its other keys may be those of a plugin that isn't here."""
+    return RewardSettings.model_validate({k: v for k, v in reward.items() if k == "weight"}).weight

@@ -1,4 +1,4 @@
-"""A run that leaves nothing behind."""
+"""A recorder that records nothing."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ if TYPE_CHECKING:
 
 
 class Unrecorded:
-    """The recorder of all processes but the first, which writes for all; and of benchmarks."""
+    """The recorder of benchmarks, and of every process but the first, which writes for all.
+
+    Recorders that are interested in some events only derive from it.
+    """
 
     def step(self, metrics: Mapping[str, Json]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def conflict(self, record: ConflictRecord) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def evaluation(self, record: EvaluationRecord) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def samples(self, step: int, split: str, prompts: Sequence[Prompt], images: Tensor) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def checkpoint(self, snapshot: Snapshot) -> None:
-        """Nothing."""
+        """Do nothing."""

@@ -253,6 +253,7 @@ def _record_evaluation(
         subject="trained" if step else "base",
         images={split: each.images() for split, each in evaluations.items()},
         faults={split: each.table.faults for split, each in evaluations.items()},
+        seed=trainer.sampler.recipe.run.seed,
     )
     callbacks.recorder.evaluation(record)
     for split, each in evaluations.items():

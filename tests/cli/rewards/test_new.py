@@ -152,7 +152,7 @@ def test_the_next_commands_are_shown(marble: Marble, tmp_path: Path) -> None:
             "a reward 'shapes-colour' is installed already, from marble-reward-shapes",
         ),
         ("marble-reward-sea", "give the reward's name alone: sea"),
-        ("taken", "is there already"),
+        ("taken", "exists already"),
     ],
 )
 def test_what_cant_be_made_is_one_line_and_exit_code_2(

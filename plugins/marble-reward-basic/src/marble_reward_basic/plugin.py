@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from marblecli.rewards import NoOptions, RewardSpec, Scorer, hookimpl
-from marblecli.rewards.spec import Register
+from marblecli.rewards import NoOptions, Register, RewardSpec, Scorer, hookimpl
 
 
 class JpegOptions(NoOptions):

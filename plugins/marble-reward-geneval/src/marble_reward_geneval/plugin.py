@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from marble_reward_geneval.options import GenEvalOptions, files, folders
 from marble_reward_geneval.rules import LOWEST, SCORES
-from marblecli.rewards import MovableScorer, RewardSpec, hookimpl
-from marblecli.rewards.spec import Register
-from marblecli.types import Prompt
+from marblecli.rewards import MovableScorer, Prompt, Register, RewardSpec, hookimpl
 
 
 def _asks_for_objects(prompt: Prompt) -> bool:

@@ -7,9 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from marble_reward_ocr.target import target_text
-from marblecli.rewards import NoOptions, RewardSpec, Scorer, hookimpl
-from marblecli.rewards.spec import Register
-from marblecli.types import Prompt
+from marblecli.rewards import NoOptions, Prompt, Register, RewardSpec, Scorer, hookimpl
 
 
 class OcrOptions(NoOptions):

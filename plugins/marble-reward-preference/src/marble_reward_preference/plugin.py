@@ -12,8 +12,7 @@ from marble_reward_preference.options import (
     PickScoreOptions,
     files,
 )
-from marblecli.rewards import MovableScorer, RewardSpec, hookimpl
-from marblecli.rewards.spec import Register
+from marblecli.rewards import MovableScorer, Register, RewardSpec, hookimpl
 
 
 @hookimpl

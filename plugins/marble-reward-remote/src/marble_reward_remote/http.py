@@ -10,17 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from marble_reward_remote.options import HttpOptions
 from marblecli.errors import MarbleError
-from marblecli.rewards import RewardBatch
-from marblecli.rewards.wire import (
-    REWARD_PATH,
-    SCORE_PATH,
-    VERSION,
-    Description,
-    ErrorReply,
-    ScoreReply,
-    ScoreRequest,
-    encode_image,
-)
+from marblecli.rewards import RewardBatch, wire
 
 Message = TypeVar("Message", bound=BaseModel)
 
@@ -83,13 +73,13 @@ def connect(options: HttpOptions) -> HttpScorer:
     """Ask the server what it scores. Raises MarbleError if it can't be used."""
     client = Client(options)
     try:
-        found = client.get(REWARD_PATH, Description)
+        found = client.get(wire.REWARD_PATH, wire.Description)
     except RemoteError as error:
         raise MarbleError(
             f"no reward server: {error}; start one with `marble rewards serve NAME`"
         ) from error
-    if found.version != VERSION:
-        raise MarbleError(f"{options.url} speaks version {found.version}, not {VERSION}")
+    if found.version != wire.VERSION:
+        raise MarbleError(f"{options.url} speaks version {found.version}, not {wire.VERSION}")
     if options.reward not in (None, found.reward):
         raise MarbleError(f"{options.url} serves {found.reward!r}, not {options.reward!r}")
     return HttpScorer(client, found.reward)
@@ -104,13 +94,13 @@ class HttpScorer:
 
     def __call__(self, batch: RewardBatch) -> np.ma.MaskedArray[Any, Any]:
         """[B]. Raises RemoteError if there is no answer or fewer values than images."""
-        request = ScoreRequest(
-            images=tuple(encode_image(image) for image in batch.images),
+        request = wire.ScoreRequest(
+            images=tuple(wire.encode_image(image) for image in batch.images),
             prompts=tuple(batch.prompts),
             metadata=tuple(dict(fields) for fields in batch.metadata),
             reward=self._reward,
         )
-        reply = self._client.post(SCORE_PATH, request, ScoreReply)
+        reply = self._client.post(wire.SCORE_PATH, request, wire.ScoreReply)
         if len(reply.scores) != len(batch.prompts):
             raise RemoteError(f"{len(reply.scores)} scores for {len(batch.prompts)} images")
         values = np.array(reply.scores, dtype=np.float64)
@@ -129,6 +119,6 @@ def _shorten(error: BaseException | None) -> str:
 
 def _reason(body: bytes) -> str:
     try:
-        return ": " + ErrorReply.model_validate_json(body).error
+        return ": " + wire.ErrorReply.model_validate_json(body).error
     except ValidationError:
         return ""

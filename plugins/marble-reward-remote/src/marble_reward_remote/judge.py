@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from marble_reward_remote.options import JudgeOptions
-from marblecli.rewards import RewardBatch
-from marblecli.rewards.daemon import DaemonExecutor
+from marblecli.rewards import DaemonExecutor, RewardBatch
 
 _MARK = re.compile(
     r"""final\s+score   # in any case

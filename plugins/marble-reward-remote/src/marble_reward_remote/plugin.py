@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 
 from marble_reward_remote.options import HttpOptions, JudgeOptions
-from marblecli.rewards import RewardSpec, Scorer, hookimpl
-from marblecli.rewards.spec import Register
+from marblecli.rewards import Register, RewardSpec, Scorer, hookimpl
 
 
 @hookimpl

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from marblecli.rewards import NoOptions, RewardSpec, Scorer, hookimpl
-from marblecli.rewards.spec import Register
-from marblecli.types import Prompt
+from marblecli.rewards import NoOptions, Prompt, Register, RewardSpec, Scorer, hookimpl
 
 
 class ScoringOptions(NoOptions):

@@ -27,13 +27,13 @@ def check(
         float | None, typer.Option(min=0, help="Seconds an image that it may take.")
     ] = None,
     max_memory: Annotated[
-        float | None, typer.Option(min=0, help="10^6 bytes of memory that it may take.")
+        float | None, typer.Option(min=0, help="Memory that it may take, in MB (10^6 bytes).")
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document and nothing else.")
     ] = False,
 ) -> None:
-    """Build a reward and check it against the contract; exit code 1 if it breaks it."""
+    """Build a reward and check that it keeps the contract; exit code 1 if it doesn't."""
     from dataclasses import replace
 
     from marblecli.report.render import log
@@ -60,7 +60,7 @@ def check(
 
 
 _MOST = 32
-"""Prompts of a file that are tried."""
+"""At most so many prompts of a file are tried."""
 
 
 def _show(report: Report, as_json: bool) -> None:

@@ -52,9 +52,9 @@ def download(
 class _Download:
     files: HubFiles
     rewards: tuple[str, ...]
-    """Who reads them."""
+    """The rewards that read them."""
     inventory: Inventory
-    """Before the download."""
+    """What was in the cache before the download."""
     folder: Path
 
 
@@ -65,7 +65,7 @@ def _wanted(
     everything: bool,
     overrides: list[str],
 ) -> dict[str, Mapping[str, Any]]:
-    """By reward, its options."""
+    """The options of every reward that was asked for, by name."""
     from marblecli.errors import BadInputError
     from marblecli.runs.recipe import load_recipe
 
@@ -77,7 +77,7 @@ def _wanted(
         rewards = load_recipe(recipe, [], catalog.check_options).rewards
         return {name: entry.options for name, entry in rewards.items()}
     if everything:
-        # A reward that can't do without options has no files of its own.
+        # A reward that needs options can't say without them which files it reads.
         names = [name for name in catalog.rewards if not catalog.check_options(name, {})]
     return dict.fromkeys(names, parse_options(overrides))
 
@@ -85,7 +85,7 @@ def _wanted(
 def _files(
     catalog: RewardCatalog, wanted: Mapping[str, Mapping[str, Any]]
 ) -> dict[HubFiles, list[str]]:
-    """Each once, with the rewards that read it."""
+    """All files, each once, with the rewards that read them."""
     found: dict[HubFiles, list[str]] = {}
     for name, options in wanted.items():
         for one in catalog.get(name).spec.files(catalog.validate(name, options)):

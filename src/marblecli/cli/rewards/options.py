@@ -14,18 +14,17 @@ Overrides = Annotated[
 
 
 def parse_options(overrides: Sequence[str]) -> dict[str, Any]:
-    """By key; a value is TOML, or else plain text. Raises BadInputError for what has no key."""
-    import tomllib
+    """The options by key; a value is TOML, or else plain text.
 
+    Raises BadInputError for an item that isn't KEY=VALUE.
+    """
     from marblecli.errors import BadInputError
+    from marblecli.runs.toml_values import parse_value
 
     options: dict[str, Any] = {}
     for text in overrides:
         key, equals, value = text.partition("=")
         if not (key.strip() and equals):
             raise BadInputError(f"--set {text}: expected KEY=VALUE")
-        try:
-            options[key.strip()] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            options[key.strip()] = value
+        options[key.strip()] = parse_value(value)
     return options

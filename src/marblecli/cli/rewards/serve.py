@@ -16,7 +16,7 @@ def serve(
     name: Annotated[str, typer.Argument(help="An installed reward.")],
     overrides: Overrides = None,
     host: Annotated[
-        str, typer.Option(help="Address to listen at; 0.0.0.0 lets every machine in.")
+        str, typer.Option(help="Address to listen at; 0.0.0.0 lets any machine connect.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any that is free.")] = 8400,
     device: Annotated[str, typer.Option(help="Where to load it: cpu, cuda, ...")] = "cpu",

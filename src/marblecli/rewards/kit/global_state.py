@@ -59,13 +59,12 @@ def restore_variables(state: State) -> None:
 
 
 def _numpy_random_state() -> tuple[Any, ...]:
-    # The generator that other code shares is the point here.
-    kind, keys, *rest = np.random.get_state()  # noqa: NPY002
+    kind, keys, *rest = np.random.get_state()  # noqa: NPY002 - it is the one that code shares
     return kind, np.asarray(keys).tolist(), *rest
 
 
 def _cuda_random_state() -> list[list[int]]:
-    # Asking would start CUDA, and without it there's nothing to keep.
-    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+    # Asking for the state would start CUDA, and where CUDA isn't started there is none to keep.
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call] # torch has no type for it
         return []
     return [state.tolist() for state in torch.cuda.get_rng_state_all()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 import torch
 
 _PAUSE = 0.005

@@ -61,7 +61,7 @@ def register_alone(module: str) -> Registration:
     # What this process can import, that one can too.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     try:
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(  # noqa: S603 - runs this module with the name of an entry point
             [sys.executable, "-m", __spec__.name, module],
             env=environment,
             capture_output=True,

@@ -52,7 +52,7 @@ class CountedNullAttention:
         attn: Attention,
         hidden_states: Tensor,
         encoder_hidden_states: Tensor,
-        attention_mask: None = None,  # noqa: ARG002, diffusers passes it
+        attention_mask: None = None,  # noqa: ARG002 - diffusers passes it
     ) -> tuple[Tensor, Tensor]:
         image_tokens = hidden_states.shape[1]
         image = (attn.to_q, attn.to_k, attn.to_v)

@@ -1,12 +1,12 @@
-"""Write the prompt files of the quickstart: ``python -m marble_reward_shapes.write_prompts DIR``.
+"""Write the prompt files of the quickstart: ``python recipes/prompts/write_quickstart.py DIR``.
 
-Few training prompts, so that a short run sees each of them many times; the held-out ones are drawn
-from the rest of the grammar. The same files on every run.
+There are few training prompts, so that a short run sees each of them many times; the held-out ones
+are drawn from the rest of the grammar. The files are the same on every run.
 
 A prompt whose images all score the same teaches nothing, so the training prompts are ones that the
-tiny pipeline often gets wrong. Of these, single objects that it gives company to: where it leaves
-the image empty instead, every object costs JPEG bytes, and no update raises both composition and
-compressibility.
+tiny pipeline often gets wrong. Of these, single objects were chosen that it often adds others to.
+Where it leaves the image empty instead, every object costs JPEG bytes, and no update raises both
+composition and compressibility.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from marble_reward_shapes.scenes import ALL_SCENES, Scene
+from prompt_writing import write_lines
 
 _SEED = 2026
 _TRAIN = {
@@ -39,7 +40,7 @@ _TRAIN = {
 and the colour score rise with compressibility (correlations over 0.6). Texts: of each ink on black,
 the one whose letters vary most in 24 images of each of 120 drawn texts."""
 _HELD_OUT = 24
-"""Of each kind."""
+"""Scenes of each kind that are held out."""
 
 Split = tuple[list[Scene], list[Scene]]
 """Training and held-out scenes."""
@@ -61,12 +62,12 @@ def write_prompts(folder: Path) -> None:
     """Write one ``.jsonl`` file for each entry of :func:`choose_scenes`."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, scenes in choose_scenes().items():
-        lines = [json.dumps(scene.metadata()) + "\n" for scene in scenes]
-        (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+        lines = [json.dumps(scene.metadata()) for scene in scenes]
+        write_lines(folder / f"{name}.jsonl", lines, len(lines))
 
 
 def _split(rng: np.random.Generator, kind: str) -> Split:
-    """The named ones for training, any others held out."""
+    """The named ones for training, and some of the others held out."""
     named = _TRAIN[kind]
     others = [scene for scene in ALL_SCENES[kind] if scene.prompt not in named]
     drawn = rng.permutation(len(others))[:_HELD_OUT]
@@ -75,7 +76,7 @@ def _split(rng: np.random.Generator, kind: str) -> Split:
 
 
 def main() -> None:
-    """Write the files to the folder named on the command line."""
+    """Write the files to the folder that the command line names."""
     parser = argparse.ArgumentParser(description="Write the quickstart's prompt files.")
     parser.add_argument("folder", type=Path)
     write_prompts(parser.parse_args().folder)

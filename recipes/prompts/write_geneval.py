@@ -1,17 +1,17 @@
-"""Training prompts in GenEval's format.
+"""Write training prompts in GenEval's format.
 
-``python -m marble_reward_geneval.prompts OUT.jsonl --count 5000 --seed 0 --exclude TEST.jsonl``
-writes a prompt and its metadata a line, the six tags in turn. No scene comes twice, and none of an
-excluded file, whichever way round it is told. The same file for the same arguments.
+``python recipes/prompts/write_geneval.py OUT.jsonl --count 5000 --seed 0 --exclude TEST.jsonl``
+writes one prompt with its metadata on each line, the six tags in turn. No scene comes twice, and
+none of an excluded file, whichever way round it is told. The same arguments always write the same
+file.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
+from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import numpy as np
 from marble_reward_geneval.request import Request, parse_request
 from marble_reward_geneval.vocabulary import CLASSES, COLOURS, RELATIONS, TAGS
 from marblecli.errors import BadInputError
-from marblecli.runs.prompts import load_prompts
+from prompt_writing import in_turn, make_parser, read_prompts, run_writer, with_article
 
 _NUMBERS = {2: "two", 3: "three", 4: "four"}
 _PLURALS = {
@@ -33,54 +33,33 @@ _PLURALS = {
     "scissors": "scissors",
 }
 _COLOURABLE = CLASSES[1:]
-"""As GenEval: no coloured persons."""
+"""No coloured persons, as in GenEval."""
 _OPPOSITES = {"right of": "left of", "below": "above"}
 
 Line = dict[str, Any]
-"""Prompt and metadata, as one JSON line has them."""
+"""The prompt and its metadata, as one JSON line has them."""
 SceneKey = tuple[tuple[Any, ...], ...]
 
 
 @dataclass(frozen=True)
 class _Kind:
-    """All scenes of one tag, numbered."""
+    """All scenes of one tag, each under its number."""
 
     size: int
     scene: Callable[[int], Line]
 
 
-def write_prompts(
-    path: Path, count: int, seed: int, excluded: Sequence[Path] = (), tags: Sequence[str] = TAGS
-) -> None:
-    """Write ``count`` lines to ``path``.
-
-    Raises BadInputError if there aren't as many scenes, or an excluded file can't be read, and
-    ValueError if its metadata aren't GenEval's.
-    """
-    if count < 1:
-        raise BadInputError(f"--count must be at least 1, got {count}")
-    lines = list(islice(draw_prompts(seed, excluded, tags), count))
-    if len(lines) < count:
-        raise BadInputError(
-            f"there are only {len(lines)} scenes with these tags: choose a --count of at most that"
-        )
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-
-
 def draw_prompts(
     seed: int, excluded: Sequence[Path] = (), tags: Sequence[str] = TAGS
 ) -> Iterator[Line]:
-    """The tags' scenes in turn, in random order, until there are no more of any tag."""
+    """The tags' scenes in turn, in random order, until there are no more of any tag.
+
+    Raises BadInputError if an excluded file can't be read, or its metadata aren't GenEval's.
+    """
     seen, texts = _read_excluded(excluded)
     rng = np.random.default_rng(seed)
-    decks = [_shuffled(_KINDS[tag], rng) for tag in dict.fromkeys(tags)]
-    while decks:
-        for deck in list(decks):
-            line = next((one for one in deck if _take(one, seen, texts)), None)
-            if line is None:
-                decks.remove(deck)
-            else:
-                yield line
+    shuffled = [_shuffled(_KINDS[tag], rng) for tag in dict.fromkeys(tags)]
+    return in_turn([_new(lines, seen, texts) for lines in shuffled])
 
 
 def scene_key(request: Request) -> SceneKey:
@@ -109,31 +88,42 @@ def _place(one: object, relation: str, other: object) -> tuple[Any, ...]:
 
 def _read_excluded(paths: Sequence[Path]) -> tuple[set[SceneKey], set[str]]:
     """The scenes of the prompts that carry metadata, and all texts."""
-    prompts = [prompt for path in paths for prompt in load_prompts(path, path.stem)]
-    scenes = {scene_key(parse_request(p.metadata)) for p in prompts if "include" in p.metadata}
-    return scenes, {prompt.text for prompt in prompts}
+    scenes, texts = set(), set()
+    for path in paths:
+        for prompt in read_prompts([path]):
+            texts.add(prompt.text)
+            if "include" in prompt.metadata:
+                try:
+                    scenes.add(scene_key(parse_request(prompt.metadata)))
+                except ValueError as error:
+                    raise BadInputError(f"{path}: {prompt.text!r}: {error}") from error
+    return scenes, texts
 
 
 def _shuffled(kind: _Kind, rng: np.random.Generator) -> Iterator[Line]:
     return (kind.scene(int(number)) for number in rng.permutation(kind.size))
 
 
-def _take(line: Line, seen: set[SceneKey], texts: set[str]) -> bool:
-    """Note the scene; whether it may be used, being neither excluded nor drawn before."""
-    key = scene_key(parse_request({"include": line["include"]}))
-    new = key not in seen and line["prompt"] not in texts
-    seen.add(key)
-    return new
+def _new(lines: Iterator[Line], seen: set[SceneKey], texts: set[str]) -> Iterator[Line]:
+    """The lines that aren't excluded and whose scene wasn't drawn before their turn came."""
+    for line in lines:
+        key = scene_key(parse_request({"include": line["include"]}))
+        new = key not in seen and line["prompt"] not in texts
+        seen.add(key)
+        if new:
+            yield line
 
 
 def _single_object(number: int) -> Line:
-    return _line("single_object", [{"class": CLASSES[number], "count": 1}], _an(CLASSES[number]))
+    return _line(
+        "single_object", [{"class": CLASSES[number], "count": 1}], with_article(CLASSES[number])
+    )
 
 
 def _two_object(number: int) -> Line:
     one, other = _pair(number, CLASSES)
     include = [{"class": one, "count": 1}, {"class": other, "count": 1}]
-    return _line("two_object", include, f"{_an(one)} and {_an(other)}")
+    return _line("two_object", include, f"{with_article(one)} and {with_article(other)}")
 
 
 def _counting(number: int) -> Line:
@@ -155,7 +145,9 @@ def _position(number: int) -> Line:
         {"class": other, "count": 1},
         {"class": one, "count": 1, "position": [RELATIONS[relation], 0]},
     ]
-    return _line("position", include, f"{_an(one)} {RELATIONS[relation]} {_an(other)}")
+    return _line(
+        "position", include, f"{with_article(one)} {RELATIONS[relation]} {with_article(other)}"
+    )
 
 
 def _color_attr(number: int) -> Line:
@@ -182,7 +174,7 @@ def _line(tag: str, include: list[dict[str, Any]], text: str) -> Line:
 
 
 def _coloured(name: str, colour: str) -> tuple[list[dict[str, Any]], str]:
-    return [{"class": name, "count": 1, "color": colour}], _an(f"{colour} {name}")
+    return [{"class": name, "count": 1, "color": colour}], with_article(f"{colour} {name}")
 
 
 def _pair(number: int, choices: Sequence[str]) -> tuple[str, str]:
@@ -191,33 +183,15 @@ def _pair(number: int, choices: Sequence[str]) -> tuple[str, str]:
     return choices[first], choices[second + (second >= first)]
 
 
-def _an(name: str) -> str:
-    """The name after its article."""
-    return f"an {name}" if name[0] in "aeiou" else f"a {name}"
-
-
 def main() -> None:
-    """Write the file named on the command line."""
-    parser = argparse.ArgumentParser(description="Write training prompts in GenEval's format.")
-    parser.add_argument("path", type=Path, metavar="OUT.jsonl")
-    parser.add_argument("--count", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--exclude",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="prompts to leave out, .jsonl or .txt, such as the test ones; may be repeated",
-    )
+    """Write the file that the command line names."""
+    parser = make_parser("Write training prompts in GenEval's format.", "OUT.jsonl", "scenes")
     parser.add_argument("--tag", action="append", choices=TAGS, help="may be repeated; default all")
-    options = parser.parse_args()
-    try:
-        write_prompts(
-            options.path, options.count, options.seed, options.exclude, options.tag or TAGS
-        )
-    except (BadInputError, ValueError) as error:
-        parser.error(str(error))
+    run_writer(parser, _draw)
+
+
+def _draw(options: Namespace) -> Iterator[str]:
+    return map(json.dumps, draw_prompts(options.seed, options.exclude, options.tag or TAGS))
 
 
 if __name__ == "__main__":

@@ -1,28 +1,25 @@
-"""Training prompts for rewards that judge any image: subjects, what they do, where, and the style.
+"""Write prompts for rewards that judge any image: subjects, what they do, where, and the style.
 
-``python -m marble_reward_preference.prompts OUT.txt --count 1000 --seed 0 --exclude TEST.txt``
-writes a prompt a line, the themes in turn. No scene comes twice, in whatever style, and none that
-a prompt of an excluded file tells. The same file for the same arguments.
+``python recipes/prompts/write_general.py OUT.txt --count 1000 --seed 0 --exclude TEST.txt`` writes
+one prompt on each line, the themes in turn. No scene comes twice, in whatever style, and none that
+a prompt of an excluded file shows. The same arguments always write the same file.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from math import prod
 from pathlib import Path
 
 import numpy as np
 
-from marblecli.errors import BadInputError
-from marblecli.runs.prompts import load_prompts
+from prompt_writing import in_turn, make_parser, pick, read_prompts, run_writer, with_article
 
 
 @dataclass(frozen=True)
 class Theme:
-    """Any subject goes with any of what follows it; together they are the scenes."""
+    """Subjects and what may follow them: each combination is a scene."""
 
     parts: tuple[tuple[str, ...], ...]
     """The subjects, and then what follows them, in the order of the words."""
@@ -201,31 +198,16 @@ _TOUCHES = (
 )
 
 
-def write_prompts(path: Path, count: int, seed: int, excluded: Sequence[Path] = ()) -> None:
-    """Write ``count`` lines to ``path``.
-
-    Raises BadInputError if there aren't as many scenes, or an excluded file can't be read.
-    """
-    if count < 1:
-        raise BadInputError(f"--count must be at least 1, got {count}")
-    lines = list(islice(draw_prompts(seed, excluded), count))
-    if len(lines) < count:
-        raise BadInputError(f"there are only {len(lines)} scenes: choose a --count of at most that")
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-
-
 def draw_prompts(seed: int, excluded: Sequence[Path] = ()) -> Iterator[str]:
-    """The themes in turn, their scenes in random order, until there are no more of any theme."""
-    told = "\n".join(prompt.text for path in excluded for prompt in load_prompts(path, path.stem))
+    """The themes in turn, their scenes in random order, until there are no more of any theme.
+
+    Raises BadInputError if an excluded file can't be read.
+    """
+    told = "\n".join(prompt.text for prompt in read_prompts(excluded))
     rng = np.random.default_rng(seed)
-    decks = [_shuffled(theme, rng) for theme in THEMES]
-    while decks:
-        for deck in list(decks):
-            scene = next((one for one in deck if one not in told), None)
-            if scene is None:
-                decks.remove(deck)
-            else:
-                yield _in_style(scene, rng)
+    decks = [(one for one in _shuffled(theme, rng) if one not in told) for theme in THEMES]
+    for scene in in_turn(decks):
+        yield _in_style(scene, rng)
 
 
 def _shuffled(theme: Theme, rng: np.random.Generator) -> Iterator[str]:
@@ -234,47 +216,23 @@ def _shuffled(theme: Theme, rng: np.random.Generator) -> Iterator[str]:
 
 def _in_style(scene: str, rng: np.random.Generator) -> str:
     """One prompt in five is the scene alone, so that short ones are learned too."""
-    style, touch = _pick(_STYLES, rng), _pick(_TOUCHES, rng)
-    return _pick(
+    style, touch = pick(_STYLES, rng), pick(_TOUCHES, rng)
+    return pick(
         (
             scene,
             f"{scene}, {style}",
             f"{scene}, {style}, {touch}",
-            f"{_an(style)} of {scene}",
-            f"{_an(style)} of {scene}, {touch}",
+            f"{with_article(style)} of {scene}",
+            f"{with_article(style)} of {scene}, {touch}",
         ),
         rng,
     )
 
 
-def _pick(words: Sequence[str], rng: np.random.Generator) -> str:
-    return words[int(rng.integers(len(words)))]
-
-
-def _an(name: str) -> str:
-    """The name after its article."""
-    return f"an {name}" if name[0] in "aeiou" else f"a {name}"
-
-
 def main() -> None:
-    """Write the file named on the command line."""
-    parser = argparse.ArgumentParser(description="Write training prompts on any subject.")
-    parser.add_argument("path", type=Path, metavar="OUT.txt")
-    parser.add_argument("--count", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--exclude",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="prompts whose scenes to leave out, .jsonl or .txt; may be repeated",
-    )
-    options = parser.parse_args()
-    try:
-        write_prompts(options.path, options.count, options.seed, options.exclude)
-    except BadInputError as error:
-        parser.error(str(error))
+    """Write the file that the command line names."""
+    parser = make_parser("Write training prompts on any subject.", "OUT.txt", "scenes")
+    run_writer(parser, lambda options: draw_prompts(options.seed, options.exclude))
 
 
 if __name__ == "__main__":

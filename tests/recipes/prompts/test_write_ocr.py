@@ -8,14 +8,13 @@ from collections import Counter
 from itertools import islice
 from pathlib import Path
 
-import pytest
-
+import write_ocr
 from marble_reward_ocr.plugin import OCR
-from marble_reward_ocr.prompts import KINDS, Line, draw_prompts, write_prompts
 from marble_reward_ocr.similarity import normalise
 from marble_reward_ocr.target import target_text
-from marblecli.errors import BadInputError
 from marblecli.runs.prompts import load_prompts
+from prompt_writing import write_lines
+from write_ocr import KINDS, Line, draw_prompts
 
 TEXTS = sum(len(kind.texts) for kind in KINDS)
 
@@ -29,7 +28,7 @@ def kind_of(line: Line) -> int:
 
 
 def test_every_prompt_quotes_its_target_once(tmp_path: Path) -> None:
-    write_prompts(tmp_path / "train.jsonl", 400, seed=1)
+    write_lines(tmp_path / "train.jsonl", map(json.dumps, draw_prompts(seed=1)), 400)
     prompts = load_prompts(tmp_path / "train.jsonl", "ocr")
     assert len(prompts) == 400
     for prompt in prompts:
@@ -87,7 +86,7 @@ def test_excluded_texts_are_left_out_however_they_are_written(tmp_path: Path) ->
 
 def test_one_file_can_be_kept_out_of_the_other(tmp_path: Path) -> None:
     held_out = tmp_path / "held-out.jsonl"
-    write_prompts(held_out, 200, seed=1)
+    write_lines(held_out, map(json.dumps, draw_prompts(seed=1)), 200)
     targets = {json.loads(line)["target_text"] for line in held_out.read_text("utf-8").splitlines()}
     rest = {line["target_text"] for line in drawn(TEXTS, excluded=(held_out,))}
     assert len(targets) == 200
@@ -95,17 +94,9 @@ def test_one_file_can_be_kept_out_of_the_other(tmp_path: Path) -> None:
     assert len(rest) == TEXTS - 200
 
 
-@pytest.mark.parametrize("count", [0, TEXTS + 1])
-def test_a_count_that_cannot_be_met_is_named(tmp_path: Path, count: int) -> None:
-    path = tmp_path / "out.jsonl"
-    with pytest.raises(BadInputError, match="--count"):
-        write_prompts(path, count, seed=0)
-    assert not path.exists()
-
-
 def test_the_command(tmp_path: Path) -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "marble_reward_ocr.prompts", *arguments]
+        command = [sys.executable, write_ocr.__file__, *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
     path = tmp_path / "out.jsonl"

@@ -6,8 +6,9 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import write_quickstart
 from marble_reward_shapes.scenes import BACKGROUNDS, COLOURS, RELATIONS, SHAPES
-from marble_reward_shapes.write_prompts import choose_scenes, write_prompts
+from write_quickstart import choose_scenes, write_prompts
 
 SIZES = {
     "composition-train": {"count": 3},
@@ -47,11 +48,19 @@ def test_held_out_prompts_cover_the_grammar() -> None:
 
 def test_files_are_the_same_on_every_run(tmp_path: Path) -> None:
     write_prompts(tmp_path / "one")
-    command = [sys.executable, "-m", "marble_reward_shapes.write_prompts", str(tmp_path / "two")]
+    command = [sys.executable, write_quickstart.__file__, str(tmp_path / "two")]
     subprocess.run(command, check=True)
     for name in SIZES:
         one, two = ((tmp_path / run / f"{name}.jsonl").read_bytes() for run in ("one", "two"))
         assert one == two
+
+
+def test_the_shipped_files_are_what_is_written(tmp_path: Path) -> None:
+    write_prompts(tmp_path)
+    shipped = Path(write_quickstart.__file__).parent
+    for name in SIZES:
+        file = f"{name}.jsonl"
+        assert (tmp_path / file).read_bytes() == (shipped / file).read_bytes()
 
 
 def test_every_line_carries_its_scenes_metadata(tmp_path: Path) -> None:

@@ -1,30 +1,27 @@
-"""Training prompts that quote a short text.
+"""Write training prompts that quote a short text.
 
-``python -m marble_reward_ocr.prompts OUT.jsonl --count 1000 --seed 0 --exclude TEST.txt`` writes a
-prompt and its ``target_text`` a line, the kinds of text in turn. No text comes twice, whatever its
-case and spaces, and none that a prompt of an excluded file asks for. The same file for the same
-arguments.
+``python recipes/prompts/write_ocr.py OUT.jsonl --count 1000 --seed 0 --exclude TEST.txt`` writes
+one prompt with its ``target_text`` on each line, the kinds of text in turn. No text comes twice,
+whatever its case and spaces, and none that a prompt of an excluded file asks for. The same
+arguments always write the same file.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from marble_reward_ocr.similarity import normalise
 from marble_reward_ocr.target import target_text
-from marblecli.errors import BadInputError
-from marblecli.runs.prompts import load_prompts
+from prompt_writing import in_turn, make_parser, pick, read_prompts, run_writer
 
 Line = dict[str, str]
-"""Prompt and metadata, as one JSON line has them."""
+"""The prompt and its metadata, as one JSON line has them."""
 
 
 @dataclass(frozen=True)
@@ -229,39 +226,22 @@ _LIGHTS = (
 )
 
 
-def write_prompts(path: Path, count: int, seed: int, excluded: Sequence[Path] = ()) -> None:
-    """Write ``count`` lines to ``path``.
-
-    Raises BadInputError if there aren't as many texts, or an excluded file can't be read.
-    """
-    if count < 1:
-        raise BadInputError(f"--count must be at least 1, got {count}")
-    lines = list(islice(draw_prompts(seed, excluded), count))
-    if len(lines) < count:
-        raise BadInputError(f"there are only {len(lines)} texts: choose a --count of at most that")
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-
-
 def draw_prompts(seed: int, excluded: Sequence[Path] = ()) -> Iterator[Line]:
-    """The kinds in turn, their texts in random order, until there are no more of any kind."""
+    """The kinds in turn, their texts in random order, until there are no more of any kind.
+
+    Raises BadInputError if an excluded file can't be read.
+    """
     seen = _read_excluded(excluded)
     rng = np.random.default_rng(seed)
-    decks = [(kind, _shuffled(kind.texts, rng)) for kind in KINDS]
-    while decks:
-        for deck in list(decks):
-            kind, texts = deck
-            text = next((one for one in texts if normalise(one) not in seen), None)
-            if text is None:
-                decks.remove(deck)
-            else:
-                seen.add(normalise(text))
-                yield {"prompt": _write(text, kind, rng), "target_text": text}
+    decks = [_new(kind, _shuffled(kind.texts, rng), seen) for kind in KINDS]
+    for kind, text in in_turn(decks):
+        seen.add(normalise(text))
+        yield {"prompt": _write(text, kind, rng), "target_text": text}
 
 
 def _read_excluded(paths: Sequence[Path]) -> set[str]:
     """The texts that the prompts ask for; other prompts don't matter."""
-    prompts = [prompt for path in paths for prompt in load_prompts(path, path.stem)]
-    texts = (target_text(prompt.text, prompt.metadata) for prompt in prompts)
+    texts = (target_text(prompt.text, prompt.metadata) for prompt in read_prompts(paths))
     return {normalise(text) for text in texts if text is not None}
 
 
@@ -269,45 +249,31 @@ def _shuffled(texts: Sequence[str], rng: np.random.Generator) -> Iterator[str]:
     return (texts[place] for place in rng.permutation(len(texts)))
 
 
+def _new(kind: Kind, texts: Iterable[str], seen: set[str]) -> Iterator[tuple[Kind, str]]:
+    """The texts that aren't in ``seen`` when their turn comes."""
+    return ((kind, text) for text in texts if normalise(text) not in seen)
+
+
 def _write(text: str, kind: Kind, rng: np.random.Generator) -> str:
-    carrier = _pick(tuple(kind.carriers), rng)
-    written, place = f'{carrier} "{text}"', _pick(kind.carriers[carrier], rng)
-    return _pick(
+    carrier = pick(tuple(kind.carriers), rng)
+    written, place = f'{carrier} "{text}"', pick(kind.carriers[carrier], rng)
+    return pick(
         (
             f"{written} {place}",
             f"{place}, {written}",
-            f"{written} {place}, {_pick(_LIGHTS, rng)}",
-            f"{_pick(_LOOKS, rng)} {written}",
-            f"{_pick(_LOOKS, rng)} {written} {place}",
-            f"{_pick(_LOOKS, rng)} {written} {place}, {_pick(_LIGHTS, rng)}",
+            f"{written} {place}, {pick(_LIGHTS, rng)}",
+            f"{pick(_LOOKS, rng)} {written}",
+            f"{pick(_LOOKS, rng)} {written} {place}",
+            f"{pick(_LOOKS, rng)} {written} {place}, {pick(_LIGHTS, rng)}",
         ),
         rng,
     )
 
 
-def _pick(words: Sequence[str], rng: np.random.Generator) -> str:
-    return words[int(rng.integers(len(words)))]
-
-
 def main() -> None:
-    """Write the file named on the command line."""
-    parser = argparse.ArgumentParser(description="Write training prompts that quote a text.")
-    parser.add_argument("path", type=Path, metavar="OUT.jsonl")
-    parser.add_argument("--count", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--exclude",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="prompts whose texts to leave out, .jsonl or .txt; may be repeated",
-    )
-    options = parser.parse_args()
-    try:
-        write_prompts(options.path, options.count, options.seed, options.exclude)
-    except BadInputError as error:
-        parser.error(str(error))
+    """Write the file that the command line names."""
+    parser = make_parser("Write training prompts that quote a text.", "OUT.jsonl", "texts")
+    run_writer(parser, lambda options: map(json.dumps, draw_prompts(options.seed, options.exclude)))
 
 
 if __name__ == "__main__":

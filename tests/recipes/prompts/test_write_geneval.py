@@ -10,19 +10,21 @@ from typing import Any
 
 import pytest
 
-from marble_reward_geneval.prompts import draw_prompts, plural, scene_key, write_prompts
+import write_geneval
 from marble_reward_geneval.request import parse_request
 from marble_reward_geneval.vocabulary import CLASSES, TAGS
 from marblecli.errors import BadInputError
 from marblecli.runs.prompts import load_prompts
+from prompt_writing import write_lines
+from write_geneval import draw_prompts, plural, scene_key
 
 
 def drawn(count: int, seed: int = 0, **more: Any) -> list[dict[str, Any]]:
     return list(islice(draw_prompts(seed, **more), count))
 
 
-def write_lines(path: Path, *lines: dict[str, Any]) -> Path:
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+def write(path: Path, *lines: dict[str, Any]) -> Path:
+    write_lines(path, map(json.dumps, lines), len(lines))
     return path
 
 
@@ -37,7 +39,7 @@ def test_the_tags_come_in_turn() -> None:
 
 
 def test_lines_are_read_as_prompts_with_the_metadata_of_geneval(tmp_path: Path) -> None:
-    write_prompts(tmp_path / "train.jsonl", 300, seed=1)
+    write(tmp_path / "train.jsonl", *drawn(300, seed=1))
     prompts = load_prompts(tmp_path / "train.jsonl", "geneval")
     assert len(prompts) == len({prompt.text for prompt in prompts}) == 300
     for prompt in prompts:
@@ -96,7 +98,7 @@ def test_when_a_tag_has_no_more_scenes_the_others_go_on() -> None:
 def test_excluded_scenes_are_left_out_whichever_way_they_are_told(tmp_path: Path) -> None:
     dogs = {"class": "dog", "count": 1}
     cats = {"class": "cat", "count": 1}
-    path = write_lines(
+    path = write(
         tmp_path / "test.jsonl",
         {"prompt": "a photo of two sheeps", "include": [{"class": "sheep", "count": 2}]},
         {"prompt": "cat, dog", "include": [cats, dogs]},
@@ -118,6 +120,12 @@ def test_texts_without_metadata_are_left_out_as_they_are(tmp_path: Path) -> None
     texts = {line["prompt"] for line in draw_prompts(0, [path], ("single_object",))}
     assert len(texts) == 79
     assert "a photo of a dog" not in texts
+
+
+def test_an_excluded_file_of_another_kind_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "test.jsonl", {"prompt": "a hat", "include": [{"class": "hat"}]})
+    with pytest.raises(BadInputError, match=r"test\.jsonl: 'a hat': "):
+        drawn(1, excluded=[path])
 
 
 def test_scenes_that_are_the_same_have_the_same_key() -> None:
@@ -154,17 +162,9 @@ def test_every_class_has_a_plural_of_its_own() -> None:
     assert len({plural(name) for name in CLASSES}) == len(CLASSES)
 
 
-@pytest.mark.parametrize("count", [0, 81])
-def test_a_count_that_cannot_be_met_is_named(tmp_path: Path, count: int) -> None:
-    path = tmp_path / "out.jsonl"
-    with pytest.raises(BadInputError, match="--count"):
-        write_prompts(path, count, seed=0, tags=("single_object",))
-    assert not path.exists()
-
-
 def test_the_command(tmp_path: Path) -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "marble_reward_geneval.prompts", *arguments]
+        command = [sys.executable, write_geneval.__file__, *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
     path = tmp_path / "out.jsonl"

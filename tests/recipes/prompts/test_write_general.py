@@ -6,11 +6,10 @@ import sys
 from itertools import islice
 from pathlib import Path
 
-import pytest
-
-from marble_reward_preference.prompts import THEMES, Theme, draw_prompts, write_prompts
-from marblecli.errors import BadInputError
+import write_general
 from marblecli.runs.prompts import load_prompts
+from prompt_writing import write_lines
+from write_general import THEMES, Theme, draw_prompts
 
 SCENES = sum(theme.size for theme in THEMES)
 
@@ -85,23 +84,15 @@ def test_excluded_scenes_are_left_out_in_whatever_style(tmp_path: Path) -> None:
 
 def test_files_are_read_as_prompts(tmp_path: Path) -> None:
     held_out, train = tmp_path / "held-out.txt", tmp_path / "train.txt"
-    write_prompts(held_out, 50, seed=1)
-    write_prompts(train, 200, seed=0, excluded=[held_out])
+    write_lines(held_out, draw_prompts(seed=1), 50)
+    write_lines(train, draw_prompts(seed=0, excluded=[held_out]), 200)
     assert [prompt.text for prompt in load_prompts(held_out, "general")] == drawn(50, seed=1)
     assert len({prompt.text for prompt in load_prompts(train, "general")}) == 200
 
 
-@pytest.mark.parametrize("count", [0, SCENES + 1])
-def test_a_count_that_cannot_be_met_is_named(tmp_path: Path, count: int) -> None:
-    path = tmp_path / "out.txt"
-    with pytest.raises(BadInputError, match="--count"):
-        write_prompts(path, count, seed=0)
-    assert not path.exists()
-
-
 def test_the_command(tmp_path: Path) -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "marble_reward_preference.prompts", *arguments]
+        command = [sys.executable, write_general.__file__, *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
     path = tmp_path / "out.txt"
