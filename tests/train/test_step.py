@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import torch
 
+from marblecli.engine.reduction import Reduction
+from marblecli.errors import LostProcessError, MarbleError
 from marblecli.methods.host import own_methods
 from marblecli.train.loop import Progress, train_step
 from marblecli.train.probe import probe
@@ -91,3 +93,21 @@ def test_a_fault_on_fresh_images_is_reported(open_tiny: Opener) -> None:
     assert len(fresh.faults) == 1
     assert fresh.faults[0].startswith("red: ")
     assert "fresh images" in fresh.faults[0]
+
+
+@pytest.mark.parametrize("error", [LostProcessError("gone"), MarbleError("no reason")])
+def test_a_process_that_is_lost_while_gradients_are_summed_stays_one(
+    error: MarbleError, open_tiny: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any other error of the measurement gets its step; this one is told by its type."""
+
+    def lost(_reduction: Reduction, _tensors: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Reduction, "gradients", lost)
+    with pytest.raises(MarbleError) as caught:
+        find_direction(open_tiny().sampler, 7, Carried())
+    if isinstance(error, LostProcessError):
+        assert caught.value is error
+    else:
+        assert str(caught.value) == "step 7: no reason"

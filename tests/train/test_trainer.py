@@ -47,8 +47,17 @@ def test_a_fresh_sampler_is_the_base_model(mode: str, open_tiny: Opener) -> None
             trainer.sampler.policies.velocity(name, latents, level, conditioning)
             for name in ("reference", "old", "trained")
         ]
-    assert torch.equal(velocities[0], velocities[1])
-    assert torch.equal(velocities[0], velocities[2])
+    # In full mode to rounding: torch multiplies by weights that ask for gradients in another shape
+    # (one product of matrices, not one for each image), and so by another kernel.
+    for velocity in velocities[1:]:
+        torch.testing.assert_close(velocity, velocities[0], rtol=1e-5, atol=1e-6)
+    if mode == "full":
+        policies = trainer.sampler.policies
+        names = ("reference", "old", "trained")
+        weights = [policies.network(name).state_dict().values() for name in names]
+        for each in zip(*weights, strict=True):
+            assert torch.equal(each[0], each[1])
+            assert torch.equal(each[0], each[2])
 
 
 def test_adapters_come_from_the_runs_seed_alone(open_tiny: Opener) -> None:

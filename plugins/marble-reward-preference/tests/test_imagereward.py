@@ -122,8 +122,9 @@ def test_a_prompt_is_cut_at_35_tokens(
     scorer = build("imagereward")
     prompts = ["x " * 33, "x " * 33 + "y", "x " * 32]
     values = score("imagereward", scorer, images[[0, 0, 0]], prompts)
-    assert values[0] == pytest.approx(values[1], abs=1e-5)
-    assert values[0] != pytest.approx(values[2], abs=1e-3)
+    # Float32 scores of the same tokens at other places of the batch: equal to a few roundings.
+    assert values[0] == pytest.approx(values[1], rel=1e-6)
+    assert values[0] != pytest.approx(values[2], rel=1e-5)
 
 
 def test_the_stack_is_float32_in_any_precision(imagereward_folder: Path) -> None:

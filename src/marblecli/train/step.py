@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from marblecli.errors import MarbleError
+from marblecli.errors import LostProcessError, MarbleError
 from marblecli.methods.schedule import MethodState
 from marblecli.train.backward import amortised_backward, own_loss_backward
 from marblecli.train.batch import TrainingBatch
@@ -106,6 +106,9 @@ def _measured(
     try:
         gradients = batch_gradients(sampler, batch)
         return measure(gradients, collected.table, plan, sampler.reduction)
+    except LostProcessError:
+        # Its type tells the launcher that another process has to say why.
+        raise
     except MarbleError as error:
         raise MarbleError(f"step {step}: {error}") from error
 
