@@ -41,8 +41,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from marblecli.models.backbone import Backbone, load_pipeline
-from marblecli.models.policies import make_policies
+from marblecli.models.loading import load_model
+from marblecli.models.make_policies import make_policies
 from marblecli.rewards.lane import ActiveReward
 from marblecli.rewards.score import RewardSuite
 from marblecli.rewards.spec import RewardBatch, RewardSpec
@@ -156,13 +156,12 @@ def make_work(options: Options, folder: Path) -> Work:
         random_weights=True,
         dtype="bf16" if cuda else "fp32",
     )
-    pipeline = load_pipeline(settings).to("cuda" if cuda else "cpu")
+    device = torch.device("cuda" if cuda else "cpu")
     prompts = random_prompts(options.batches)
-    backbone = Backbone(pipeline, settings)
-    backbone.embed(prompt.text for prompt in prompts)
-    policies = make_policies(pipeline.transformer, settings)
+    model = load_model(settings, 0, device, {prompt.text for prompt in prompts})
+    policies = make_policies(model.family, model.network.to(device), settings)
     sampler = Sampler(
-        backbone, policies, "old", options.resolution, options.sampler_steps, options.images
+        model.backbone, policies, "old", options.resolution, options.sampler_steps, options.images
     )
     return Work(sampler, prompts)
 

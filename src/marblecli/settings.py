@@ -7,7 +7,7 @@ and only :mod:`marblecli.runs.recipe` makes them, from TOML.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -26,23 +26,19 @@ from pydantic import (
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
-LORA_TARGETS = (
-    "attn.to_q",
-    "attn.to_k",
-    "attn.to_v",
-    "attn.to_out.0",
-    "attn.add_q_proj",
-    "attn.add_k_proj",
-    "attn.add_v_proj",
-    "attn.to_add_out",
-)
-"""The eight attention projections that the published recipe adapts."""
-
 _DEVICE = re.compile(r"cpu|mps|cuda(:\d+)?|offload")
 
 
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _with_options(table: Any, own: Set[str]) -> Any:
+    """The table with all keys but marble's own gathered under ``options``."""
+    if not isinstance(table, Mapping):
+        return table
+    ours = {key: value for key, value in table.items() if key in own}
+    return {**ours, "options": {key: value for key, value in table.items() if key not in own}}
 
 
 class RunSettings(_Table):
@@ -57,9 +53,9 @@ class LoraSettings(_Table):
 
     rank: PositiveInt = 32
     alpha: PositiveFloat = 64
-    targets: tuple[str, ...] | Literal["all-linear"] = LORA_TARGETS
-    """Names of the layers adapted; ``all-linear`` takes every projection of attention and every
-    feed-forward layer, of both streams."""
+    targets: tuple[str, ...] | Literal["all-linear"] | None = None
+    """Ends of the dotted names of the layers that are adapted; ``all-linear`` takes every
+    projection of attention and every feed-forward layer. Where absent, the model family's own."""
     dora: bool = False
     """DoRA: adapters of the weights' direction, and their length besides."""
 
@@ -68,11 +64,13 @@ class LoraSettings(_Table):
     def _names_or_all(cls, targets: Any) -> Any:
         if isinstance(targets, str) and targets != "all-linear":
             raise ValueError(f"must be a list of names or 'all-linear', got {targets!r}")
+        if isinstance(targets, Sequence) and not targets:
+            raise ValueError("must name at least one layer, or be 'all-linear'")
         return targets
 
 
 class ModelSettings(_Table):
-    """``[model]``"""
+    """``[model]``: the keys below are marble's own, every other key is the model family's."""
 
     pretrained: str
     """A hub id, or a folder in diffusers' layout, relative to the recipe."""
@@ -83,10 +81,6 @@ class ModelSettings(_Table):
     mode: Literal["lora", "full"] = "lora"
     dtype: Literal["fp32", "bf16"] = "bf16"
     """Precision of the frozen weights and of autocast; trained weights stay in float32."""
-    max_sequence_length: Annotated[int, Field(ge=1, le=512)] = 128
-    """Tokens of the T5 encoder."""
-    t5: Literal["full", "8bit", "none"] = "full"
-    """The T5 encoder as it is, in 8 bits (torchao), or left out: zeros stand for what it says."""
     embedding_cache: Path | None = None
     """A folder for the prompts' embeddings, which any number of runs may share; if it has all of
     them, no text encoder is loaded. Kept in memory only where absent."""
@@ -104,11 +98,26 @@ class ModelSettings(_Table):
     compile: bool = False
     """torch.compile the transformer's blocks; the contracted pass stays as it is."""
     lora: LoraSettings = LoraSettings()
+    options: Mapping[str, Any] = {}
+    """The family's keys, which its own schema checks."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_options(cls, table: Any) -> Any:
+        return _with_options(table, OWN_MODEL_KEYS)
+
+    def with_options(self, **options: Any) -> Self:
+        """The settings with some of the family's options set anew."""
+        return self.model_copy(update={"options": {**self.options, **options}})
 
     @property
     def divided(self) -> bool:
         """Whether weights are whole only while they run, among processes or for one."""
         return self.shard or self.offload
+
+
+OWN_MODEL_KEYS = frozenset(ModelSettings.model_fields.keys() - {"options"})
+"""Keys of ``[model]`` that no family may use."""
 
 
 class PromptSettings(_Table):
@@ -137,11 +146,7 @@ class RewardSettings(_Table):
     @model_validator(mode="before")
     @classmethod
     def _gather_options(cls, table: Any) -> Any:
-        if not isinstance(table, Mapping):
-            return table
-        ours = {key: value for key, value in table.items() if key in OWN_REWARD_KEYS}
-        rest = {key: value for key, value in table.items() if key not in ours}
-        return {**ours, "options": rest}
+        return _with_options(table, OWN_REWARD_KEYS)
 
     @field_validator("device", mode="after")
     @classmethod

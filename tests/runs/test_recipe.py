@@ -10,7 +10,7 @@ import pytest
 
 from marblecli.errors import BadInputError, Problem, RecipeError
 from marblecli.runs.recipe import dump_recipe, load_recipe
-from marblecli.settings import Recipe
+from marblecli.settings import ModelSettings, Recipe
 
 RECIPE = """
 [run]
@@ -248,26 +248,46 @@ def test_a_missing_model_folder_is_a_fault(folder: Path, value: str) -> None:
     assert line.startswith("model.pretrained: no such folder, and no hub id (OWNER/NAME): ")
 
 
-@pytest.mark.parametrize(
-    ("pipeline", "transformer", "fault"),
-    [
-        ("StableDiffusionXLPipeline", "SD3Transformer2DModel", "names StableDiffusionXLPipeline"),
-        ("StableDiffusion3Pipeline", "FluxTransformer2DModel", "names FluxTransformer2DModel"),
-    ],
-)
-def test_a_model_that_is_no_sd3_is_named(
-    folder: Path, pipeline: str, transformer: str, fault: str
-) -> None:
-    write_model(folder / "other", pipeline, transformer)
-    (line,) = lines(folder, "model.pretrained=other")
-    assert line.startswith("model.pretrained: no Stable Diffusion 3: ")
-    assert fault in line
+def asked_of_the_model(folder: Path, *overrides: str) -> list[tuple[ModelSettings, int | None]]:
+    """What ``check_model`` is asked, and that its fault is told with the recipe's others."""
+    asked: list[tuple[ModelSettings, int | None]] = []
+
+    def check(model: ModelSettings, resolution: int | None) -> list[Problem]:
+        asked.append((model, resolution))
+        return [Problem("model.t5", "isn't wanted")]
+
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(folder / "recipe.toml", overrides, accept, check)
+    told = Problem("model.t5", "isn't wanted") in caught.value.problems
+    assert told == bool(asked)
+    return asked
 
 
-def test_a_folder_without_a_model_is_named(folder: Path) -> None:
-    (line,) = lines(folder, "model.pretrained=prompts")
-    assert "no model in diffusers' layout" in line
-    assert "model_index.json" in line
+def test_the_familys_keys_and_the_images_side_are_checked_by_the_model(folder: Path) -> None:
+    assert load(folder, "model.t5=none", "model.tokens=3").model.options == {
+        "t5": "none",
+        "tokens": 3,
+    }
+    ((model, resolution),) = asked_of_the_model(folder, "model.t5=none", "sampling.resolution=520")
+    assert (model.pretrained, model.options) == (str(folder / "tiny"), {"t5": "none"})
+    assert resolution == 520
+
+
+def test_the_model_is_checked_as_far_as_its_tables_are_right(folder: Path) -> None:
+    wrong = ("model.dtype=fp8", "model.lora.rank=0", "model.t5=none", "sampling.resolution=7")
+    ((model, resolution),) = asked_of_the_model(folder, *wrong)
+    assert (model.dtype, model.lora.rank, model.options) == ("bf16", 32, {"t5": "none"})
+    assert resolution is None
+    assert [side for _, side in asked_of_the_model(folder)] == [512]
+    assert asked_of_the_model(folder, "model.pretrained=3") == []
+    assert asked_of_the_model(folder, "model=3") == []
+    assert asked_of_the_model(folder, "model.pretrained=./none") == []
+    assert [side for _, side in asked_of_the_model(folder, "sampling=3")] == [None]
+
+
+def test_adapters_need_a_layer_to_sit_on(folder: Path) -> None:
+    (line,) = lines(folder, "model.lora.targets=[]")
+    assert line.endswith("must name at least one layer, or be 'all-linear'")
 
 
 def test_files_that_are_no_recipe(tmp_path: Path) -> None:
@@ -289,6 +309,8 @@ def test_a_dumped_recipe_loads_to_an_equal_one_from_anywhere(
         "rewards.sharp.options=3",
         'tracking.log_with=["tensorboard"]',
         "model.revision=main",
+        "model.t5=none",
+        "model.options=3",
     )
     assert recipe.rewards["read"].options["since"] == date(2024, 5, 1)
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "recipe.toml"

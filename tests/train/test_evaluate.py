@@ -84,12 +84,12 @@ def test_the_trained_policy_is_judged_by_its_moving_average_and_keeps_its_weight
     now = list(session.policies.trained_parameters().values())
     assert all(torch.equal(p, w) for p, w in zip(now, weights, strict=True))
     with torch.no_grad():
-        for parameter, average in zip(now, session.ema.shadow_params, strict=True):
+        for parameter, average in zip(now, session.ema.tensors().values(), strict=True):
             parameter.copy_(average)
-        for average, weight in zip(session.ema.shadow_params, weights, strict=True):
+        for average, weight in zip(session.ema.tensors().values(), weights, strict=True):
             average.copy_(weight)
     assert not torch.equal(evaluate(session, "trained", "train").rollout.images, averaged)
-    session.ema.shadow_params = [p.detach().clone() for p in now]
+    session.ema.load(session.policies.trained_parameters(), session.ema.steps)
     assert torch.equal(evaluate(session, "trained", "train").rollout.images, averaged)
 
 

@@ -24,7 +24,7 @@ from marblecli.report.render import out
 from marblecli.report.summary import changes_table
 from marblecli.runs.embedding_cache import EmbeddingCache
 from marblecli.runs.environment import describe_environment
-from marblecli.runs.recipe import dump_recipe, load_recipe
+from marblecli.runs.recipe import dump_recipe, load_recipe, recipe_table
 from marblecli.runs.store import RunStore
 from marblecli.runs.unrecorded import Unrecorded
 from marblecli.types import Recorder, RewardChange, Snapshot
@@ -98,7 +98,7 @@ def _resume(plan: Plan, run_dir: Path | None) -> tuple[RunStore, Snapshot]:
     earlier = load_recipe(run_dir / "recipe.toml", [], plan.catalog.check_options)
     changed = [
         key
-        for key in _differences(earlier.model_dump(), plan.recipe.model_dump())
+        for key in _differences(recipe_table(earlier), recipe_table(plan.recipe))
         if not (
             key.startswith(_FREE_TO_CHANGE) or key in _HOW_COMPUTED or _WHERE_SCORED.fullmatch(key)
         )

@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import tomli_w
 from pydantic import ValidationError
@@ -21,12 +21,21 @@ from marblecli.errors import (
     validation_problems,
 )
 from marblecli.runs.prompts import PROMPT_SUFFIXES
-from marblecli.settings import Recipe, RewardSettings, SamplingSettings, TrainingSettings
+from marblecli.settings import (
+    ModelSettings,
+    Recipe,
+    RewardSettings,
+    SamplingSettings,
+    TrainingSettings,
+)
 
 CheckReward = Callable[[str, Mapping[str, Any]], list[Problem]]
 """(reward name, its options) -> what is wrong with them; given by the plugin host."""
+CheckModel = Callable[[ModelSettings, int | None], list[Problem]]
+"""(``[model]``, the images' side in pixels) -> what is wrong with them, as the model says."""
 
 Table = dict[str, Any]
+_Settings = TypeVar("_Settings", ModelSettings, SamplingSettings)
 
 _HINTS = {
     "sampling.group_size": "an image's advantage is relative to the other images of its prompt",
@@ -39,10 +48,16 @@ _HINTS = {
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-def load_recipe(path: Path, overrides: Sequence[str], check_reward: CheckReward) -> Recipe:
+def load_recipe(
+    path: Path,
+    overrides: Sequence[str],
+    check_reward: CheckReward,
+    check_model: CheckModel | None = None,
+) -> Recipe:
     """Read a recipe, apply ``key=value`` overrides and resolve its paths to absolute ones.
 
-    Paths, also those of overrides, are relative to the recipe's folder.
+    Paths, also those of overrides, are relative to the recipe's folder. Without ``check_model``
+    nothing is said of the model but whether its folder exists.
     Raises BadInputError if there is no such file or it isn't TOML, and RecipeError, which names
     every fault by its dotted key, if the recipe can't be used.
     """
@@ -55,6 +70,8 @@ def load_recipe(path: Path, overrides: Sequence[str], check_reward: CheckReward)
         problems += check(table)
     for name, reward in _tables(table, "rewards"):
         problems += check_reward(name, _options(reward))
+    if check_model is not None:
+        problems += _model_problems(table, check_model)
     if recipe is None or problems:
         raise RecipeError(str(path), problems)
     return recipe
@@ -62,10 +79,15 @@ def load_recipe(path: Path, overrides: Sequence[str], check_reward: CheckReward)
 
 def dump_recipe(recipe: Recipe) -> str:
     """The recipe as TOML with every default written out; loading it gives an equal recipe."""
-    table = _plain(recipe.model_dump())
-    for reward in table["rewards"].values():
-        reward.update(reward.pop("options"))
-    return tomli_w.dumps(table)
+    return tomli_w.dumps(recipe_table(recipe))
+
+
+def recipe_table(recipe: Recipe) -> Table:
+    """The recipe as the tables of its TOML file; keys without a value are left out."""
+    table: Table = _plain(recipe.model_dump())
+    for with_options in (table["model"], *table["rewards"].values()):
+        with_options.update(with_options.pop("options"))
+    return table
 
 
 def _plain(value: Any) -> Any:
@@ -177,35 +199,41 @@ def _check_files(table: Table) -> Iterator[Problem]:
                 yield Problem(f"prompts.{source}.{name}", f"must be {choices}: {value}")
 
 
-def _check_model(table: Table) -> Iterator[Problem]:
-    model = table.get("model")
-    value = model.get("pretrained") if isinstance(model, dict) else None
-    if not isinstance(value, str) or not Path(value).is_absolute():
-        return
-    message = _folder_fault(Path(value))
-    if message:
+def _check_folder(table: Table) -> Iterator[Problem]:
+    if folder := _missing_folder(table):
+        message = f"no such folder, and no hub id (OWNER/NAME): {folder}"
         yield Problem("model.pretrained", message)
 
 
-_PARTS = {
-    "model_index.json": "StableDiffusion3Pipeline",
-    "transformer/config.json": "SD3Transformer2DModel",
-}
-"""Files of a folder in diffusers' layout, and the class that each must name."""
+def _missing_folder(table: Table) -> str | None:
+    """The model, if it is a path at which there is no folder."""
+    value = _get(table, "model", "pretrained", None)
+    local = isinstance(value, str) and Path(value).is_absolute()
+    return value if local and not Path(value).is_dir() else None
 
 
-def _folder_fault(folder: Path) -> str:
-    if not folder.is_dir():
-        return f"no such folder, and no hub id (OWNER/NAME): {folder}"
-    for name, wanted in _PARTS.items():
-        try:
-            config = json.loads((folder / name).read_text(encoding="utf-8"))
-            found = config["_class_name"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return f"no model in diffusers' layout: {folder} has no readable {name}"
-        if found != wanted:
-            return f"no Stable Diffusion 3: {folder / name} names {found}, not {wanted}"
-    return ""
+def _model_problems(table: Table, check_model: CheckModel) -> list[Problem]:
+    """What the model says of the recipe, as far as its tables can be used."""
+    model = _as_far_as_valid(ModelSettings, table.get("model"))
+    if model is None or _missing_folder(table):
+        return []
+    sampling = _as_far_as_valid(SamplingSettings, table.get("sampling", {}))
+    side = None if sampling is None else sampling.resolution
+    # A side that is wrong by itself isn't checked again, nor the default in its place.
+    asked = _get(table, "sampling", "resolution", side)
+    return check_model(model, side if asked == side else None)
+
+
+def _as_far_as_valid(kind: type[_Settings], table: Any) -> _Settings | None:
+    """The settings without those keys that are faulty; None if they can't do without them."""
+    try:
+        return kind.model_validate(table)
+    except ValidationError as error:
+        if not isinstance(table, dict):
+            return None
+        faulty = {fault["loc"][0] for fault in error.errors(include_url=False) if fault["loc"]}
+        rest = {key: value for key, value in table.items() if key not in faulty}
+        return _as_far_as_valid(kind, rest) if len(rest) < len(table) else None
 
 
 def _check_sources(table: Table) -> Iterator[Problem]:
@@ -291,7 +319,7 @@ def _get(table: Table, name: str, key: str, default: Any) -> Any:
 
 _CHECKS = (
     _check_files,
-    _check_model,
+    _check_folder,
     _check_sources,
     _check_noise_levels,
     _check_gradients,

@@ -96,7 +96,9 @@ def training_batch(session: Session, step: int, collected: Collected) -> Trainin
 def _noise_levels(session: Session, images: int, place: tuple[int, ...]) -> Tensor:
     """[images, noise_levels], drawn for each image without replacement from the sampler's grid."""
     recipe = session.recipe
-    grid = session.backbone.sampler(recipe.sampling.steps).sigmas[:-1]
+    sampling = recipe.sampling
+    shape = session.backbone.latent_shape(sampling.resolution)
+    grid = session.backbone.solver(sampling.steps, shape).levels[:-1]
     rng = stream(recipe.run.seed, "noise-levels", *place)
     count = recipe.training.noise_levels
     chosen = rng.permuted(np.tile(np.arange(len(grid)), (images, 1)), axis=1)[:, :count]

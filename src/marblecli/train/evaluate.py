@@ -11,7 +11,7 @@ import torch
 
 from marblecli.engine.processes import Processes
 from marblecli.maths.bootstrap import bootstrap_interval
-from marblecli.models.policies import averaged_weights
+from marblecli.models.average import averaged_weights
 from marblecli.seeding import stream, torch_stream
 from marblecli.train.rollout import group_numbers, sample_and_score
 from marblecli.train.session import Session

@@ -270,17 +270,10 @@ def _apply(session: Session, step: int) -> float:
         )
     session.optimizer.step()
     session.optimizer.zero_grad(set_to_none=True)
-    _step_average(session, parameters)
+    session.ema.step()
     old = training.old_policy
     session.policies.blend_old(old_policy_decay(step, old.slope, old.cap, old.wait))
     return norm
-
-
-def _step_average(session: Session, parameters: Sequence[Parameter]) -> None:
-    if session.recipe.training.ema_on_cpu:
-        # What asks for no gradient would be copied, and not averaged.
-        parameters = [Parameter(parameter.detach().cpu()) for parameter in parameters]
-    session.ema.step(parameters)
 
 
 def _clip(session: Session, parameters: Sequence[Parameter]) -> float:

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from marblecli.engine.processes import Processes
 from marblecli.engine.transfer import to_device
-from marblecli.models.backbone import Backbone, Conditioning
+from marblecli.models.backbone import Backbone
+from marblecli.models.conditioning import Conditioning
 from marblecli.models.policies import Policies, PolicyName
 from marblecli.rewards.score import RewardSuite, merge
 from marblecli.seeding import stream
@@ -152,12 +153,12 @@ def _keep_pace(sampler: Sampler, prompts: Sequence[Prompt], images_per_prompt: i
 def integrate(sampler: Sampler, noise: Tensor, conditioning: Conditioning) -> Tensor:
     """Noise [B, C, h, w] -> clean latents of the same shape, without guidance."""
     device = sampler.backbone.device
-    scheduler = sampler.backbone.sampler(sampler.steps)
+    solver = sampler.backbone.solver(sampler.steps, noise.shape[1:])
     latents = to_device(noise, device)
     # Copied once: one number at a time would make every step wait for the device.
-    levels = to_device(scheduler.sigmas, device)
-    for timestep, level in zip(scheduler.timesteps, levels, strict=False):
+    levels = to_device(solver.levels, device)
+    for level in levels[:-1]:
         noise_level = level.expand(len(latents))
         velocity = sampler.policies.velocity(sampler.policy, latents, noise_level, conditioning)
-        latents = scheduler.step(velocity, timestep, latents, return_dict=False)[0]
+        latents = solver.step(velocity, latents)
     return latents

@@ -9,8 +9,6 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.utils import ProjectConfiguration
-from diffusers import SD3Transformer2DModel
-from diffusers.training_utils import EMAModel
 from torch import Tensor
 from torch.nn import Parameter
 
@@ -20,17 +18,16 @@ from marblecli.engine.optimizer import load_optimizer_tensors, make_optimizer, o
 from marblecli.engine.processes import Processes, check_even, connect, on_cpu, wants_deepspeed
 from marblecli.engine.shards import UNDIVIDED, Shards
 from marblecli.errors import BadInputError
-from marblecli.models.backbone import Backbone, load_pipeline
-from marblecli.models.embedding_identity import embedding_identity
-from marblecli.models.policies import Policies, PolicyName, make_policies
+from marblecli.models.average import Average
+from marblecli.models.backbone import Backbone
+from marblecli.models.loading import Model, OpenStore, load_model
+from marblecli.models.make_policies import make_policies
+from marblecli.models.policies import Policies, PolicyName
 from marblecli.rewards.score import RewardSuite
 from marblecli.seeding import stream
 from marblecli.settings import Recipe, TrainingSettings
 from marblecli.train.rollout import Sampler
-from marblecli.types import EmbeddingStore, Prompt, Snapshot
-
-OpenStore = Callable[[Path, str], EmbeddingStore]
-"""(folder, identity of the model) -> the embeddings kept there."""
+from marblecli.types import Prompt, Snapshot
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,7 @@ class Session:
     backbone: Backbone
     policies: Policies
     optimizer: torch.optim.Optimizer | ZeroOptimizer
-    ema: EMAModel
+    ema: Average
     processes: Processes
     micro_batch: MicroBatch
 
@@ -106,33 +103,25 @@ def open_session(
         torch.set_float32_matmul_precision("high")
     texts = {p.text for source in prompts.train for p in source}
     texts |= {p.text for split in prompts.evaluation.values() for p in split}
-    store, folder = None, recipe.model.embedding_cache
-    if open_store is not None and folder is not None:
-        store = open_store(folder, embedding_identity(recipe.model, recipe.run.seed))
-    known = store.read(texts) if store else {}
-    missing = bool(texts - known.keys())
-    pipeline = load_pipeline(recipe.model, recipe.run.seed, encoders=missing)
-    pipeline.vae.to(accelerator.device).requires_grad_(False)
-    backbone = Backbone(pipeline, recipe.model, store)
-    backbone.remember(known)
-    backbone.embed(texts)
+    model = load_model(recipe.model, recipe.run.seed, accelerator.device, texts, open_store)
     shards = _shards(recipe, processes, accelerator.device)
     if not shards.divided:
         # Not earlier: the device needs no room for it and for the text encoders.
-        pipeline.transformer.to(accelerator.device)
-    policies = _seeded_policies(pipeline.transformer, recipe, shards)
-    parameters = list(policies.trained_parameters().values())
+        model.network.to(accelerator.device)
+    policies = _seeded_policies(model, recipe, shards)
+    parameters = policies.trained_parameters()
+    training = recipe.training
     return Session(
         recipe=recipe,
         prompts=prompts,
         suite=build_suite(_device_name(accelerator.device)),
         accelerator=accelerator,
-        backbone=backbone,
+        backbone=model.backbone,
         policies=policies,
         optimizer=_prepared_optimizer(
-            accelerator, parameters, recipe.training, offloaded=shards.offloaded
+            accelerator, list(parameters.values()), training, offloaded=shards.offloaded
         ),
-        ema=_average(parameters, recipe.training),
+        ema=Average(parameters, training.ema_decay, on_cpu=training.ema_on_cpu),
         processes=processes,
         micro_batch=_micro_batch(recipe, processes, shards),
     )
@@ -142,13 +131,6 @@ def _shards(recipe: Recipe, processes: Processes, device: torch.device) -> Shard
     if not recipe.model.divided:
         return UNDIVIDED
     return Shards(processes, device, offloaded=recipe.model.offload)
-
-
-def _average(parameters: Sequence[Parameter], settings: TrainingSettings) -> EMAModel:
-    average = EMAModel(parameters, decay=settings.ema_decay)
-    if settings.ema_on_cpu:
-        average.to("cpu")
-    return average
 
 
 def _micro_batch(recipe: Recipe, processes: Processes, shards: Shards) -> MicroBatch:
@@ -189,13 +171,11 @@ def _device_name(device: torch.device) -> str:
     return "cpu" if device.type == "cpu" else str(device)
 
 
-def _seeded_policies(
-    transformer: SD3Transformer2DModel, recipe: Recipe, shards: Shards
-) -> Policies:
+def _seeded_policies(model: Model, recipe: Recipe, shards: Shards) -> Policies:
     """Peft draws the adapters from torch's global generator: seed it, and put it back."""
     with torch.random.fork_rng():
         torch.manual_seed(int(stream(recipe.run.seed, "adapters").integers(2**31)))
-        return make_policies(transformer, recipe.model, shards)
+        return make_policies(model.family, model.network, recipe.model, shards)
 
 
 def evaluation_prompts(sources: Sequence[Sequence[Prompt]], limit: int) -> tuple[Prompt, ...]:
@@ -217,7 +197,7 @@ def snapshot(session: Session, step: int, state: Mapping[str, object]) -> Snapsh
     parts = {
         "trained": {name: p.detach() for name, p in trained.items()},
         "old": {name: p.detach() for name, p in session.policies.old_parameters().items()},
-        "ema": dict(zip(trained, session.ema.shadow_params, strict=True)),
+        "ema": session.ema.tensors(),
         "optimizer": _optimizer_state(session),
     }
     return Snapshot(
@@ -226,7 +206,7 @@ def snapshot(session: Session, step: int, state: Mapping[str, object]) -> Snapsh
         state={
             **state,
             "step": step,
-            "ema_steps": session.ema.optimization_step,
+            "ema_steps": session.ema.steps,
             "micro_batch_size": session.micro_batch.size,
         },
     )
@@ -242,14 +222,9 @@ def _optimizer_state(session: Session) -> dict[str, Tensor]:
 def restore(session: Session, saved: Snapshot) -> None:
     """Put a saved state back: policies, average and optimizer, bit for bit."""
     session.policies.load(saved.tensors["trained"], saved.tensors["old"])
-    names = session.policies.trained_parameters()
-    shards, averages = session.policies.shards, saved.tensors["ema"]
-    device = next(iter(names.values())).device
-    if session.recipe.training.ema_on_cpu:
-        device = torch.device("cpu")
-    # Copies: training goes on in place, and the saved state must stay what it was.
-    session.ema.shadow_params = [shards.cut(averages[name]).to(device, copy=True) for name in names]
-    session.ema.optimization_step = saved.state["ema_steps"]
+    shards = session.policies.shards
+    averages = {name: shards.cut(whole) for name, whole in saved.tensors["ema"].items()}
+    session.ema.load(averages, saved.state["ema_steps"])
     # Checkpoints from before the size could change don't have it.
     session.micro_batch.size = saved.state.get("micro_batch_size", session.micro_batch.size)
     state = {name: shards.cut(whole) for name, whole in saved.tensors["optimizer"].items()}
