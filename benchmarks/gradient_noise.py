@@ -37,7 +37,7 @@ from marblecli.settings import BalanceSettings
 from marblecli.train.batch import row_slices
 from marblecli.train.collect import collect, loss_settings, training_batch
 from marblecli.train.gradients import RewardGradients, contracted_gradients
-from marblecli.train.session import Session
+from marblecli.train.sampler import Sampler
 from marblecli.types import FloatArray, GradientStats, PartGrams
 from opening import opened
 
@@ -95,9 +95,9 @@ class Report:
 def main() -> None:
     """Parse, measure, print."""
     options = _parse()
-    with opened(options.recipe, options.set) as session:
-        names = tuple(session.recipe.rewards)
-        sums = _gather(session, options.batches)
+    with opened(options.recipe, options.set) as sampler:
+        names = tuple(sampler.recipe.rewards)
+        sums = _gather(sampler, options.batches)
     report = Report(
         batches=options.batches,
         by_reward=_by_reward(names, sums),
@@ -114,15 +114,15 @@ def main() -> None:
         options.json.write_text(json.dumps(asdict(report), indent=2))
 
 
-def _gather(session: Session, batches: int) -> Sums:
+def _gather(sampler: Sampler, batches: int) -> Sums:
     sums = Sums()
-    settings = loss_settings(session.recipe, session.micro_batch.size)
+    settings = loss_settings(sampler.recipe, sampler.micro_batch.size)
     for step in range(1, batches + 1):
-        collected = collect(session, step)
-        batch = training_batch(session, step, collected)
+        collected = collect(sampler, step)
+        batch = training_batch(sampler, step, collected)
         sources = [prompt.source for prompt in collected.rollout.prompts]
         batch = replace(batch, slices=row_slices(sources, batch.noise_levels))
-        _add(sums, contracted_gradients(session.policies, batch, settings))
+        _add(sums, contracted_gradients(sampler.policies, batch, settings))
     return sums
 
 

@@ -34,7 +34,7 @@ from marblecli.models.sd3.frozen import SD3Frozen
 from marblecli.planning.memory import images_of_a_step
 from marblecli.rewards.score import RewardSuite, merge
 from marblecli.settings import Recipe
-from marblecli.train.rollout import Sampler, integrate
+from marblecli.train.rollout import Sampling, integrate
 from marblecli.types import Prompt, RewardTable
 
 _Rows = tuple[Tensor, Tensor, Conditioning, Tensor, Tensor]
@@ -104,14 +104,7 @@ def collect(run: Published, prompts: list[Prompt]) -> tuple[Tensor, Conditioning
     """Images of the old policy, batch by batch, and their rewards."""
     sampling = run.recipe.sampling
     backbone = Backbone(SD3Frozen(run.pipeline, run.recipe.model))
-    sampler = Sampler(
-        backbone=backbone,
-        policies=run.policies,
-        policy="old",
-        resolution=sampling.resolution,
-        steps=sampling.steps,
-        batch_size=sampling.batch_size,
-    )
+    old = Sampling("old", sampling.steps)
     each = [prompt for prompt in prompts for _ in range(sampling.group_size)]
     latents, embedded, pending = [], [], []
     for start in range(0, len(each), sampling.batch_size):
@@ -119,7 +112,7 @@ def collect(run: Published, prompts: list[Prompt]) -> tuple[Tensor, Conditioning
         # All copies of every prompt, every time.
         conditioning = backbone.encode([prompt.text for prompt in batch])
         noise = torch.randn(len(batch), *backbone.latent_shape(sampling.resolution))
-        clean = integrate(sampler, noise, conditioning)
+        clean = integrate(backbone, run.policies, old, noise, conditioning)
         pending.append(run.suite.submit(backbone.decode(clean).cpu(), batch))
         latents.append(clean)
         embedded.append(conditioning)

@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,14 +41,13 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from marblecli.models.loading import load_model
-from marblecli.models.make_policies import make_policies
 from marblecli.rewards.lane import ActiveReward
 from marblecli.rewards.score import RewardSuite
 from marblecli.rewards.spec import RewardBatch, RewardSpec
 from marblecli.seeding import torch_stream
-from marblecli.settings import ModelSettings
-from marblecli.train.rollout import Sampler, sample, sample_and_score
+from marblecli.settings import Recipe
+from marblecli.train.rollout import Sampling, sample, sample_and_score
+from marblecli.train.sampler import PromptSets, Sampler, open_sampler
 from marblecli.types import Prompt, RewardTable
 from throughput import SMALL, model_folder, random_prompts
 
@@ -78,18 +77,25 @@ class Work:
     prompts: Sequence[Prompt]
 
     @property
+    def old(self) -> Sampling:
+        """The old policy at the recipe's number of steps."""
+        return Sampling("old", self.sampler.recipe.sampling.steps)
+
+    @property
     def generators(self) -> list[torch.Generator]:
         """Of the initial noise, the same at every call."""
         return [torch_stream(0, "overlap", index) for index in range(len(self.prompts))]
 
     def sample(self) -> None:
         """All batches, with no rewards."""
-        sample(self.sampler, self.prompts, self.sampler.batch_size, self.generators, _nobody)
+        images = self.sampler.recipe.sampling.batch_size
+        sample(self.sampler, self.old, self.prompts, images, self.generators, _nobody)
 
     def sample_and_score(self, suite: RewardSuite) -> None:
         """All batches, as the trainer does it."""
-        images = self.sampler.batch_size
-        sample_and_score(self.sampler, suite, self.prompts, images, self.generators)
+        sampler = replace(self.sampler, suite=suite)
+        images = sampler.recipe.sampling.batch_size
+        sample_and_score(sampler, self.old, self.prompts, images, self.generators)
 
 
 @dataclass(frozen=True)
@@ -151,18 +157,26 @@ def run(options: Options) -> None:
 def make_work(options: Options, folder: Path) -> Work:
     """A model of random weights and its prompts, embedded."""
     cuda = torch.cuda.is_available()
-    settings = ModelSettings(
-        pretrained=model_folder(options.model, folder),
-        random_weights=True,
-        dtype="bf16" if cuda else "fp32",
+    recipe = Recipe.model_validate(
+        {
+            "model": {
+                "pretrained": model_folder(options.model, folder),
+                "random_weights": True,
+                "dtype": "bf16" if cuda else "fp32",
+            },
+            "prompts": {"random": {"train": folder / "none.txt"}},
+            "rewards": {"synthetic": {}},
+            "sampling": {
+                "resolution": options.resolution,
+                "steps": options.sampler_steps,
+                "batch_size": options.images,
+            },
+            "training": {"steps": 1},
+        }
     )
-    device = torch.device("cuda" if cuda else "cpu")
     prompts = random_prompts(options.batches)
-    model = load_model(settings, 0, device, {prompt.text for prompt in prompts})
-    policies = make_policies(model.family, model.network.to(device), settings)
-    sampler = Sampler(
-        model.backbone, policies, "old", options.resolution, options.sampler_steps, options.images
-    )
+    # Every round brings its own rewards.
+    sampler = open_sampler(recipe, PromptSets((prompts,)), lambda _device: RewardSuite([]))
     return Work(sampler, prompts)
 
 

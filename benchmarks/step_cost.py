@@ -41,13 +41,9 @@ from marblecli.models.conditioning import Conditioning
 from marblecli.models.lora_policies import LoraPolicies
 from marblecli.models.sd3.family import SD3
 from marblecli.settings import LoraSettings
+from marblecli.train.backward import amortised_backward, reward_gradients
 from marblecli.train.batch import LossSettings, TrainingBatch
-from marblecli.train.gradients import (
-    RewardGradients,
-    amortised_backward,
-    contracted_gradients,
-    reward_gradients,
-)
+from marblecli.train.gradients import RewardGradients, contracted_gradients
 from stopwatch import now
 
 _HEAD = 64

@@ -54,8 +54,10 @@ from marblecli.rewards.spec import NoOptions, RewardBatch, RewardSpec, Scorer
 from marblecli.runs.unrecorded import Unrecorded
 from marblecli.settings import Recipe
 from marblecli.train import batch_gradients, collect, loop, rollout
+from marblecli.train import step as steps
 from marblecli.train.loop import Progress, train_step
-from marblecli.train.session import PromptSets, Session, open_session
+from marblecli.train.sampler import PromptSets, open_sampler
+from marblecli.train.trainer import Trainer, open_trainer
 from marblecli.types import Prompt
 from stopwatch import OTHER, Stopwatch, now
 
@@ -304,29 +306,29 @@ def _marble(options: Options, folder: Path, rewards: int) -> Variant:
     recipe = make_recipe(options, folder, rewards)
     prompts = PromptSets((random_prompts(options.prompts),), {})
     suite = partial(synthetic_suite, rewards, options.tower)
-    session = open_session(recipe, prompts, suite, folder)
+    trainer = open_trainer(open_sampler(recipe, prompts, suite))
     watched = (
         (rollout, "integrate", "sampling"),
         (backbone.Backbone, "decode", "decoding"),
         (collect, "sample_and_score", "waiting for rewards"),
         (batch_gradients, "contracted_gradients", "loss"),
         (torch.autograd, "backward", "backward"),
-        (loop, "measure", "balance"),
+        (steps, "measure", "balance"),
         (loop, "conflict_record", "balance"),
     )
-    return Variant(_steps(session), (*watched, *_optimizer(session.optimizer)))
+    return Variant(_steps(trainer), (*watched, *_optimizer(trainer.optimizer)))
 
 
 def _optimizer(optimizer: torch.optim.Optimizer) -> tuple[tuple[Any, str, str], ...]:
     return ((optimizer, "step", "optimizer"),)
 
 
-def _steps(session: Session) -> Callable[[], None]:
+def _steps(trainer: Trainer) -> Callable[[], None]:
     progress = Progress()
 
     def step() -> None:
         nonlocal progress
-        progress, _ = train_step(session, Unrecorded(), progress)
+        progress, _ = train_step(trainer, Unrecorded(), progress)
 
     return step
 

@@ -68,6 +68,8 @@ TESTED_BY = {
     "cli/inspecting.py": "cli/test_inspect_conflicts.py",
     "cli/solving.py": "cli/test_solve.py",
     "cli/train.py": "cli/test_training.py",
+    "train/backward.py": "train/test_gradients.py",
+    "train/micro_step.py": "train/test_gradients.py",
     "rewards/__init__.py": "rewards/test_spec.py",
     "settings.py": "runs/test_recipe.py",
 }

@@ -191,6 +191,9 @@ class RewardChange:
     end_high: float
     """Bounds of the interval of end itself."""
     images: int
+    failure: str = ""
+    """Why the reward has no value on any image though it applies to some; the numbers are NaN
+    then."""
 
 
 @dataclass(frozen=True)
@@ -250,7 +253,7 @@ class Recorder(Protocol):
     def conflict(self, record: ConflictRecord) -> None:
         """Append one measured batch to ``conflicts.jsonl``."""
 
-    def evaluation(self, step: int, results: Mapping[str, Json]) -> None:
+    def evaluation(self, record: EvaluationRecord) -> None:
         """Append one evaluation to ``evaluations.jsonl``."""
 
     def samples(self, step: int, split: str, prompts: Sequence[Prompt], images: Tensor) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from io import StringIO
 
 import pytest
@@ -7,7 +8,7 @@ from rich.console import Console
 
 from marblecli.cli import live
 from marblecli.cli.live import LiveProgress
-from marblecli.train.loop import StepReport
+from marblecli.train.loop import EvaluationReport, StepReport
 from marblecli.types import RewardChange
 
 
@@ -93,11 +94,14 @@ def test_faults_are_told_when_they_happen(plain: StringIO) -> None:
 
 def test_evaluations_are_a_line_a_split(plain: StringIO) -> None:
     change = RewardChange("ocr", 0.25, 0.5, 0.1, 0.3, 0.4, 0.6, 8)
+    failed = RewardChange("colour", *(math.nan,) * 6, 0, failure="no driver")
     with LiveProgress(["ocr"], 2) as progress:
-        progress.on_evaluation(2, {"train": (change,), "held-out": (change, change)})
+        changes = {"train": (change,), "held-out": (change, failed)}
+        progress.on_evaluation(EvaluationReport(2, changes, ("train prompts: ocr: no driver",)))
     assert plain.getvalue().splitlines() == [
+        "fault in the evaluation of step 2: train prompts: ocr: no driver",
         "step 2, train prompts: ocr +0.250",
-        "step 2, held-out prompts: ocr +0.250  ocr +0.250",
+        "step 2, held-out prompts: ocr +0.250  colour failed",
     ]
 
 

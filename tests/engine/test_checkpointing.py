@@ -11,13 +11,9 @@ from torch import Tensor
 
 from marblecli.engine.checkpointing import BlockCheckpoints
 from marblecli.models.policies import Policies
+from marblecli.train.backward import amortised_backward, reward_gradients
 from marblecli.train.batch import LossSettings, TrainingBatch
-from marblecli.train.gradients import (
-    RewardGradients,
-    amortised_backward,
-    contracted_gradients,
-    reward_gradients,
-)
+from marblecli.train.gradients import RewardGradients, contracted_gradients
 
 Policymaker = Callable[..., Policies]
 Batchmaker = Callable[..., TrainingBatch]

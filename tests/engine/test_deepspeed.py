@@ -19,9 +19,9 @@ from torch.nn import Parameter
 
 from marblecli.engine import processes
 from marblecli.engine.deepspeed import LinearForm, check_zero, complete
+from marblecli.engine.device import check_distribution
 from marblecli.engine.processes import Processes, connect, on_cpu, wants_deepspeed
 from marblecli.errors import BadInputError
-from marblecli.train.session import _check_kind
 from marblecli.types import Snapshot
 
 Runner = Callable[..., Any]
@@ -95,7 +95,6 @@ def job(name: str, model: Path, folder: Path, plain: Snapshot) -> Ran:
     from accelerate.state import AcceleratorState
 
     from marblecli.train.loop import train
-    from marblecli.train.session import open_session
 
     # By its name: this process has imported no test yet.
     from support import training as conftest
@@ -108,30 +107,28 @@ def job(name: str, model: Path, folder: Path, plain: Snapshot) -> Ran:
 
     def opened() -> Any:
         recipe = conftest.tiny_recipe(model, {**COMMON, **JOBS[name]})
-        return open_session(
-            recipe, conftest.PROMPTS, lambda _device: conftest.make_suite({}), folder
-        )
+        return conftest.open_recipe(recipe)
 
-    def weights_after(session: Any, recorded: Any, saved: Snapshot | None) -> list[np.ndarray]:
-        train(session, recorded.hooks(), saved)
-        return [p.detach().numpy() for p in session.policies.trained_parameters().values()]
+    def weights_after(trainer: Any, recorded: Any, saved: Snapshot | None) -> list[np.ndarray]:
+        train(trainer, recorded.callbacks(), saved)
+        return [p.detach().numpy() for p in trainer.sampler.policies.trained_parameters().values()]
 
-    session, recorded = opened(), conftest.Recorded()
-    weights = weights_after(session, recorded, None)
+    trainer, recorded = opened(), conftest.Recorded()
+    weights = weights_after(trainer, recorded, None)
     # A run reads it from a file.
-    saved = session.processes.gather(recorded.checkpoints[0])[0]
+    saved = trainer.sampler.processes.gather(recorded.checkpoints[0])[0]
     resumed = weights_after(opened(), conftest.Recorded(), saved)
     taken_over = weights_after(opened(), conftest.Recorded(), plain)
-    held = session.optimizer.held.numel()
+    held = trainer.optimizer.held.numel()
     return Ran(recorded, weights, held, resumed, taken_over, apart(opened()))
 
 
-def apart(session: Any) -> tuple[bool, bool]:
-    before = session.policies.old_is_trained
-    for parameter in session.policies.trained_parameters().values():
+def apart(trainer: Any) -> tuple[bool, bool]:
+    before = trainer.sampler.policies.old_is_trained
+    for parameter in trainer.sampler.policies.trained_parameters().values():
         parameter.grad = torch.ones_like(parameter)
-    session.optimizer.step()
-    return before, session.policies.old_is_trained
+    trainer.optimizer.step()
+    return before, trainer.sampler.policies.old_is_trained
 
 
 @pytest.fixture(scope="module")
@@ -348,5 +345,5 @@ def test_without_deepspeed_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
 def test_other_ways_to_divide_a_model_are_refused(kind: str, recipe_of: Runner) -> None:
     """DeepSpeed, too, where no launcher has started it."""
     accelerator: Any = SimpleNamespace(distributed_type=SimpleNamespace(value=kind))
-    with pytest.raises(BadInputError, match=f"configured for {kind}, which can't be used so"):
-        _check_kind(accelerator, recipe_of())
+    with pytest.raises(BadInputError, match=f"configured for {kind}, which isn't supported"):
+        check_distribution(accelerator, recipe_of())

@@ -13,9 +13,9 @@ from marblecli.engine.micro_batch import MicroBatch
 from marblecli.engine.processes import Processes
 from marblecli.errors import MarbleError
 from marblecli.train.loop import Progress, train_step
-from marblecli.train.session import Session, restore, snapshot
+from marblecli.train.trainer import Trainer, restore, snapshot
 
-Opener = Callable[..., Session]
+Opener = Callable[..., Trainer]
 FULL = "CUDA out of memory. Tried to allocate 2.00 GiB."
 
 
@@ -91,8 +91,8 @@ def test_what_one_process_has_no_memory_for_no_process_does() -> None:
     assert asked == [False, False]
 
 
-def tensors(session: Session) -> list[Tensor]:
-    parts = snapshot(session, 1, {}).tensors.values()
+def tensors(trainer: Trainer) -> list[Tensor]:
+    parts = snapshot(trainer, 1, {}).tensors.values()
     return [tensor.clone() for part in parts for tensor in part.values()]
 
 
@@ -136,14 +136,14 @@ def test_a_step_that_runs_out_of_memory_is_the_step_with_a_smaller_micro_batch(
     first = open_tiny({**overrides, "training.micro_batch_size": 6})
     progress, _ = train_step(first, recorded, Progress())
     state = snapshot(first, 1, {})
-    for session in (begun_so, halved):
-        restore(session, state)
-        session.micro_batch.size = 1 if session is begun_so else 6
-    layer = halved.policies.network("trained").transformer_blocks[-1].norm2
+    for trainer in (begun_so, halved):
+        restore(trainer, state)
+        trainer.sampler.micro_batch.size = 1 if trainer is begun_so else 6
+    layer = halved.sampler.policies.network("trained").transformer_blocks[-1].norm2
     # A backward pass fails after accumulators of the layers behind are filled.
     hungry = Hungry(layer, 1, 1 if backward else 0, backward=backward)
     # Sampling isn't what is tested: its batches go through the same layer.
-    sampled = halved.policies.velocity
+    sampled = halved.sampler.policies.velocity
 
     def velocity(*args: Any) -> Tensor:
         if torch.is_grad_enabled():
@@ -153,11 +153,11 @@ def test_a_step_that_runs_out_of_memory_is_the_step_with_a_smaller_micro_batch(
         hungry.room = room
         return found
 
-    object.__setattr__(halved.policies, "velocity", velocity)
+    object.__setattr__(halved.sampler.policies, "velocity", velocity)
     _, report = train_step(halved, recorded, progress)
     hungry.handle.remove()
     train_step(begun_so, recorded, progress)
-    assert halved.micro_batch.size == 1
+    assert halved.sampler.micro_batch.size == 1
     assert len(report.notices) == 2
     assert same(tensors(halved), tensors(begun_so))
     assert recorded.metrics[-2]["micro_batch_size"] == 1
@@ -165,8 +165,8 @@ def test_a_step_that_runs_out_of_memory_is_the_step_with_a_smaller_micro_batch(
 
 def test_a_resumed_run_goes_on_with_the_size_that_fitted(open_tiny: Opener) -> None:
     one = open_tiny({"training.micro_batch_size": "auto"})
-    assert one.micro_batch.size == 6
-    one.micro_batch.size = 3
+    assert one.sampler.micro_batch.size == 6
+    one.sampler.micro_batch.size = 3
     other = open_tiny({"training.micro_batch_size": "auto"})
     restore(other, snapshot(one, 0, {}))
-    assert other.micro_batch.size == 3
+    assert other.sampler.micro_batch.size == 3

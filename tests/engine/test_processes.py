@@ -63,35 +63,32 @@ def work(rank: int, count: int, model: Path, folder: Path) -> Ran:
     """All that is tested of a group, in one go: processes take long to start."""
     # By its name: this process has imported no test yet.
     from marblecli.train.loop import train
-    from marblecli.train.session import open_session
     from support import training as conftest
 
     def opened(overrides: Mapping[str, Any], faulty: Mapping[str, Any] | None = None) -> Any:
         recipe = conftest.tiny_recipe(model, {**COMMON, **overrides})
-        return open_session(
-            recipe, conftest.PROMPTS, lambda _device: conftest.make_suite(faulty or {}), folder
-        )
+        return conftest.open_recipe(recipe, faulty)
 
-    def weights_of(session: Any) -> list[np.ndarray]:
-        return [p.detach().numpy() for p in session.policies.trained_parameters().values()]
+    def weights_of(trainer: Any) -> list[np.ndarray]:
+        return [p.detach().numpy() for p in trainer.sampler.policies.trained_parameters().values()]
 
     recorded, weights, outcomes = {}, {}, {}
     for name in JOBS_OF[count]:
-        session, recorded[name] = opened(JOBS[name]), conftest.Recorded()
-        outcomes[name] = train(session, recorded[name].hooks())
-        weights[name] = weights_of(session)
+        trainer, recorded[name] = opened(JOBS[name]), conftest.Recorded()
+        outcomes[name] = train(trainer, recorded[name].callbacks())
+        weights[name] = weights_of(trainer)
     part, stopped = conftest.Recorded(), ""
     try:
         # Only the last process is asked to stop.
-        train(opened(JOBS["lora"]), part.hooks(1 if rank == count - 1 else None))
+        train(opened(JOBS["lora"]), part.callbacks(1 if rank == count - 1 else None))
     except InterruptedRunError as error:
         stopped = str(error)
-    session = opened(JOBS["lora"])
-    train(session, conftest.Recorded().hooks(), part.checkpoints[0])
-    pairs = zip(weights_of(session), weights["lora"], strict=True)
+    trainer = opened(JOBS["lora"])
+    train(trainer, conftest.Recorded().callbacks(), part.checkpoints[0])
+    pairs = zip(weights_of(trainer), weights["lora"], strict=True)
     same = all(np.array_equal(one, other) for one, other in pairs)
     faulty, moody = conftest.Recorded(), {"red": raises} if rank == count - 1 else {}
-    train(opened({"sampling.batch_size": 100}, moody), faulty.hooks())
+    train(opened({"sampling.batch_size": 100}, moody), faulty.callbacks())
     return Ran(
         recorded,
         weights,
@@ -99,7 +96,7 @@ def work(rank: int, count: int, model: Path, folder: Path) -> Ran:
         resumed_to_the_bit=same,
         stopped=stopped,
         faults=[line["faults"] for line in faulty.metrics],
-        sums=sums(session.processes),
+        sums=sums(trainer.sampler.processes),
     )
 
 

@@ -26,13 +26,9 @@ from marblecli.errors import BadInputError
 from marblecli.models.full_policies import ShardedPolicies
 from marblecli.models.policies import Policies, PolicyName
 from marblecli.models.sd3.family import SD3
+from marblecli.train.backward import amortised_backward
 from marblecli.train.batch import LossSettings, TrainingBatch
-from marblecli.train.gradients import (
-    RewardGradients,
-    _anchors,
-    amortised_backward,
-    contracted_gradients,
-)
+from marblecli.train.gradients import RewardGradients, _pulled, contracted_gradients
 from marblecli.types import ConflictRecord, Matrix, Prompt, Snapshot
 
 Runner = Callable[..., Any]
@@ -196,14 +192,13 @@ def runs(rank: int, count: int, model: Path, folder: Path, saved: Snapshot) -> t
 def first_step(_rank: int, _count: int, model: Path, folder: Path) -> list[float]:
     """Its coefficients."""
     from marblecli.train.loop import Progress, train_step
-    from marblecli.train.session import open_session
     from support import training as conftest
 
     recipe = conftest.tiny_recipe(model, {**RUN, "model.shard": True})
-    opened = open_session(recipe, conftest.PROMPTS, lambda _: conftest.make_suite({}), folder)
+    trainer = conftest.open_recipe(recipe)
     record = conftest.Recorded()
-    with opened.suite:
-        train_step(opened, record, Progress())
+    with trainer.sampler.suite:
+        train_step(trainer, record, Progress())
     return list(record.metrics[0]["coefficients"].values())
 
 
@@ -216,7 +211,6 @@ def run_into(
     saved: Snapshot | None = None,
 ) -> None:
     from marblecli.train.loop import train
-    from marblecli.train.session import open_session
     from support import training as conftest
 
     prompts = replace(
@@ -225,10 +219,10 @@ def run_into(
         evaluation={"train": conftest.PROMPTS.evaluation["train"][:1], "held-out": HELD_OUT},
     )
     recipe = conftest.tiny_recipe(model, overrides)
-    session = open_session(recipe, prompts, lambda _device: conftest.make_suite({}), folder)
+    trainer = conftest.open_recipe(recipe, prompts=prompts)
     ran.recorded[name] = conftest.Recorded()
-    with session.suite:
-        ran.outcomes[name] = train(session, ran.recorded[name].hooks(), saved)
+    with trainer.sampler.suite:
+        ran.outcomes[name] = train(trainer, ran.recorded[name].callbacks(), saved)
 
 
 @pytest.fixture(scope="module")
@@ -311,12 +305,12 @@ def test_a_sparse_anchor_leaves_the_signal_alone(
     assert not all(np.allclose(sparse[name], each) for name, each in expected.items())
 
 
-def test_anchors_are_the_same_micro_batches_in_all_that_go_together(
+def test_pulled_are_the_same_micro_batches_in_all_that_go_together(
     batch: TrainingBatch, part_of: Callable[..., TrainingBatch]
 ) -> None:
     parts = [part_of(batch, 0, 3), part_of(batch, 3, 6)]
     drawn = {
-        together: [_anchors(part, SETTINGS, 0.3, together)[0] for part in parts]
+        together: [_pulled(part, SETTINGS, 0.3, together)[0] for part in parts]
         for together in (True, False)
     }
     assert drawn[True][0] == drawn[True][1]
@@ -506,10 +500,9 @@ def test_the_device_holds_no_offloaded_weights(
 
 
 def test_nothing_is_divided_by_default() -> None:
-    whole, part = torch.ones(3, 2), np.ones(2)
+    whole = torch.ones(3, 2)
     assert not UNDIVIDED.divided
     assert UNDIVIDED.cut(whole) is whole
-    assert UNDIVIDED.add(part) is part
     assert UNDIVIDED.whole({"a": whole})["a"] is whole
     with UNDIVIDED.gathered(None):
         pass

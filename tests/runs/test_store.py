@@ -12,7 +12,14 @@ import torch
 
 from marblecli.errors import BadInputError, MarbleError
 from marblecli.runs.store import RunStore
-from marblecli.types import ConflictRecord, Prompt, Recorder, Snapshot
+from marblecli.types import (
+    ConflictRecord,
+    EvaluationRecord,
+    Prompt,
+    Recorder,
+    ScoredImage,
+    Snapshot,
+)
 
 
 @pytest.fixture
@@ -71,10 +78,15 @@ def test_another_directory_cant_be_opened(tmp_path: Path) -> None:
         RunStore.open(tmp_path)
 
 
+def evaluation(step: int, score: float) -> EvaluationRecord:
+    image = ScoredImage("a cat", "plain", 0, 0, {"a": score, "b": None})
+    return EvaluationRecord(step, "trained", {"train": (image,)})
+
+
 def test_every_record_is_a_line_of_its_file(store: RunStore) -> None:
     store.step({"step": 1, "loss": float("nan")})
     store.conflict(conflict(1))
-    store.evaluation(0, {"train": {"a": 0.5}})
+    store.evaluation(evaluation(0, 0.5))
     assert json.loads(store.metrics.read_text()) == {"step": 1, "loss": None}
     line = json.loads(store.conflicts.read_text())
     assert line["gram"] == [[1.0, -0.5], [-0.5, 4.0]]
@@ -126,7 +138,7 @@ def test_rewinding_drops_what_came_after_the_checkpoint(store: RunStore) -> None
     for step in (1, 2, 3):
         store.step({"step": step})
         store.conflict(conflict(step))
-        store.evaluation(step, {})
+        store.evaluation(evaluation(step, 0.5))
     with store.metrics.open("a") as file:
         file.write('{"step": 4, "lo')
     draft = store.directory / "checkpoints" / ".unfinished-step-000003"

@@ -1,5 +1,5 @@
 """A real SD3 transformer, small enough for float64 backward passes in milliseconds; and, below,
-whole sessions on a tiny random pipeline, with what they recorded."""
+whole trainers on a tiny random pipeline, with what they recorded."""
 
 from __future__ import annotations
 
@@ -33,9 +33,10 @@ from marblecli.rewards.spec import RewardBatch
 from marblecli.runs.embedding_cache import EmbeddingCache
 from marblecli.settings import LoraSettings, Recipe
 from marblecli.train.batch import LossSettings, TrainingBatch
-from marblecli.train.loop import Hooks, Outcome, StepReport, train
-from marblecli.train.session import PromptSets, Session, open_session
-from marblecli.types import ConflictRecord, Prompt, RewardChange, Snapshot
+from marblecli.train.loop import Callbacks, EvaluationReport, Outcome, StepReport, train
+from marblecli.train.sampler import PromptSets, open_sampler
+from marblecli.train.trainer import Trainer, open_trainer
+from marblecli.types import ConflictRecord, EvaluationRecord, Prompt, Snapshot
 
 IMAGES, LEVELS, REWARDS = 6, 2, 5
 
@@ -268,27 +269,33 @@ def _spec(name: str) -> RewardSpec:
     return RewardSpec(name, "", lambda _options, _device: None, images="float", metadata=metadata)
 
 
+def open_recipe(
+    recipe: Recipe,
+    faulty: Mapping[str, Scorer] | None = None,
+    prompts: PromptSets = PROMPTS,
+) -> Trainer:
+    """A trainer on the recipe's model; ``faulty`` rewards score as given."""
+    sampler = open_sampler(
+        recipe, prompts, lambda _device: make_suite(faulty or {}), open_store=EmbeddingCache
+    )
+    return open_trainer(sampler)
+
+
 @pytest.fixture(scope="session")
-def open_tiny(
-    tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[..., Session]]:
-    """(overrides by dotted key, faulty rewards) -> a session on the tiny model."""
-    opened: list[Session] = []
-    folder = tmp_path_factory.mktemp("trackers")
+def open_tiny(tiny_folder: Path) -> Iterator[Callable[..., Trainer]]:
+    """(overrides by dotted key, faulty rewards) -> a trainer on the tiny model."""
+    opened: list[Trainer] = []
 
     def open_it(
         overrides: Mapping[str, Any] | None = None, faulty: Mapping[str, Scorer] | None = None
-    ) -> Session:
-        recipe = tiny_recipe(tiny_folder, overrides or {})
-        session = open_session(
-            recipe, PROMPTS, lambda _device: make_suite(faulty or {}), folder, EmbeddingCache
-        )
-        opened.append(session)
-        return session
+    ) -> Trainer:
+        trainer = open_recipe(tiny_recipe(tiny_folder, overrides or {}), faulty)
+        opened.append(trainer)
+        return trainer
 
     yield open_it
-    for session in opened:
-        session.suite.close()
+    for trainer in opened:
+        trainer.sampler.suite.close()
 
 
 def copied(snapshot: Snapshot) -> Snapshot:
@@ -302,15 +309,15 @@ def copied(snapshot: Snapshot) -> Snapshot:
 
 @dataclass
 class Recorded:
-    """A recorder that keeps everything; the other two hooks too."""
+    """A recorder that keeps everything, and what the other callbacks are told."""
 
     metrics: list[dict[str, Any]] = field(default_factory=list)
     conflicts: list[ConflictRecord] = field(default_factory=list)
-    evaluations: dict[int, Mapping[str, Any]] = field(default_factory=dict)
+    evaluations: dict[int, EvaluationRecord] = field(default_factory=dict)
     grids: dict[tuple[int, str], Tensor] = field(default_factory=dict)
     checkpoints: list[Snapshot] = field(default_factory=list)
     reports: list[StepReport] = field(default_factory=list)
-    shown: dict[int, Mapping[str, tuple[RewardChange, ...]]] = field(default_factory=dict)
+    shown: list[EvaluationReport] = field(default_factory=list)
 
     def step(self, metrics: Mapping[str, Any]) -> None:
         self.metrics.append(json.loads(json.dumps(metrics, allow_nan=False)))
@@ -318,8 +325,8 @@ class Recorded:
     def conflict(self, record: ConflictRecord) -> None:
         self.conflicts.append(record)
 
-    def evaluation(self, step: int, results: Mapping[str, Any]) -> None:
-        self.evaluations[step] = results
+    def evaluation(self, record: EvaluationRecord) -> None:
+        self.evaluations[record.step] = record
 
     def samples(self, step: int, split: str, prompts: Sequence[Prompt], images: Tensor) -> None:
         assert len(prompts) == len(images)
@@ -328,12 +335,12 @@ class Recorded:
     def checkpoint(self, snapshot: Snapshot) -> None:
         self.checkpoints.append(copied(snapshot))
 
-    def hooks(self, stop_after: int | None = None) -> Hooks:
-        """Hooks that ask the loop to stop once it has done ``stop_after`` steps."""
-        return Hooks(
+    def callbacks(self, stop_after: int | None = None) -> Callbacks:
+        """Callbacks that ask the loop to stop once it has done ``stop_after`` steps."""
+        return Callbacks(
             self,
             self.reports.append,
-            self.shown.__setitem__,
+            self.shown.append,
             lambda: stop_after is not None and len(self.metrics) >= stop_after,
         )
 
@@ -345,7 +352,7 @@ def recorded() -> Recorded:
 
 @pytest.fixture(scope="session")
 def run_tiny(
-    tiny_folder: Path, open_tiny: Callable[..., Session]
+    tiny_folder: Path, open_tiny: Callable[..., Trainer]
 ) -> Callable[..., tuple[Recorded, Outcome]]:
     """Like ``open_tiny``, and train to the end; what was run before is not run again."""
     done: dict[str, tuple[Recorded, Outcome]] = {}
@@ -360,7 +367,7 @@ def run_tiny(
         if not fresh and key in done:
             return done[key]
         record = Recorded()
-        outcome = train(open_tiny(overrides, faulty), record.hooks(), saved)
+        outcome = train(open_tiny(overrides, faulty), record.callbacks(), saved)
         if not fresh:
             done[key] = record, outcome
         return record, outcome
@@ -405,7 +412,7 @@ def run_group() -> Callable[..., list[Any]]:
     The job is a function of a test module: it runs in processes of its own, as a launcher's.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["marblecli.train.loop", "marblecli.train.session"])
+    context.set_forkserver_preload(["marblecli.train.loop", "marblecli.train.sampler"])
 
     def run(count: int, job: Callable[..., Any], *arguments: Any) -> list[Any]:
         store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)

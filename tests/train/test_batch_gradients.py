@@ -7,12 +7,12 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from marblecli.train.batch_gradients import batch_gradients, fresh_gradients
+from marblecli.train.batch_gradients import batch_gradients, judging_gradients
 from marblecli.train.collect import collect, training_batch
 from marblecli.train.gradients import PARTS, WHOLE, RewardGradients
-from marblecli.train.session import Session
+from marblecli.train.trainer import Trainer
 
-Opener = Callable[..., Session]
+Opener = Callable[..., Trainer]
 WAYS: dict[str, dict[str, object]] = {
     "contracted": {},
     "backward": {"training.gradients": "backward"},
@@ -28,9 +28,9 @@ def flat(found: RewardGradients) -> torch.Tensor:
 def found(open_tiny: Opener) -> dict[str, RewardGradients]:
     gradients = {}
     for name, overrides in WAYS.items():
-        session = open_tiny({"training.kl_weight": 0.1, **overrides})
-        batch = training_batch(session, 1, collect(session, 1))
-        gradients[name] = batch_gradients(session, batch)
+        trainer = open_tiny({"training.kl_weight": 0.1, **overrides})
+        batch = training_batch(trainer.sampler, 1, collect(trainer.sampler, 1))
+        gradients[name] = batch_gradients(trainer.sampler, batch)
     return gradients
 
 
@@ -52,16 +52,17 @@ def test_parts_and_slices_are_kept_where_they_are_wanted(
 def test_fresh_images_are_measured_in_parts_with_every_anchor(
     overrides: dict[str, object], open_tiny: Opener
 ) -> None:
-    session = open_tiny({"training.anchor_share": 0.5, "training.micro_batch_size": 3, **overrides})
-    session.policies.blend_old(0.5)
+    trainer = open_tiny({"training.anchor_share": 0.5, "training.micro_batch_size": 3, **overrides})
+    trainer.sampler.policies.blend_old(0.5)
     with torch.no_grad():
-        for parameter in session.policies.trained_parameters().values():
+        for parameter in trainer.sampler.policies.trained_parameters().values():
             parameter.add_(0.05)
-    batch = training_batch(session, 1, collect(session, 1, "fresh"))
-    fresh = fresh_gradients(session, batch)
+    batch = training_batch(trainer.sampler, 1, collect(trainer.sampler, 1, "fresh"))
+    fresh = judging_gradients(trainer.sampler, batch)
     assert fresh.parts == PARTS
     whole = open_tiny({"training.gradients": "backward"})
-    whole.policies.load(session.policies.trained_parameters(), session.policies.old_parameters())
+    policies = trainer.sampler.policies
+    whole.sampler.policies.load(policies.trained_parameters(), policies.old_parameters())
     torch.testing.assert_close(
-        flat(fresh), flat(batch_gradients(whole, batch)), rtol=1e-3, atol=1e-6
+        flat(fresh), flat(batch_gradients(whole.sampler, batch)), rtol=1e-3, atol=1e-6
     )

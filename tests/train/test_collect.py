@@ -12,15 +12,15 @@ Opener = Callable[..., Any]
 
 
 def test_the_batch_of_a_step_is_made_of_its_images(open_tiny: Opener) -> None:
-    session = open_tiny()
-    collected = collect(session, 1)
-    batch = training_batch(session, 1, collected)
+    trainer = open_tiny()
+    collected = collect(trainer.sampler, 1)
+    batch = training_batch(trainer.sampler, 1, collected)
     valid = collected.table.valid
     assert batch.latents.shape[0] == len(valid) == 6
     assert ((batch.shares > 0).numpy() == valid).all()
     np.testing.assert_allclose(batch.shares.sum(0).numpy(), 1.0, rtol=1e-6)
     assert (batch.advantages.numpy()[~valid] == 0).all()
-    clip = session.recipe.training.advantage_clip
+    clip = trainer.sampler.recipe.training.advantage_clip
     expected = batch.advantages.clamp(-clip, clip) / (2 * clip) + 0.5
     torch.testing.assert_close(batch.optimality[batch.shares > 0], expected[batch.shares > 0])
     for group in range(2):
@@ -30,29 +30,32 @@ def test_the_batch_of_a_step_is_made_of_its_images(open_tiny: Opener) -> None:
 
 
 def test_the_same_step_is_collected_again_to_the_bit(open_tiny: Opener) -> None:
-    session = open_tiny()
-    one, other = collect(session, 3), collect(session, 3)
+    trainer = open_tiny()
+    one, other = collect(trainer.sampler, 3), collect(trainer.sampler, 3)
     assert torch.equal(one.rollout.latents, other.rollout.latents)
     assert one.rollout.prompts == other.rollout.prompts
 
 
 def test_fresh_images_have_noise_of_their_own(open_tiny: Opener) -> None:
-    session = open_tiny()
-    fresh, trained = collect(session, 1, "fresh"), collect(session, 1)
+    trainer = open_tiny()
+    fresh, trained = collect(trainer.sampler, 1, "fresh"), collect(trainer.sampler, 1)
     assert not torch.equal(fresh.rollout.latents, trained.rollout.latents)
-    one, other = training_batch(session, 1, fresh), training_batch(session, 1, trained)
+    one, other = (
+        training_batch(trainer.sampler, 1, fresh),
+        training_batch(trainer.sampler, 1, trained),
+    )
     rows = zip(one.rows(6), other.rows(6), strict=True)
     assert not any(torch.equal(a.noise, b.noise) for a, b in rows)
 
 
 def test_slices_come_when_due_and_not_with_fresh_images(open_tiny: Opener) -> None:
-    session = open_tiny({"measure.slices_every": 2})
-    assert not training_batch(session, 1, collect(session, 1)).slices
-    assert training_batch(session, 2, collect(session, 2)).slices
-    assert not training_batch(session, 2, collect(session, 2, "fresh")).slices
+    trainer = open_tiny({"measure.slices_every": 2})
+    assert not training_batch(trainer.sampler, 1, collect(trainer.sampler, 1)).slices
+    assert training_batch(trainer.sampler, 2, collect(trainer.sampler, 2)).slices
+    assert not training_batch(trainer.sampler, 2, collect(trainer.sampler, 2, "fresh")).slices
 
 
 def test_the_constants_of_the_loss_are_the_recipes(open_tiny: Opener) -> None:
-    session = open_tiny({"training.mix": 0.25, "training.micro_batch_size": 5})
-    settings = loss_settings(session.recipe, session.micro_batch.size)
+    trainer = open_tiny({"training.mix": 0.25, "training.micro_batch_size": 5})
+    settings = loss_settings(trainer.sampler.recipe, trainer.sampler.micro_batch.size)
     assert (settings.mix, settings.micro_batch_size, settings.kl_weight) == (0.25, 5, 0.0)

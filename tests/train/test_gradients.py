@@ -20,14 +20,9 @@ from marblecli.models.policies import Policies
 from marblecli.models.sd3.family import SD3
 from marblecli.settings import LoraSettings
 from marblecli.train import gradients
+from marblecli.train.backward import amortised_backward, published_backward, reward_gradients
 from marblecli.train.batch import LossSettings, TrainingBatch, row_slices
-from marblecli.train.gradients import (
-    PARTS,
-    WHOLE,
-    amortised_backward,
-    contracted_gradients,
-    reward_gradients,
-)
+from marblecli.train.gradients import PARTS, WHOLE, contracted_gradients
 
 Policymaker = Callable[..., Policies]
 Batchmaker = Callable[..., TrainingBatch]
@@ -210,10 +205,8 @@ def test_an_anchor_on_one_micro_batch_is_right_on_average(
     whole = contracted_gradients(policies, batch, settings)
     sparse = []
     for index in range(6):
-        monkeypatch.setattr(
-            gradients, "_anchors", lambda *_, index=index: (frozenset({index}), 6.0)
-        )
-        sparse.append(contracted_gradients(policies, batch, settings, anchor_share=1 / 6))
+        monkeypatch.setattr(gradients, "_pulled", lambda *_, index=index: (frozenset({index}), 6.0))
+        sparse.append(contracted_gradients(policies, batch, settings, pull_share=1 / 6))
     for part in sparse:
         torch.testing.assert_close(flat(list(part.signal())), flat(list(whole.signal())))
     mean = torch.stack([flat(list(part.whole())) for part in sparse]).mean(0)
@@ -222,12 +215,12 @@ def test_an_anchor_on_one_micro_batch_is_right_on_average(
     torch.testing.assert_close(penalty, flat(whole.penalty), rtol=1e-4, atol=1e-6)
 
 
-def test_anchors_are_drawn_from_all_micro_batches(
+def test_pulled_are_drawn_from_all_micro_batches(
     batch: TrainingBatch, loss_settings: LossSettings
 ) -> None:
     settings = replace(loss_settings, micro_batch_size=2)
     drawn = [
-        gradients._anchors(replace(batch, noise_seed=(0, step)), settings, 0.34)
+        gradients._pulled(replace(batch, noise_seed=(0, step)), settings, 0.34)
         for step in range(50)
     ]
     assert {len(anchors) for anchors, _ in drawn} == {2}
@@ -251,7 +244,7 @@ def test_the_published_step_worked_by_hand(
     expected = amortised(policies, one, loss_settings, torch.ones(1, dtype=torch.float64))
     for parameter in policies.trained_parameters().values():
         parameter.grad = None
-    gradients.published_backward(policies, batch, loss_settings, weights)
+    published_backward(policies, batch, loss_settings, weights)
     found = flat([p.grad for p in policies.trained_parameters().values() if p.grad is not None])
     torch.testing.assert_close(found, expected)
 

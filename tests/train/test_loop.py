@@ -87,15 +87,15 @@ def test_a_refreshed_and_a_reused_step_with_the_same_coefficients_are_one_step(
     """With a weighted sum the coefficients never change: how they are applied must not either."""
     weights = []
     for refresh_every in (1, 4):
-        session = open_tiny(
+        trainer = open_tiny(
             {
                 "balance.method": "weighted-sum",
                 "balance.refresh_every": refresh_every,
                 "training.kl_weight": 0.1,
             }
         )
-        train(session, new_record().hooks())
-        weights.append([p.detach() for p in session.policies.trained_parameters().values()])
+        train(trainer, new_record().callbacks())
+        weights.append([p.detach() for p in trainer.sampler.policies.trained_parameters().values()])
     for one, other in zip(*weights, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
 
@@ -107,11 +107,11 @@ def test_steps_that_reuse_coefficients_are_measured_where_asked_and_are_the_same
     weights, records = [], []
     for reused in (False, True):
         recorded = new_record()
-        session = open_tiny(
+        trainer = open_tiny(
             {"balance.method": method, "balance.refresh_every": 2, "measure.reused": reused}
         )
-        train(session, recorded.hooks())
-        weights.append([p.detach() for p in session.policies.trained_parameters().values()])
+        train(trainer, recorded.callbacks())
+        weights.append([p.detach() for p in trainer.sampler.policies.trained_parameters().values()])
         records.append(recorded.conflicts)
     assert [record.step for record in records[0]] == [1, 3]
     assert [record.step for record in records[1]] == [1, 2, 3, 4]
@@ -125,13 +125,16 @@ def test_steps_that_reuse_coefficients_are_measured_where_asked_and_are_the_same
 def test_the_run_begins_and_ends_with_an_evaluation(run_tiny: Runner) -> None:
     recorded, outcome = run_tiny({"eval.every": 2})
     assert list(recorded.evaluations) == [0, 2, 4]
-    assert list(recorded.shown) == [2, 4]
-    assert recorded.shown[4] == outcome.changes
+    assert [report.step for report in recorded.shown] == [0, 2, 4]
+    assert recorded.shown[-1].changes == outcome.changes
     assert set(recorded.grids) == {(s, split) for s in (0, 2, 4) for split in ("train", "held-out")}
     for split, found in outcome.changes.items():
         for change in found:
-            assert recorded.evaluations[0][split][change.reward] == pytest.approx(change.start)
-            assert recorded.evaluations[4][split][change.reward] == pytest.approx(change.end)
+            for step, mean in ((0, change.start), (4, change.end)):
+                images = recorded.evaluations[step].images[split]
+                scores = [image.scores[change.reward] for image in images]
+                there = [value for value in scores if value is not None]
+                assert sum(there) / len(there) == pytest.approx(mean)
             assert change.end != change.start
 
 
@@ -189,7 +192,7 @@ def test_an_interrupted_and_resumed_run_is_the_same_run_to_the_bit(
     straight, outcome = run_tiny(overrides)
     first = new_record()
     with pytest.raises(InterruptedRunError, match=f"step {stop_after} is saved") as caught:
-        train(open_tiny(overrides), first.hooks(stop_after))
+        train(open_tiny(overrides), first.callbacks(stop_after))
     assert caught.value.exit_code == 130
     (saved,) = first.checkpoints
     assert saved.step == stop_after
@@ -205,7 +208,7 @@ def test_an_interrupted_and_resumed_run_is_the_same_run_to_the_bit(
 
 def test_interrupting_the_last_step_is_finishing(open_tiny: Opener, new_record: Recorders) -> None:
     recorded = new_record()
-    train(open_tiny(), recorded.hooks(stop_after=4))
+    train(open_tiny(), recorded.callbacks(stop_after=4))
     assert [snapshot.step for snapshot in recorded.checkpoints] == [4]
 
 
@@ -231,7 +234,7 @@ def test_a_raising_reward_is_masked_named_and_stops_the_run_past_the_limit(
     recorded = new_record()
     overrides = {"training.max_faults": 4, "training.steps": 50, "sampling.batch_size": 4}
     with pytest.raises(MarbleError) as caught:
-        train(open_tiny(overrides, {"red": raises}), recorded.hooks())
+        train(open_tiny(overrides, {"red": raises}), recorded.callbacks())
     # Six images a step are sampled four at a time: two faults a step.
     assert [line["step"] for line in recorded.metrics] == [1, 2]
     assert str(caught.value) == (
@@ -266,14 +269,14 @@ def test_faults_are_counted_across_a_resume(
     faulty = {"bright": first_is_nan}
     recorded = new_record()
     with pytest.raises(InterruptedRunError):
-        train(open_tiny(overrides, faulty), recorded.hooks(stop_after=2))
+        train(open_tiny(overrides, faulty), recorded.callbacks(stop_after=2))
     with pytest.raises(MarbleError, match="step 3: more than 5 faults"):
         run_tiny(overrides, faulty, saved=recorded.checkpoints[-1])
 
 
-def poison(session: Any) -> None:
+def poison(trainer: Any) -> None:
     with torch.no_grad():
-        next(iter(session.policies.trained_parameters().values())).fill_(NAN)
+        next(iter(trainer.sampler.policies.trained_parameters().values())).fill_(NAN)
 
 
 @pytest.mark.parametrize(
@@ -286,18 +289,18 @@ def poison(session: Any) -> None:
 def test_a_gradient_that_is_not_finite_stops_the_run_before_the_step(
     refresh_every: int, message: str, open_tiny: Opener, new_record: Recorders
 ) -> None:
-    session, recorded = open_tiny({"balance.refresh_every": refresh_every}), new_record()
-    hooks = recorded.hooks()
-    optimizer_steps = session.optimizer.step
+    trainer, recorded = open_tiny({"balance.refresh_every": refresh_every}), new_record()
+    hooks = recorded.callbacks()
+    optimizer_steps = trainer.optimizer.step
     taken = []
-    session.optimizer.step = lambda: (taken.append(1), optimizer_steps())
+    trainer.optimizer.step = lambda: (taken.append(1), optimizer_steps())
 
     def after_step() -> bool:
-        poison(session)
+        poison(trainer)
         return False
 
     with pytest.raises(MarbleError, match=message) as caught:
-        train(session, replace(hooks, should_stop=after_step))
+        train(trainer, replace(hooks, should_stop=after_step))
     assert caught.value.exit_code == 1
     assert len(taken) == 1
     assert recorded.checkpoints == []

@@ -14,8 +14,8 @@ Opener = Callable[..., Any]
 Runner = Callable[..., Any]
 
 
-def weights_of(session: Any) -> dict[str, np.ndarray]:
-    parameters = session.policies.trained_parameters().items()
+def weights_of(trainer: Any) -> dict[str, np.ndarray]:
+    parameters = trainer.sampler.policies.trained_parameters().items()
     return {name: parameter.detach().numpy().copy() for name, parameter in parameters}
 
 
@@ -31,7 +31,7 @@ def test_the_first_batch_is_the_one_that_training_would_start_from(
     open_tiny: Opener, run_tiny: Runner
 ) -> None:
     recorded, _ = run_tiny()
-    (probed,) = probe(open_tiny(), 1)
+    (probed,) = probe(open_tiny().sampler, 1)
     trained = recorded.conflicts[0]
     assert probed.record.step == 1
     assert np.array(probed.record.gram) == pytest.approx(np.array(trained.gram), rel=1e-4)
@@ -42,10 +42,10 @@ def test_the_first_batch_is_the_one_that_training_would_start_from(
 
 
 def test_nothing_is_ever_stepped(open_tiny: Opener) -> None:
-    session = open_tiny()
-    before = weights_of(session)
-    first, second = probe(session, 2)
-    for name, value in weights_of(session).items():
+    trainer = open_tiny()
+    before = weights_of(trainer)
+    first, second = probe(trainer.sampler, 2)
+    for name, value in weights_of(trainer).items():
         assert np.array_equal(value, before[name]), name
     assert first.record.gram != second.record.gram
     # The trained policy is the old one, so nothing pulls it back.
@@ -53,28 +53,28 @@ def test_nothing_is_ever_stepped(open_tiny: Opener) -> None:
 
 
 def test_the_whole_measurement_is_that_of_the_recipe(open_tiny: Opener) -> None:
-    session = open_tiny({"measure.slices_every": 1, "measure.fresh_every": 2})
-    first, second = probe(session, 2)
+    trainer = open_tiny({"measure.slices_every": 1, "measure.fresh_every": 2})
+    first, second = probe(trainer.sampler, 2)
     assert {"source scenes", "source letters"} <= first.record.slices.keys()
     assert (first.record.fresh is None, second.record.fresh is None) == (True, False)
     assert set(first.record.parts) == {"first", "second", "cross", "pull", "signal_pull"}
 
 
 def test_a_recipe_of_single_backward_passes_has_no_parts(open_tiny: Opener) -> None:
-    (probed,) = probe(open_tiny({"training.gradients": "backward"}), 1)
+    (probed,) = probe(open_tiny({"training.gradients": "backward"}).sampler, 1)
     assert probed.record.parts == {}
 
 
 def test_the_balance_remembers_the_batches_before(open_tiny: Opener) -> None:
     forgetful, remembering = (
-        list(probe(open_tiny({"balance.memory": memory}), 2)) for memory in (0.0, 0.9)
+        list(probe(open_tiny({"balance.memory": memory}).sampler, 2)) for memory in (0.0, 0.9)
     )
     assert forgetful[0].record.coefficients == pytest.approx(remembering[0].record.coefficients)
     assert forgetful[1].record.coefficients != pytest.approx(remembering[1].record.coefficients)
 
 
 def test_a_reward_that_fails_is_told_and_masked(open_tiny: Opener) -> None:
-    (probed,) = probe(open_tiny(faulty={"red": not_a_number}), 1)
+    (probed,) = probe(open_tiny(faulty={"red": not_a_number}).sampler, 1)
     assert probed.record.valid == (6, 0, 3)
     (fault,) = probed.faults
     assert fault.startswith("red: ")
@@ -82,5 +82,5 @@ def test_a_reward_that_fails_is_told_and_masked(open_tiny: Opener) -> None:
 
 def test_a_batch_without_any_gradient_is_no_measurement(open_tiny: Opener) -> None:
     faulty = dict.fromkeys(("bright", "red", "contrast"), constant)
-    with pytest.raises(MarbleError, match="batch 1: no reward has a usable gradient"):
-        list(probe(open_tiny(faulty=faulty), 1))
+    with pytest.raises(MarbleError, match="step 1: no reward has a usable gradient"):
+        list(probe(open_tiny(faulty=faulty).sampler, 1))

@@ -17,13 +17,14 @@ from marblecli.models.sd3.frozen import SD3Frozen
 from marblecli.seeding import torch_stream
 from marblecli.settings import ModelSettings
 from marblecli.train.rollout import (
-    Sampler,
+    Sampling,
     draw_prompts,
     integrate,
     sample,
     sample_and_score,
 )
-from marblecli.train.session import Session
+from marblecli.train.sampler import Sampler
+from marblecli.train.trainer import Trainer
 from marblecli.types import Prompt
 
 SOURCES = (
@@ -99,7 +100,7 @@ def gaussian_sampler(steps: int) -> Sampler:
     )
     backbone = Backbone(SD3Frozen(pipeline, ModelSettings(pretrained="x")))
     backbone.embed([""])
-    return Sampler(backbone, GaussianFlow(), "old", 16, steps, 8)
+    return SimpleNamespace(backbone=backbone, policies=GaussianFlow())
 
 
 def exact_end(first: float) -> float:
@@ -112,7 +113,13 @@ def solver_error(steps: int) -> float:
     sampler = gaussian_sampler(steps)
     exact = exact_end(float(sampler.backbone.solver(steps, (1, 1, 1)).levels[0]))
     one = torch.ones(1, 1, 1, 1, dtype=torch.float64)
-    found = integrate(sampler, one, sampler.backbone.conditioning([""]))
+    found = integrate(
+        sampler.backbone,
+        sampler.policies,
+        Sampling("old", steps),
+        one,
+        sampler.backbone.conditioning([""]),
+    )
     return abs(float(found) - exact) / exact
 
 
@@ -143,7 +150,9 @@ def test_a_rollouts_few_steps_beat_eulers_fivefold(steps: int) -> None:
 def test_the_network_is_evaluated_once_a_step() -> None:
     sampler = gaussian_sampler(7)
     conditioning = sampler.backbone.conditioning(["", "", ""])
-    integrate(sampler, torch.ones(3, 1, 1, 1), conditioning)
+    integrate(
+        sampler.backbone, sampler.policies, Sampling("old", 7), torch.ones(3, 1, 1, 1), conditioning
+    )
     assert sampler.policies.asked == [("old", 3)] * 7
 
 
@@ -151,20 +160,28 @@ def generators(count: int, seed: int = 0) -> list[torch.Generator]:
     return [torch_stream(seed, "test", index) for index in range(count)]
 
 
+OLD = Sampling("old", 3)
+
+
+def in_batches(sampler: Sampler, size: int) -> Sampler:
+    sampling = sampler.recipe.sampling.model_copy(update={"batch_size": size})
+    return replace(sampler, recipe=sampler.recipe.model_copy(update={"sampling": sampling}))
+
+
 def nobody(images: Tensor, prompts: Sequence[Prompt]) -> None: ...
 
 
 @pytest.fixture
-def tiny(open_tiny: Callable[..., Session]) -> tuple[Sampler, tuple[Prompt, ...]]:
+def tiny(open_tiny: Callable[..., Trainer]) -> tuple[Sampler, tuple[Prompt, ...]]:
     """A sampler of the base model, and three prompts."""
-    session = open_tiny({"sampling.batch_size": 4})
-    prompts = tuple(prompt for source in session.prompts.train for prompt in source)
-    return session.sampler("old", 3), prompts
+    trainer = open_tiny({"sampling.batch_size": 4})
+    prompts = tuple(prompt for source in trainer.sampler.prompts.train for prompt in source)
+    return trainer.sampler, prompts
 
 
 def test_images_of_a_prompt_stand_together(tiny: tuple[Sampler, tuple[Prompt, ...]]) -> None:
     sampler, prompts = tiny
-    rollout = sample(sampler, prompts, 2, generators(3), nobody)
+    rollout = sample(sampler, OLD, prompts, 2, generators(3), nobody)
     assert rollout.prompts == tuple(prompts[index] for index in (0, 0, 1, 1, 2, 2))
     assert rollout.groups.tolist() == [0, 0, 1, 1, 2, 2]
     assert rollout.latents.shape == (6, 8, 4, 4)
@@ -177,11 +194,11 @@ def test_images_depend_neither_on_the_batch_size_nor_on_the_other_prompts(
     tiny: tuple[Sampler, tuple[Prompt, ...]],
 ) -> None:
     sampler, prompts = tiny
-    whole = sample(replace(sampler, batch_size=100), prompts, 2, generators(3), nobody)
+    whole = sample(in_batches(sampler, 100), OLD, prompts, 2, generators(3), nobody)
     for size in (1, 4):
-        cut = sample(replace(sampler, batch_size=size), prompts, 2, generators(3), nobody)
+        cut = sample(in_batches(sampler, size), OLD, prompts, 2, generators(3), nobody)
         torch.testing.assert_close(cut.latents, whole.latents, rtol=1e-4, atol=1e-5)
-    alone = sample(sampler, prompts[2:], 2, generators(3)[2:], nobody)
+    alone = sample(sampler, OLD, prompts[2:], 2, generators(3)[2:], nobody)
     torch.testing.assert_close(alone.latents, whole.latents[4:], rtol=1e-4, atol=1e-5)
 
 
@@ -189,9 +206,9 @@ def test_the_same_generators_give_the_same_bits_and_others_do_not(
     tiny: tuple[Sampler, tuple[Prompt, ...]],
 ) -> None:
     sampler, prompts = tiny
-    first, again = (sample(sampler, prompts, 2, generators(3), nobody) for _ in range(2))
+    first, again = (sample(sampler, OLD, prompts, 2, generators(3), nobody) for _ in range(2))
     assert torch.equal(first.images, again.images)
-    other = sample(sampler, prompts, 2, generators(3, seed=1), nobody)
+    other = sample(sampler, OLD, prompts, 2, generators(3, seed=1), nobody)
     assert not torch.allclose(first.latents, other.latents)
 
 
@@ -211,16 +228,14 @@ def test_each_batch_is_handed_on_before_the_next_is_sampled(
         log.append([prompt.text for prompt in batch])
 
     sampler.policies.velocity = logging_velocity
-    sample(sampler, prompts, 2, generators(3), hand_over)
+    sample(sampler, OLD, prompts, 2, generators(3), hand_over)
     texts = [prompt.text for prompt in prompts for _ in range(2)]
     assert log == [4, 4, 4, texts[:4], 2, 2, 2, texts[4:]]
 
 
-def test_scores_stand_in_the_order_of_the_images(open_tiny: Callable[..., Session]) -> None:
-    session = open_tiny({"sampling.batch_size": 4})
-    prompts = tuple(prompt for source in session.prompts.train for prompt in source)
-    rollout, table = sample_and_score(
-        session.sampler("old", 3), session.suite, prompts, 2, generators(3)
-    )
+def test_scores_stand_in_the_order_of_the_images(open_tiny: Callable[..., Trainer]) -> None:
+    trainer = open_tiny({"sampling.batch_size": 4})
+    prompts = tuple(prompt for source in trainer.sampler.prompts.train for prompt in source)
+    rollout, table = sample_and_score(trainer.sampler, OLD, prompts, 2, generators(3))
     np.testing.assert_allclose(table.values[:, 0], rollout.images.mean((1, 2, 3)), rtol=1e-5)
     assert table.valid[:, 2].tolist() == [False] * 4 + [True] * 2

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from marblecli.cli.setup import Plan, build_suite, load_plan
+from marblecli.cli.setup import Plan, build_suite, evaluation_splits, load_plan
 from marblecli.errors import BadInputError
 from marblecli.models.quiet import quiet_libraries
 from marblecli.report.render import log, out
@@ -48,16 +48,9 @@ def _image_counts(count: int) -> list[str]:
 
 
 def _splits(plan: Plan, prompt_file: Path | None) -> dict[str, tuple[Prompt, ...]]:
-    from marblecli.train.session import evaluation_prompts
-
     if prompt_file is not None:
         return {prompt_file.name: load_prompts(prompt_file, prompt_file.stem)}
-    settings = plan.recipe.eval
-    chosen = {
-        "train": evaluation_prompts(plan.train_prompts, settings.train_prompts),
-        "held-out": evaluation_prompts(plan.held_out_prompts, settings.held_out_prompts),
-    }
-    found = {split: prompts for split, prompts in chosen.items() if prompts}
+    found = evaluation_splits(plan)
     if not found:
         raise BadInputError("the run has no evaluation prompts; name a file with --prompts")
     return found
@@ -67,25 +60,21 @@ def _evaluate(
     plan: Plan, store: RunStore, checkpoint: Path, splits: Mapping[str, tuple[Prompt, ...]]
 ) -> dict[str, tuple[RewardChange, ...]]:
     from marblecli.train.evaluate import changes, evaluate
-    from marblecli.train.session import PromptSets, open_session, restore
+    from marblecli.train.sampler import PromptSets, open_sampler
 
-    session = open_session(
-        plan.recipe,
-        PromptSets(plan.train_prompts, splits),
-        partial(build_suite, plan),
-        store.directory,
-        EmbeddingCache,
-    )
-    with session.suite:
-        restore(session, store.load_checkpoint(checkpoint))
-        return {
-            split: changes(
-                evaluate(session, "base", split),
-                evaluate(session, "trained", split),
-                plan.recipe.run.seed,
-            )
-            for split in splits
-        }
+    saved = store.load_checkpoint(checkpoint)
+    prompts = PromptSets(evaluation=splits)
+    build = partial(build_suite, plan)
+    sampler = open_sampler(plan.recipe, prompts, build, open_store=EmbeddingCache)
+    sampler.policies.load(saved.tensors["ema"], saved.tensors["old"])
+    found = {}
+    with sampler.suite:
+        for split in splits:
+            base, trained = (evaluate(sampler, name, split) for name in ("reference", "trained"))
+            for fault in dict.fromkeys((*base.faults(), *trained.faults())):
+                log.print(f"fault in {split}: {fault}", style="yellow", markup=False)
+            found[split] = changes(base, trained, plan.recipe.run.seed)
+    return found
 
 
 def _document(
@@ -114,6 +103,9 @@ def _document(
 
 
 def _reward(change: RewardChange) -> dict[str, Json]:
+    if change.failure:
+        nothing = dict.fromkeys(("mean", "low", "high"))
+        return {**nothing, "n": 0, "failure": change.failure}
     return {
         "mean": change.end,
         "low": change.end_low,
@@ -124,6 +116,8 @@ def _reward(change: RewardChange) -> dict[str, Json]:
 
 def _comparison(change: RewardChange) -> dict[str, Json]:
     """The other's mean, and the paired change from it with its interval."""
+    if change.failure:
+        return dict.fromkeys(("mean", "change", "low", "high"))
     return {
         "mean": change.start,
         "change": change.end - change.start,

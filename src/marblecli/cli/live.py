@@ -17,7 +17,7 @@ from marblecli.report.render import out
 from marblecli.types import RewardChange
 
 if TYPE_CHECKING:
-    from marblecli.train.loop import StepReport
+    from marblecli.train.loop import EvaluationReport, StepReport
 
 _WINDOW = 5
 """Steps that the shown means are taken over: one rollout's mean is noisy."""
@@ -67,11 +67,19 @@ class LiveProgress:
         else:
             self._live.update(self._table(report.step))
 
-    def on_evaluation(self, step: int, splits: Mapping[str, tuple[RewardChange, ...]]) -> None:
-        """Print one line a split: the change of every reward since the base model."""
-        for split, changes in splits.items():
-            parts = "  ".join(f"{c.reward} {c.end - c.start:+.3f}" for c in changes)
-            out.print(f"step {step}, {split} prompts: {parts}", highlight=False, soft_wrap=True)
+    def on_evaluation(self, report: EvaluationReport) -> None:
+        """Print the faults, and one line a split: every reward's change since the base model."""
+        for fault in report.faults:
+            out.print(
+                f"fault in the evaluation of step {report.step}: {fault}",
+                style="yellow",
+                markup=False,
+                soft_wrap=True,
+            )
+        for split, changes in report.changes.items():
+            parts = "  ".join(f"{change.reward} {_shown(change)}" for change in changes)
+            place = f"step {report.step}, {split} prompts"
+            out.print(f"{place}: {parts}", highlight=False, soft_wrap=True)
 
     def _mean(self, name: str) -> float:
         return statistics.fmean(self._last[name]) if self._last[name] else math.nan
@@ -116,3 +124,7 @@ class LiveProgress:
                 "" if cosine is None else f"{cosine:+.2f}",
             )
         return table
+
+
+def _shown(change: RewardChange) -> str:
+    return "failed" if change.failure else f"{change.end - change.start:+.3f}"

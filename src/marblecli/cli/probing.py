@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import gettempdir
 
 from marblecli.cli.inspecting import InspectOptions, make_directions, present
 from marblecli.cli.setup import Plan, build_suite, load_plan
@@ -69,19 +68,22 @@ def _create(directory: Path, plan: Plan) -> RunStore:
 
 
 def _probe(plan: Plan, batches: int, store: RunStore | None) -> Sequence[ConflictRecord]:
-    from marblecli.train.probe import probe
-    from marblecli.train.session import PromptSets, open_session
+    from marblecli.train.probe import probe, probed_texts
+    from marblecli.train.sampler import PromptSets, open_sampler
 
     with log.status("loading the model"):
-        # Nothing is tracked, so nothing is written there.
-        project_dir = store.directory if store else Path(gettempdir())
-        prompts = PromptSets(plan.train_prompts, {})
-        build = partial(build_suite, plan)
-        session = open_session(plan.recipe, prompts, build, project_dir, EmbeddingCache)
+        texts = probed_texts(plan.recipe, plan.train_prompts, batches)
+        sampler = open_sampler(
+            plan.recipe,
+            PromptSets(plan.train_prompts),
+            partial(build_suite, plan),
+            texts=texts,
+            open_store=EmbeddingCache,
+        )
     records = []
-    with session.suite:
+    with sampler.suite:
         started = time.perf_counter()
-        for probed in probe(session, batches):
+        for probed in probe(sampler, batches):
             records.append(probed.record)
             if store is not None:
                 store.conflict(probed.record)

@@ -92,6 +92,18 @@ def _load(recipe_path: Path, recipe: Recipe, split: str) -> tuple[tuple[Prompt, 
     return tuple(loaded)
 
 
+def evaluation_splits(plan: Plan) -> dict[str, tuple[Prompt, ...]]:
+    """The prompts of the recipe's evaluations, by split; a split without prompts is left out."""
+    from marblecli.train.sampler import evaluation_prompts
+
+    settings = plan.recipe.eval
+    chosen = {
+        "train": evaluation_prompts(plan.train_prompts, settings.train_prompts),
+        "held-out": evaluation_prompts(plan.held_out_prompts, settings.held_out_prompts),
+    }
+    return {split: prompts for split, prompts in chosen.items() if prompts}
+
+
 def build_suite(plan: Plan, device: str) -> RewardSuite:
     """Load the recipe's rewards."""
     from marblecli.rewards.activate import activate

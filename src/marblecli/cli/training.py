@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from marblecli.cli.launch import check_processes
 from marblecli.cli.live import LiveProgress
-from marblecli.cli.setup import Plan, build_suite
+from marblecli.cli.setup import Plan, build_suite, evaluation_splits
 from marblecli.engine.processes import Processes, connect, started_processes
 from marblecli.errors import BadInputError, InterruptedRunError
 from marblecli.models.quiet import quiet_libraries
@@ -30,7 +30,7 @@ from marblecli.runs.unrecorded import Unrecorded
 from marblecli.types import Recorder, RewardChange, Snapshot
 
 if TYPE_CHECKING:
-    from marblecli.train.session import Session
+    from marblecli.train.sampler import Sampler
 
 _FREE_TO_CHANGE = ("training.steps", "eval", "checkpoint", "tracking")
 """What a resumed run may set anew: how long, and what it tells; the rest would be another run."""
@@ -126,41 +126,35 @@ def _differences(one: object, two: object, prefix: str = "") -> list[str]:
 
 
 def _train(plan: Plan, run: _Run) -> Mapping[str, tuple[RewardChange, ...]]:
-    from marblecli.train.loop import Hooks, train
-    from marblecli.train.session import PromptSets, evaluation_prompts, open_session
+    from marblecli.train.loop import Callbacks, train
+    from marblecli.train.sampler import PromptSets, open_sampler
+    from marblecli.train.trainer import open_trainer
 
-    settings = plan.recipe.eval
-    evaluation = {
-        "train": evaluation_prompts(plan.train_prompts, settings.train_prompts),
-        "held-out": evaluation_prompts(plan.held_out_prompts, settings.held_out_prompts),
-    }
-    prompts = PromptSets(
-        plan.train_prompts, {split: chosen for split, chosen in evaluation.items() if chosen}
-    )
+    prompts = PromptSets(plan.train_prompts, evaluation_splits(plan))
     with out.status("loading the model"):
         build = partial(build_suite, plan)
-        session = open_session(plan.recipe, prompts, build, run.directory, EmbeddingCache)
+        sampler = open_sampler(plan.recipe, prompts, build, open_store=EmbeddingCache)
+        trainer = open_trainer(sampler)
     progress = LiveProgress(tuple(plan.recipe.rewards), plan.recipe.training.steps)
-    session.accelerator.init_trackers(plan.recipe.run.name)
     with (
-        session.suite,
-        _ended(session),
-        _stop_on_signal(session.processes) as should_stop,
+        sampler.suite,
+        _ended(sampler),
+        _stop_on_signal(sampler.processes) as should_stop,
         progress,
     ):
-        hooks = Hooks(run.recorder, progress.on_step, progress.on_evaluation, should_stop)
-        return train(session, hooks, run.saved).changes
+        callbacks = Callbacks(run.recorder, progress.on_step, progress.on_evaluation, should_stop)
+        return train(trainer, callbacks, run.saved).changes
 
 
 @contextmanager
-def _ended(session: Session) -> Iterator[None]:
-    """Close the trackers and leave the other processes, unless something failed."""
+def _ended(sampler: Sampler) -> Iterator[None]:
+    """Leave the process group at the end, unless something failed."""
     try:
         yield
     except InterruptedRunError:
-        session.accelerator.end_training()
+        sampler.accelerator.end_training()
         raise
-    session.accelerator.end_training()
+    sampler.accelerator.end_training()
 
 
 @contextmanager

@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
@@ -28,7 +27,6 @@ from torch.nn import Parameter
 from marblecli.engine.landing import Landings
 from marblecli.engine.processes import Processes, meet_alone, talking
 from marblecli.errors import BadInputError
-from marblecli.types import FloatArray
 
 if TYPE_CHECKING:
     from torch.distributed.fsdp import FSDPModule
@@ -62,13 +60,6 @@ class Shards:
     def home(self) -> torch.device:
         """Where this process's rows are."""
         return torch.device("cpu") if self.offloaded else self.device
-
-    def add(self, part: FloatArray) -> FloatArray:
-        """The sum over all rows of what this process has found for its own, in all to the bit."""
-        if not self.divided:
-            return part
-        total: FloatArray = np.sum(self.processes.gather(part), axis=0)
-        return total
 
     def cut(self, whole: Tensor) -> Tensor:
         """Rows of this process, of a whole tensor [R, ...]; a number isn't divided."""

@@ -117,8 +117,9 @@ class BranchCotangents:
 
     residual: Tensor
     """[B, ...], e = x_t - t v_old - x0; known before the trained network is run."""
-    gap: Tensor
-    """[B, ...], v - v_old: the pull towards the old policy, much the same for every reward."""
+    pull: Tensor
+    """[B, ...], v - v_old: away from the old policy; its weights are much the same for every
+    reward."""
     positive: Tensor
     """[B], 2 t mix / (D w+), D elements a row."""
     negative: Tensor
@@ -126,12 +127,15 @@ class BranchCotangents:
     reach: Tensor
     """[B], t mix."""
 
-    def signal(self, optimality: Tensor, shares: Tensor, scale: float) -> Tensor:
-        """[B, K], S_ik of dL_k/dv_i = S_ik residual_i + T_ik gap_i; arguments: `reward_losses`."""
+    def signal_weights(self, optimality: Tensor, shares: Tensor, scale: float) -> Tensor:
+        """[B, K], S_ik of dL_k/dv_i = S_ik residual_i + T_ik pull_i.
+
+        The arguments are those of :func:`reward_losses`.
+        """
         weights = (1 - optimality) * self.negative[:, None] - optimality * self.positive[:, None]
         return scale * shares * weights
 
-    def pull(self, optimality: Tensor, shares: Tensor, scale: float) -> Tensor:
+    def pull_weights(self, optimality: Tensor, shares: Tensor, scale: float) -> Tensor:
         """[B, K], T_ik of the same."""
         weights = optimality * self.positive[:, None] + (1 - optimality) * self.negative[:, None]
         return scale * shares * self.reach[:, None] * weights
@@ -142,17 +146,17 @@ def branch_cotangents(
 ) -> BranchCotangents:
     """The derivatives of :func:`branch_losses` by the velocity, in closed form; same shapes.
 
-    The branches' errors are e -+ t mix gap, so dl+/dv = 2 t mix (t mix gap - e) / (D w+) and
-    dl-/dv = 2 t mix (t mix gap + e) / (D w-).
+    With e the residual and p the pull, the branches' errors are e -+ t mix p, so
+    dl+/dv = 2 t mix (t mix p - e) / (D w+) and dl-/dv = 2 t mix (t mix p + e) / (D w-).
     """
     residual = noised - _per_row(rows.noise_level, noised) * old_velocity - latents
-    gap = (velocity - old_velocity).detach()
+    pull = (velocity - old_velocity).detach()
     reach = rows.noise_level * rows.mix
-    move = _per_row(reach, gap) * gap
+    move = _per_row(reach, pull) * pull
     factor = 2 * reach / residual[0].numel()
     return BranchCotangents(
         residual=residual,
-        gap=gap,
+        pull=pull,
         positive=factor / _mean_size(residual - move),
         negative=factor / _mean_size(residual + move),
         reach=reach,

@@ -21,6 +21,9 @@ def changes_table(split: str, changes: Sequence[RewardChange]) -> Table:
     for column in ("start", "end", "change", "95 % interval", "images"):
         table.add_column(column, justify="right")
     for change in changes:
+        if change.failure:
+            table.add_row(change.reward, "failed", "", "", "", "0")
+            continue
         table.add_row(
             change.reward,
             f"{change.start:.3f}",

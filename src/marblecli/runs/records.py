@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from marblecli.errors import BadInputError
 from marblecli.runs.json_lines import read_lines
-from marblecli.types import ConflictRecord, Json
+from marblecli.types import ConflictRecord, EvaluationRecord, Json
 
 FILE_NAME = "conflicts.jsonl"
 
@@ -22,6 +22,17 @@ def conflict_to_json(record: ConflictRecord) -> dict[str, Json]:
     """One line's object; its keys are a contract with users' scripts."""
     line: dict[str, Json] = _RECORD.dump_python(record, mode="json")
     return line
+
+
+def evaluation_to_json(record: EvaluationRecord) -> dict[str, Json]:
+    """One line's object: the means by split, then every image."""
+    means: dict[str, Json] = {}
+    for split, images in record.images.items():
+        names = dict.fromkeys(name for image in images for name in image.scores)
+        found = {name: [image.scores[name] for image in images] for name in names}
+        scored = {name: [v for v in values if v is not None] for name, values in found.items()}
+        means[split] = {name: sum(v) / len(v) for name, v in scored.items() if v}
+    return {"step": record.step, **means}
 
 
 def read_conflicts(run_dir: Path) -> tuple[ConflictRecord, ...]:

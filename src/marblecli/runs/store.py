@@ -27,9 +27,9 @@ from marblecli.runs.atomic import (
     write_text,
 )
 from marblecli.runs.json_lines import append_line, keep_until, to_json
-from marblecli.runs.records import conflict_to_json
+from marblecli.runs.records import conflict_to_json, evaluation_to_json
 from marblecli.runs.samples import grid_columns, save_grid
-from marblecli.types import ConflictRecord, Json, Prompt, Snapshot
+from marblecli.types import ConflictRecord, EvaluationRecord, Json, Prompt, Snapshot
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -94,9 +94,9 @@ class RunStore:
         """Append one measured batch to ``conflicts.jsonl``."""
         _append(self.conflicts, conflict_to_json(record))
 
-    def evaluation(self, step: int, results: Mapping[str, Json]) -> None:
+    def evaluation(self, record: EvaluationRecord) -> None:
         """Append one evaluation to ``evaluations.jsonl``."""
-        _append(self.evaluations, {"step": step, **results})
+        _append(self.evaluations, evaluation_to_json(record))
 
     def samples(self, step: int, split: str, prompts: Sequence[Prompt], images: Tensor) -> None:
         """Write ``samples/step-000100-SPLIT.png``, and its prompts row by row as ``.json``.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from marblecli.types import ConflictRecord, Json, Prompt, Snapshot
+from marblecli.types import ConflictRecord, EvaluationRecord, Json, Prompt, Snapshot
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,7 +20,7 @@ class Unrecorded:
     def conflict(self, record: ConflictRecord) -> None:
         """Nothing."""
 
-    def evaluation(self, step: int, results: Mapping[str, Json]) -> None:
+    def evaluation(self, record: EvaluationRecord) -> None:
         """Nothing."""
 
     def samples(self, step: int, split: str, prompts: Sequence[Prompt], images: Tensor) -> None:

@@ -1,16 +1,17 @@
-"""The rewards' gradients of a whole batch, the way that the recipe has them found."""
+"""The rewards' gradients of a whole batch, computed the way that the recipe asks for."""
 
 from __future__ import annotations
 
+from marblecli.train.backward import reward_gradients
 from marblecli.train.batch import TrainingBatch
 from marblecli.train.collect import loss_settings
-from marblecli.train.gradients import RewardGradients, contracted_gradients, reward_gradients
-from marblecli.train.session import Session
+from marblecli.train.gradients import RewardGradients, contracted_gradients
+from marblecli.train.sampler import Sampler
 
 
-def batch_gradients(session: Session, batch: TrainingBatch) -> RewardGradients:
+def batch_gradients(sampler: Sampler, batch: TrainingBatch) -> RewardGradients:
     """Of ``batch``, which is this process's part, summed over all processes."""
-    recipe, policies = session.recipe, session.policies
+    recipe, policies = sampler.recipe, sampler.policies
     training = recipe.training
 
     def attempt(size: int) -> RewardGradients:
@@ -21,19 +22,19 @@ def batch_gradients(session: Session, batch: TrainingBatch) -> RewardGradients:
             policies, batch, settings, training.anchor_share, parts=recipe.measure.parts
         )
 
-    return _summed(session, session.micro_batch.fitted(attempt))
+    return _summed(sampler, sampler.micro_batch.fitted(attempt))
 
 
-def fresh_gradients(session: Session, batch: TrainingBatch) -> RewardGradients:
-    """Of a batch that only judges: in parts, and with the anchor on every micro-batch."""
+def judging_gradients(sampler: Sampler, batch: TrainingBatch) -> RewardGradients:
+    """Of a batch that only judges: in parts, and with the pull on every micro-batch."""
 
     def attempt(size: int) -> RewardGradients:
-        return contracted_gradients(session.policies, batch, loss_settings(session.recipe, size))
+        return contracted_gradients(sampler.policies, batch, loss_settings(sampler.recipe, size))
 
-    return _summed(session, session.micro_batch.fitted(attempt))
+    return _summed(sampler, sampler.micro_batch.fitted(attempt))
 
 
-def _summed(session: Session, gradients: RewardGradients) -> RewardGradients:
+def _summed(sampler: Sampler, gradients: RewardGradients) -> RewardGradients:
     """The processes meet here once a step."""
-    session.sum_(gradients.tensors())
+    sampler.reduction.gradients(gradients.tensors())
     return gradients

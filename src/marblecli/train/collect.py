@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,9 +16,9 @@ from marblecli.maths.nft import reward_shares
 from marblecli.seeding import stream, torch_stream
 from marblecli.settings import Recipe
 from marblecli.train.batch import LossSettings, TrainingBatch, row_slices, split_halves
-from marblecli.train.rollout import draw_prompts, group_numbers, sample_and_score
-from marblecli.train.session import Session
-from marblecli.types import IntArray, RewardTable, Rollout
+from marblecli.train.rollout import Sampling, draw_prompts, group_numbers, sample_and_score
+from marblecli.train.sampler import Sampler
+from marblecli.types import IntArray, Prompt, RewardTable, Rollout
 
 Purpose = Literal["rollout", "fresh"]
 """What the images are for: to train on, or to judge a step that was made without them."""
@@ -25,7 +26,7 @@ Purpose = Literal["rollout", "fresh"]
 
 @dataclass(frozen=True)
 class Collected:
-    """Images of the old policy and what the rewards say of them; N counts all processes' images."""
+    """Images of the old policy and their rewards; N counts the images of all processes."""
 
     rollout: Rollout
     """This process's images."""
@@ -39,40 +40,52 @@ class Collected:
     """The place of this process's first image."""
     purpose: Purpose
 
+    def faults(self) -> list[str]:
+        """One line for each reward that failed on some of the images."""
+        about = "" if self.purpose == "rollout" else " (on fresh images)"
+        return [f"{fault.reward}: {fault.message}{about}" for fault in self.table.faults]
 
-def collect(session: Session, step: int, purpose: Purpose = "rollout") -> Collected:
-    """Sample and score the images of optimizer step ``step`` (from 1)."""
-    recipe = session.recipe
-    sampling, seed = recipe.sampling, recipe.run.seed
+
+def step_prompts(
+    recipe: Recipe, sources: Sequence[Sequence[Prompt]], step: int, purpose: Purpose = "rollout"
+) -> tuple[Prompt, ...]:
+    """The training prompts of optimizer step ``step`` (from 1), drawn from ``sources``."""
     drawn_for = "prompts" if purpose == "rollout" else "fresh-prompts"
-    prompts = draw_prompts(session.prompts.train, sampling.prompts_per_step, step, seed, drawn_for)
+    count = recipe.sampling.prompts_per_step
+    return draw_prompts(sources, count, step, recipe.run.seed, drawn_for)
+
+
+def collect(sampler: Sampler, step: int, purpose: Purpose = "rollout") -> Collected:
+    """Sample and score the images of optimizer step ``step`` (from 1)."""
+    recipe = sampler.recipe
+    prompts = step_prompts(recipe, sampler.prompts.train, step, purpose)
+    seed, count = recipe.run.seed, recipe.sampling.group_size
     generators = [torch_stream(seed, purpose, step, index) for index in range(len(prompts))]
-    sampler = session.sampler("old", sampling.steps)
-    count = sampling.group_size
-    rollout, table = sample_and_score(sampler, session.suite, prompts, count, generators)
+    old = Sampling("old", recipe.sampling.steps)
+    rollout, table = sample_and_score(sampler, old, prompts, count, generators)
     return Collected(
         rollout=rollout,
         table=table,
         sources=tuple(prompt.source for prompt in prompts for _ in range(count)),
         groups=group_numbers(len(prompts), count),
-        start=count * session.processes.share(len(prompts)).start,
+        start=count * sampler.processes.share(len(prompts)).start,
         purpose=purpose,
     )
 
 
-def training_batch(session: Session, step: int, collected: Collected) -> TrainingBatch:
+def training_batch(sampler: Sampler, step: int, collected: Collected) -> TrainingBatch:
     """Advantages by reward, noise levels, halves and, at the recipe's cadence, slices.
 
     All are drawn and computed for the whole batch; what is returned is this process's part.
     """
-    recipe, rollout, table = session.recipe, collected.rollout, collected.table
-    device = session.accelerator.device
+    recipe, rollout, table = sampler.recipe, collected.rollout, collected.table
+    device = sampler.device
     groups, sources = collected.groups, collected.sources
     scaled = advantages(table.values, table.valid, groups, recipe.training.advantage_scale)
     optimality = optimality_probability(scaled, recipe.training.advantage_clip)
     valid = torch.from_numpy(table.valid).float()
     place = (step,) if collected.purpose == "rollout" else (step, 1)
-    noise_levels = to_device(_noise_levels(session, len(groups), place), device)
+    noise_levels = to_device(_noise_levels(sampler, len(groups), place), device)
     mine = slice(collected.start, collected.start + len(rollout.prompts))
     every = recipe.measure.slices_every
     due = every > 0 and step % every == 0 and recipe.measure.parts
@@ -80,7 +93,7 @@ def training_batch(session: Session, step: int, collected: Collected) -> Trainin
     slices = row_slices(sources, noise_levels) if sliced else {}
     return TrainingBatch(
         latents=rollout.latents.float(),
-        conditioning=session.backbone.conditioning([p.text for p in rollout.prompts]),
+        conditioning=sampler.backbone.conditioning([p.text for p in rollout.prompts]),
         noise_levels=noise_levels[mine],
         advantages=to_device(torch.from_numpy(scaled[mine]).float(), device),
         optimality=to_device(torch.from_numpy(optimality[mine]).float(), device),
@@ -93,12 +106,11 @@ def training_batch(session: Session, step: int, collected: Collected) -> Trainin
     )
 
 
-def _noise_levels(session: Session, images: int, place: tuple[int, ...]) -> Tensor:
+def _noise_levels(sampler: Sampler, images: int, place: tuple[int, ...]) -> Tensor:
     """[images, noise_levels], drawn for each image without replacement from the sampler's grid."""
-    recipe = session.recipe
-    sampling = recipe.sampling
-    shape = session.backbone.latent_shape(sampling.resolution)
-    grid = session.backbone.solver(sampling.steps, shape).levels[:-1]
+    recipe = sampler.recipe
+    shape = sampler.backbone.latent_shape(recipe.sampling.resolution)
+    grid = sampler.backbone.solver(recipe.sampling.steps, shape).levels[:-1]
     rng = stream(recipe.run.seed, "noise-levels", *place)
     count = recipe.training.noise_levels
     chosen = rng.permuted(np.tile(np.arange(len(grid)), (images, 1)), axis=1)[:, :count]

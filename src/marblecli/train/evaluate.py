@@ -1,7 +1,8 @@
-"""Sample and score, no update: the same prompts from the same noise for every policy."""
+"""Sample and score without an update: the same prompts from the same noise for every policy."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -11,14 +12,10 @@ import torch
 
 from marblecli.engine.processes import Processes
 from marblecli.maths.bootstrap import bootstrap_interval
-from marblecli.models.average import averaged_weights
 from marblecli.seeding import stream, torch_stream
-from marblecli.train.rollout import group_numbers, sample_and_score
-from marblecli.train.session import Session
-from marblecli.types import FloatArray, Prompt, RewardChange, RewardTable, Rollout
-
-Subject = Literal["base", "trained"]
-"""The reference policy, or the trained one with its moving average."""
+from marblecli.train.rollout import Sampling, group_numbers, sample_and_score
+from marblecli.train.sampler import Sampler
+from marblecli.types import FloatArray, Prompt, RewardChange, RewardTable, Rollout, ScoredImage
 
 
 @dataclass(frozen=True)
@@ -28,41 +25,47 @@ class Evaluation:
     split: str
     table: RewardTable
     rollout: Rollout
-    """Of several processes, only the first has all images; the others have none."""
+    """All prompts and groups; of several processes, only the first has the images."""
 
-    def means(self) -> dict[str, float]:
-        """The mean of every reward over the images it applies to; without any, it is left out."""
-        table = self.table
-        columns = zip(table.names, table.values.T, table.valid.T, strict=True)
-        return {name: float(v[m].mean()) for name, v, m in columns if m.any()}
+    def images(self) -> tuple[ScoredImage, ...]:
+        """Every image with its place among its split's prompts, and its scores."""
+        names, groups = self.table.names, self.rollout.groups
+        _, starts = np.unique(groups, return_index=True)
+        numbers = np.arange(len(groups)) - starts[groups]
+        rows = zip(self.table.values.tolist(), self.table.valid.tolist(), strict=True)
+        scores = [
+            {name: value if there else None for name, value, there in zip(names, *row, strict=True)}
+            for row in rows
+        ]
+        columns = zip(self.rollout.prompts, groups.tolist(), numbers.tolist(), scores, strict=True)
+        return tuple(
+            ScoredImage(prompt.text, prompt.source, place, number, each)
+            for prompt, place, number, each in columns
+        )
+
+    def faults(self) -> list[str]:
+        """One line for each reward that failed on some of the images."""
+        return [f"{fault.reward}: {fault.message}" for fault in self.table.faults]
 
 
-def evaluate(session: Session, subject: Subject, split: str) -> Evaluation:
+def evaluate(sampler: Sampler, policy: Literal["reference", "trained"], split: str) -> Evaluation:
     """Score one split of the evaluation prompts.
 
-    Its noise belongs to the split and the prompt's place, is the same for every subject and step,
+    Its noise belongs to the split and the prompt's place, is the same for every policy and step,
     and is never used in training.
     """
-    settings = session.recipe.eval
-    prompts = session.prompts.evaluation[split]
+    settings = sampler.recipe.eval
+    prompts = sampler.prompts.evaluation[split]
     count = settings.images_per_train_prompt if split == "train" else settings.images_per_prompt
-    generators = [
-        torch_stream(session.recipe.run.seed, f"eval-{split}", index)
-        for index in range(len(prompts))
-    ]
-    if subject == "base":
-        sampler = session.sampler("reference", settings.steps)
-        result = sample_and_score(sampler, session.suite, prompts, count, generators)
-    else:
-        sampler = session.sampler("trained", settings.steps)
-        with averaged_weights(session.policies, session.ema):
-            result = sample_and_score(sampler, session.suite, prompts, count, generators)
-    rollout, table = result
-    return Evaluation(split, table, _whole(session.processes, rollout, prompts, count))
+    seed = sampler.recipe.run.seed
+    generators = [torch_stream(seed, f"eval-{split}", index) for index in range(len(prompts))]
+    sampling = Sampling(policy, settings.steps)
+    rollout, table = sample_and_score(sampler, sampling, prompts, count, generators)
+    return Evaluation(split, table, _whole(sampler.processes, rollout, prompts, count))
 
 
 def _whole(processes: Processes, part: Rollout, prompts: Sequence[Prompt], count: int) -> Rollout:
-    """All processes' images, where they are written."""
+    """The images of all processes, in the first."""
     if processes.count == 1:
         return part
     images = processes.gather_to_first(part.images) or [part.images[:0]]
@@ -75,19 +78,18 @@ def changes(before: Evaluation, after: Evaluation, seed: int) -> tuple[RewardCha
 
     On training prompts images are resampled within their prompt: the interval speaks of fresh
     noise on these prompts. On held-out prompts whole prompts are resampled: it speaks of fresh
-    prompts.
+    prompts. A reward that applies to no prompt of the split is left out; one that failed on all
+    images has a change that says so.
     """
-    names = enumerate(after.table.names)
-    found = (_change(before, after, index, name, seed) for index, name in names)
+    found = (_change(before, after, index, seed) for index in range(len(after.table.names)))
     return tuple(change for change in found if change is not None)
 
 
-def _change(
-    before: Evaluation, after: Evaluation, index: int, name: str, seed: int
-) -> RewardChange | None:
+def _change(before: Evaluation, after: Evaluation, index: int, seed: int) -> RewardChange | None:
+    name = after.table.names[index]
     both = before.table.valid[:, index] & after.table.valid[:, index]
     if not both.any():
-        return None
+        return _failure(name, (after, before))
     start, end = before.table.values[both, index], after.table.values[both, index]
     resample: Literal["within", "clusters"] = "within" if after.split == "train" else "clusters"
     groups = after.rollout.groups[both]
@@ -108,6 +110,13 @@ def _change(
         end_high=end_high,
         images=int(both.sum()),
     )
+
+
+def _failure(name: str, evaluations: Sequence[Evaluation]) -> RewardChange | None:
+    """A reward without a value: why, or None where it applies to no image."""
+    faults = (fault for each in evaluations for fault in each.table.faults)
+    message = next((fault.message for fault in faults if fault.reward == name), None)
+    return None if message is None else RewardChange(name, *(math.nan,) * 6, 0, failure=message)
 
 
 def mean_over_valid(table: RewardTable) -> FloatArray:

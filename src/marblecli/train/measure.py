@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from marblecli.conflicts.vectors import direction_length
-from marblecli.engine.shards import Shards
+from marblecli.engine.reduction import ALONE, Reduction
 from marblecli.errors import MarbleError
 from marblecli.maths.gram import (
     cross_products,
@@ -53,6 +53,8 @@ class Measurement:
     loss_weights: FloatArray
     """[K], of the method ``weighted-sum``."""
     parts: PartGrams | None
+    reduction: Reduction
+    """How products are summed where the trained weights are sharded."""
 
     def direction(self) -> list[Tensor]:
         """The gradient to step: sum_k lambda_k g_k and the regulariser's."""
@@ -72,15 +74,25 @@ class BalancePlan:
     """An earlier batch's, to be applied to this one as it is."""
 
 
-def measure(gradients: RewardGradients, table: RewardTable, plan: BalancePlan) -> Measurement:
-    """Gram, then balance. Raises MarbleError, which says why, if no gradient is usable."""
+def measure(
+    gradients: RewardGradients,
+    table: RewardTable,
+    plan: BalancePlan,
+    reduction: Reduction = ALONE,
+) -> Measurement:
+    """Gram, then balance. Raises MarbleError, which says why, if no gradient is usable.
+
+    ``gradients`` are those of the whole batch: ``reduction`` has summed them over the processes.
+    """
     valid = tuple(table.valid.sum(0).tolist())
-    stats, parts = _statistics(gradients, table.names, valid)
+    stats, parts = _statistics(gradients, table.names, valid, reduction)
     if not stats.usable.any():
-        reasons = "; ".join(_why_unusable(gradients, table))
+        reasons = "; ".join(_why_unusable(gradients, table, reduction))
         raise MarbleError(f"no reward has a usable gradient: {reasons}")
     balanced, state = _balanced(stats, parts, plan)
-    return Measurement(gradients, stats, balanced, state, valid, plan.loss_weights, parts)
+    return Measurement(
+        gradients, stats, balanced, state, valid, plan.loss_weights, parts, reduction
+    )
 
 
 def _balanced(
@@ -96,38 +108,43 @@ def _balanced(
 
 
 def _statistics(
-    gradients: RewardGradients, names: tuple[str, ...], valid: Sequence[int]
+    gradients: RewardGradients,
+    names: tuple[str, ...],
+    valid: Sequence[int],
+    reduction: Reduction,
 ) -> tuple[GradientStats, PartGrams | None]:
-    gram = _gram(gradients.shards, (block.flatten(0, 1) for block in gradients.blocks))
+    gram = _gram(reduction, (block.flatten(0, 1) for block in gradients.blocks))
     stats = gradient_stats(names, whole_gram(gram, len(names)), valid)
     return stats, part_grams(gram, stats.usable) if gradients.parts == PARTS else None
 
 
 def gradient_faults(measurement: Measurement) -> list[str]:
     """Rewards whose gradient isn't finite; a zero gradient is no fault, only nothing to follow."""
-    finite = _finite_rewards(measurement.gradients)
+    finite = _finite_rewards(measurement.gradients, measurement.reduction)
     columns = zip(measurement.stats.names, finite, measurement.valid, strict=True)
     return [
         f"{name}: its gradient is not finite" for name, good, count in columns if count and not good
     ]
 
 
-def _finite_rewards(gradients: RewardGradients) -> list[bool]:
+def _finite_rewards(gradients: RewardGradients, reduction: Reduction) -> list[bool]:
     """K, whether every element of the reward's gradient is finite."""
     finite = [block.transpose(0, 1).flatten(1).isfinite().all(1) for block in gradients.blocks]
     faulty = ~torch.stack(finite).all(0).cpu().numpy()
-    return (gradients.shards.add(faulty.astype(np.float64)) == 0.0).tolist()
+    return (reduction.products(faulty.astype(np.float64)) == 0.0).tolist()
 
 
-def _gram(shards: Shards, blocks: Iterable[Tensor]) -> FloatArray:
-    """[K, K], of all rows."""
-    return shards.add(gram_matrix(blocks))
+def _gram(reduction: Reduction, blocks: Iterable[Tensor]) -> FloatArray:
+    """[K, K], over all elements of the trained weights."""
+    return reduction.products(gram_matrix(blocks))
 
 
-def _why_unusable(gradients: RewardGradients, table: RewardTable) -> Iterator[str]:
+def _why_unusable(
+    gradients: RewardGradients, table: RewardTable, reduction: Reduction
+) -> Iterator[str]:
     faults = {fault.reward: fault.message for fault in table.faults}
     counts = table.valid.sum(0).tolist()
-    columns = zip(table.names, _finite_rewards(gradients), counts, strict=True)
+    columns = zip(table.names, _finite_rewards(gradients, reduction), counts, strict=True)
     for name, finite, count in columns:
         if not count:
             yield f"{name}: {faults.get(name, 'applied to no image')}"
@@ -193,10 +210,10 @@ def _signal(measured: Measurement, parts: PartGrams) -> _Vectors:
 
 def _new(measured: Measurement, blocks: Callable[[], Iterable[Tensor]]) -> _Vectors:
     """Vectors whose inner products aren't known yet; unusable ones are masked."""
-    shards = measured.gradients.shards
-    squares = np.diag(_gram(shards, blocks()))
+    reduction = measured.reduction
+    squares = np.diag(_gram(reduction, blocks()))
     usable = measured.stats.usable & np.isfinite(squares)
-    products = shards.add(cross_products(blocks(), measured.gradients.whole()))
+    products = reduction.products(cross_products(blocks(), measured.gradients.whole()))
     return _Vectors(
         blocks,
         norms=np.sqrt(np.where(usable, squares, 0.0)),
@@ -208,11 +225,11 @@ def _cosines(
     measured: Measurement, vectors: _Vectors, directions: Mapping[str, Direction]
 ) -> dict[str, tuple[float | None, ...]]:
     """By direction, and for the weighted sum of the batch's gradients."""
-    found, shards = {}, measured.gradients.shards
+    found, reduction = {}, measured.reduction
     for name, direction in directions.items():
         squares = torch.stack([part.double().square().sum() for part in direction]).sum()
-        length = np.sqrt(shards.add(np.asarray(float(squares))))
-        products = shards.add(inner_products(vectors.blocks(), direction))
+        length = np.sqrt(reduction.products(np.asarray(float(squares))))
+        products = reduction.products(inner_products(vectors.blocks(), direction))
         found[name] = _ratios(products, vectors.norms * length)
     weights = np.where(measured.stats.usable, measured.loss_weights, 0.0)
     lengths = direction_length(measured.stats.gram, weights)
@@ -234,8 +251,8 @@ def _fresh(
 ) -> FreshRecord:
     whole, signal = _new(measured, gradients.whole), _new(measured, gradients.signal)
     usable = (whole.norms > 0.0) & (signal.norms > 0.0)
-    shards, blocks = gradients.shards, (block.flatten(0, 1) for block in gradients.blocks)
-    halves = part_grams(_gram(shards, blocks), usable)
+    blocks = (block.flatten(0, 1) for block in gradients.blocks)
+    halves = part_grams(_gram(measured.reduction, blocks), usable)
     return FreshRecord(
         norms=tuple(whole.norms.tolist()),
         products=_matrix(whole.products),

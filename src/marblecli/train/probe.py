@@ -1,60 +1,66 @@
-"""Conflicts of a model before any training: batches are measured as in a run, and never stepped."""
+"""Measured batches of one policy: nothing is stepped, so nothing is trained."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from marblecli.errors import MarbleError
-from marblecli.methods.balance import BalanceState
-from marblecli.train.batch_gradients import batch_gradients, fresh_gradients
-from marblecli.train.collect import collect, training_batch
-from marblecli.train.gradients import RewardGradients
-from marblecli.train.measure import BalancePlan, conflict_record, gradient_faults, measure
-from marblecli.train.session import Session
-from marblecli.types import ConflictRecord
+from marblecli.settings import Recipe
+from marblecli.train.collect import step_prompts
+from marblecli.train.measure import conflict_record
+from marblecli.train.sampler import Sampler
+from marblecli.train.step import Carried, find_direction, fresh_gradients
+from marblecli.types import ConflictRecord, Prompt
 
 
 @dataclass(frozen=True)
 class ProbedBatch:
-    """One batch of the model as it is."""
+    """One measured batch."""
 
     record: ConflictRecord
-    """Its applied direction is the one that the recipe would step; there is no update."""
+    """As a run writes it, without the update that wasn't made."""
     faults: tuple[str, ...]
     notices: tuple[str, ...]
-    """What was changed to go on: a smaller micro-batch."""
+    """What was changed to go on, such as a smaller micro-batch."""
 
 
-def probe(session: Session, batches: int) -> Iterator[ProbedBatch]:
+def probe(sampler: Sampler, batches: int) -> Iterator[ProbedBatch]:
     """Measure ``batches`` batches one by one: those that a run would have if it never learned.
 
-    All are samples of one policy, so they differ by noise only. New images are measured besides
-    at the recipe's ``measure.fresh_every``. Raises MarbleError if no reward has a usable gradient.
+    Each batch's direction is the one that training would step, coefficients that are reused
+    included. All batches are samples of one policy, so they differ by noise only. New images are
+    measured besides, at the recipe's ``measure.fresh_every``.
+
+    Raises MarbleError if no reward has a usable gradient.
     """
-    recipe, state = session.recipe, BalanceState()
-    weights = np.array([reward.weight for reward in recipe.rewards.values()])
-    every = recipe.measure.fresh_every
+    carried = Carried()
+    parameters = list(sampler.policies.trained_parameters().values())
     for step in range(1, batches + 1):
-        collected = collect(session, step)
-        gradients = batch_gradients(session, training_batch(session, step, collected))
-        plan = BalancePlan(recipe.balance, weights, step, state)
-        try:
-            measured = measure(gradients, collected.table, plan)
-        except MarbleError as error:
-            raise MarbleError(f"batch {step}: {error}") from error
-        state = measured.state
-        fresh = _fresh(session, step) if every and step % every == 0 else None
-        faults = [f"{fault.reward}: {fault.message}" for fault in collected.table.faults]
+        found = find_direction(sampler, step, carried, record_all=True)
+        carried = found.carried
+        if found.measured is None:
+            raise RuntimeError("a batch wasn't measured although all were to be")
+        fresh = fresh_gradients(sampler, step)
         yield ProbedBatch(
-            record=conflict_record(step, measured, {"applied": measured.direction()}, fresh),
-            faults=(*faults, *gradient_faults(measured)),
-            notices=session.micro_batch.take_notices(),
+            record=conflict_record(
+                step,
+                found.measured,
+                {"applied": found.filled(parameters)},
+                None if fresh is None else fresh.gradients,
+            ),
+            faults=(*found.faults, *(fresh.faults if fresh else ())),
+            notices=sampler.micro_batch.take_notices(),
         )
 
 
-def _fresh(session: Session, step: int) -> RewardGradients:
-    batch = training_batch(session, step, collect(session, step, "fresh"))
-    return fresh_gradients(session, batch)
+def probed_texts(recipe: Recipe, sources: Sequence[Sequence[Prompt]], batches: int) -> set[str]:
+    """The texts of the prompts that :func:`probe` draws from ``sources``, fresh images included."""
+    every = recipe.measure.fresh_every
+    drawn = [
+        prompt
+        for step in range(1, batches + 1)
+        for purpose in ("rollout", "fresh")
+        if purpose == "rollout" or (every and step % every == 0)
+        for prompt in step_prompts(recipe, sources, step, purpose)
+    ]
+    return {prompt.text for prompt in drawn}

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from marblecli.engine.processes import Processes
 from marblecli.engine.transfer import to_device
 from marblecli.models.backbone import Backbone
 from marblecli.models.conditioning import Conditioning
 from marblecli.models.policies import Policies, PolicyName
 from marblecli.rewards.score import RewardSuite, merge
 from marblecli.seeding import stream
+from marblecli.train.sampler import Sampler
 from marblecli.types import IntArray, Prompt, RewardTable, Rollout
 
 OnImages = Callable[[Tensor, Sequence[Prompt]], None]
@@ -24,17 +24,11 @@ OnImages = Callable[[Tensor, Sequence[Prompt]], None]
 
 
 @dataclass(frozen=True)
-class Sampler:
-    """Who samples, and how."""
+class Sampling:
+    """Which policy samples, and in how many evaluations of its network."""
 
-    backbone: Backbone
-    policies: Policies
     policy: PolicyName
-    resolution: int
     steps: int
-    batch_size: int
-    processes: Processes = field(default_factory=Processes)
-    """Among whom the prompts are divided."""
 
 
 def draw_prompts(
@@ -61,6 +55,7 @@ def draw_prompts(
 
 def sample(
     sampler: Sampler,
+    sampling: Sampling,
     prompts: Sequence[Prompt],
     images_per_prompt: int,
     generators: Sequence[torch.Generator],
@@ -68,17 +63,18 @@ def sample(
 ) -> Rollout:
     """Sample ``images_per_prompt`` images of each prompt, all images of a prompt together.
 
-    ``generators`` (one a prompt) give the initial noise, so that it depends neither on the batch
+    ``generators``, one a prompt, give the initial noise, so that it depends neither on the batch
     size nor on the other prompts. ``on_images`` is called as soon as a batch is decoded.
     """
-    shape = (images_per_prompt, *sampler.backbone.latent_shape(sampler.resolution))
+    shape = (images_per_prompt, *_latent_shape(sampler))
     noise = torch.cat([torch.randn(shape, generator=generator) for generator in generators])
     each = tuple(prompt for prompt in prompts for _ in range(images_per_prompt))
     latents, images = [], []
-    for start in range(0, len(each), sampler.batch_size):
-        rows = slice(start, start + sampler.batch_size)
+    size = sampler.recipe.sampling.batch_size
+    for start in range(0, len(each), size):
+        rows = slice(start, start + size)
         conditioning = sampler.backbone.conditioning([prompt.text for prompt in each[rows]])
-        clean = integrate(sampler, noise[rows], conditioning)
+        clean = integrate(sampler.backbone, sampler.policies, sampling, noise[rows], conditioning)
         decoded = sampler.backbone.decode(clean).cpu()
         on_images(decoded, each[rows])
         latents.append(clean)
@@ -94,37 +90,42 @@ def group_numbers(prompts: int, images_per_prompt: int) -> IntArray:
 
 def sample_and_score(
     sampler: Sampler,
-    suite: RewardSuite,
+    sampling: Sampling,
     prompts: Sequence[Prompt],
     images_per_prompt: int,
     generators: Sequence[torch.Generator],
 ) -> tuple[Rollout, RewardTable]:
     """Sample this process's share of the prompts; score each batch while the next is sampled.
 
-    The rollout has the share's images; the table has all processes' in the order of the prompts.
+    The rollout has the images of this process's share; the table has those of all processes, in
+    the order of the prompts.
     """
     share = sampler.processes.share(len(prompts))
     pending: list[Future[RewardTable]] = []
 
     def hand_over(images: Tensor, batch: Sequence[Prompt]) -> None:
-        pending.append(suite.submit(images, batch))
+        pending.append(sampler.suite.submit(images, batch))
 
     if prompts[share]:
         mine = (prompts[share], images_per_prompt, generators[share])
-        rollout = sample(sampler, *mine, hand_over)
+        rollout = sample(sampler, sampling, *mine, hand_over)
     else:
-        rollout = _nothing(sampler)
-    _keep_pace(sampler, prompts, images_per_prompt)
+        rollout = _empty_rollout(sampler)
+    _keep_pace(sampler, sampling, prompts, images_per_prompt)
     tables = [future.result() for future in pending]
-    table = merge(tables) if tables else _empty_table(suite)
+    table = merge(tables) if tables else _empty_table(sampler.suite)
     return rollout, merge(sampler.processes.gather(table))
 
 
-def _nothing(sampler: Sampler) -> Rollout:
-    """Of a process for which there was no prompt."""
-    latents = torch.empty(0, *sampler.backbone.latent_shape(sampler.resolution))
-    images = torch.empty(0, 3, sampler.resolution, sampler.resolution)
-    return Rollout((), group_numbers(0, 1), latents, images)
+def _latent_shape(sampler: Sampler) -> tuple[int, int, int]:
+    return sampler.backbone.latent_shape(sampler.recipe.sampling.resolution)
+
+
+def _empty_rollout(sampler: Sampler) -> Rollout:
+    """The rollout of a process that has no prompt."""
+    side = sampler.recipe.sampling.resolution
+    latents = torch.empty(0, *_latent_shape(sampler))
+    return Rollout((), group_numbers(0, 1), latents, torch.empty(0, 3, side, side))
 
 
 def _empty_table(suite: RewardSuite) -> RewardTable:
@@ -132,33 +133,41 @@ def _empty_table(suite: RewardSuite) -> RewardTable:
     return RewardTable(suite.names, applies.astype(np.float64), applies)
 
 
-def _keep_pace(sampler: Sampler, prompts: Sequence[Prompt], images_per_prompt: int) -> None:
-    """Where weights are divided, make the passes that other processes have more of, for nothing.
+def _keep_pace(
+    sampler: Sampler, sampling: Sampling, prompts: Sequence[Prompt], images_per_prompt: int
+) -> None:
+    """With sharded weights, make as many passes as the process that has the most.
 
-    They wait in each of theirs for this process's rows.
+    The others wait in each of theirs for this process's rows. What these passes find is dropped.
     """
     if not sampler.policies.shards.divided:
         return
-    processes = sampler.processes
+    processes, size = sampler.processes, sampler.recipe.sampling.batch_size
     share = processes.share(len(prompts))
     most, mine = -(-len(prompts) // processes.count), share.stop - share.start
-    batches = [-(-each * images_per_prompt // sampler.batch_size) for each in (most, mine)]
-    noise = torch.zeros(1, *sampler.backbone.latent_shape(sampler.resolution))
+    batches = [-(-each * images_per_prompt // size) for each in (most, mine)]
+    noise = torch.zeros(1, *_latent_shape(sampler))
     conditioning = sampler.backbone.conditioning([prompts[0].text])
     for _ in range(batches[0] - batches[1]):
-        integrate(sampler, noise, conditioning)
+        integrate(sampler.backbone, sampler.policies, sampling, noise, conditioning)
 
 
 @torch.no_grad()
-def integrate(sampler: Sampler, noise: Tensor, conditioning: Conditioning) -> Tensor:
+def integrate(
+    backbone: Backbone,
+    policies: Policies,
+    sampling: Sampling,
+    noise: Tensor,
+    conditioning: Conditioning,
+) -> Tensor:
     """Noise [B, C, h, w] -> clean latents of the same shape, without guidance."""
-    device = sampler.backbone.device
-    solver = sampler.backbone.solver(sampler.steps, noise.shape[1:])
+    device = backbone.device
+    solver = backbone.solver(sampling.steps, noise.shape[1:])
     latents = to_device(noise, device)
     # Copied once: one number at a time would make every step wait for the device.
     levels = to_device(solver.levels, device)
     for level in levels[:-1]:
         noise_level = level.expand(len(latents))
-        velocity = sampler.policies.velocity(sampler.policy, latents, noise_level, conditioning)
+        velocity = policies.velocity(sampling.policy, latents, noise_level, conditioning)
         latents = solver.step(velocity, latents)
     return latents

@@ -10,7 +10,6 @@ import torch
 from diffusers import SD3Transformer2DModel, StableDiffusion3Pipeline
 from torch import nn
 
-from marblecli.engine.processes import Processes
 from marblecli.models.architectures import Architecture, folder_architecture, shipped_architecture
 from marblecli.models.hashed_words import HashedWords
 from marblecli.models.loading import load_model
@@ -18,7 +17,7 @@ from marblecli.models.make_policies import make_policies
 from marblecli.models.sd3.loading import load_pipeline
 from marblecli.models.sd3.random_parts import random_pipeline
 from marblecli.settings import ModelSettings
-from marblecli.train.rollout import Sampler, integrate
+from marblecli.train.rollout import Sampling, integrate
 from support.models import load_request
 
 TINY = Path(__file__).parents[3] / "plugins" / "marble-reward-shapes" / "tiny-sd3"
@@ -108,17 +107,8 @@ def test_prompts_images_and_gradients_are_finite(folder: Path, dtype: str) -> No
     assert not torch.equal(pooled[0], pooled[1])
     assert not torch.equal(context[0, 12:], context[1, 12:])
     policies = make_policies(model.family, model.network, settings)
-    sampler = Sampler(
-        backbone=backbone,
-        policies=policies,
-        policy="old",
-        resolution=32,
-        steps=4,
-        batch_size=2,
-        processes=Processes(),
-    )
     noise = torch.randn((2, *backbone.latent_shape(32)), generator=torch.manual_seed(0))
-    latents = integrate(sampler, noise, conditioning)
+    latents = integrate(backbone, policies, Sampling("old", 4), noise, conditioning)
     images = backbone.decode(latents)
     assert latents.isfinite().all()
     assert images.isfinite().all()

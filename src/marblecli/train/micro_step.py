@@ -1,0 +1,135 @@
+"""One micro-batch through the three policies, and what is sent back into the trained one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from marblecli.maths.nft import (
+    BranchLosses,
+    LossRows,
+    branch_cotangents,
+    branch_losses,
+    interpolate,
+    velocity_penalty,
+)
+from marblecli.models.policies import Policies
+from marblecli.train.batch import LossSettings, Rows, TrainingBatch
+from marblecli.train.contraction import BackwardPass
+
+
+@dataclass(frozen=True)
+class MicroStep:
+    """The velocities of B rows by the three policies; the trained one's carries its graph."""
+
+    rows: Rows
+    noised: Tensor
+    """[B, C, h, w], x_t."""
+    velocity: Tensor
+    """[B, C, h, w], of the trained policy."""
+    old: Tensor
+    """[B, C, h, w], of the old policy."""
+    reference: Tensor | None
+    """[B, C, h, w], of the reference policy; None where the regulariser isn't computed."""
+    on_policy: bool
+    """Whether the old policy is the trained one, so that the pull is exactly zero."""
+
+
+def forward(
+    policies: Policies, rows: Rows, settings: LossSettings, *, regularised: bool = True
+) -> MicroStep:
+    """Run the policies on the rows; the reference only if ``regularised`` and it counts."""
+    noised = interpolate(rows.latents, rows.noise, rows.noise_level)
+    inputs = (noised, rows.noise_level, rows.conditioning)
+    on_policy = policies.old_is_trained
+    old = None if on_policy else policies.velocity("old", *inputs)
+    wanted = regularised and settings.kl_weight > 0.0
+    reference = policies.velocity("reference", *inputs) if wanted else None
+    # The trained policy comes last: the others deactivate its adapter.
+    velocity = policies.velocity("trained", *inputs)
+    old = velocity.detach() if old is None else old
+    return MicroStep(rows, noised, velocity, old, reference, on_policy)
+
+
+def losses(
+    policies: Policies, batch: TrainingBatch, rows: Rows, settings: LossSettings
+) -> tuple[BranchLosses, Tensor]:
+    """The branch losses of the rows, and the rows' part of the regulariser, kl_weight included."""
+    micro = forward(policies, rows, settings)
+    branches = branch_losses(
+        micro.velocity,
+        micro.old,
+        micro.noised,
+        rows.latents,
+        LossRows(rows.noise_level, settings.mix),
+    )
+    if micro.reference is None:
+        return branches, micro.velocity.new_zeros(())
+    weight = settings.kl_weight / batch.whole_rows
+    return branches, weight * velocity_penalty(micro.velocity, micro.reference)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which accumulator holds what; the regulariser's is the last.
+
+    Before it stand the signals of every slice, the signals of both halves, and the pull. Without
+    ``parts`` signal and pull share accumulators, one for each reward.
+    """
+
+    rewards: int
+    slices: int
+    parts: bool
+
+    @property
+    def signal(self) -> slice:
+        """Accumulators of the signal, by group of rows and reward."""
+        groups = self.slices + 2 if self.parts else 1
+        return slice(0, groups * self.rewards)
+
+    @property
+    def pull(self) -> slice:
+        """Accumulators of the pull, one a reward."""
+        start = self.signal.stop if self.parts else 0
+        return slice(start, start + self.rewards)
+
+    @property
+    def penalty(self) -> int:
+        """The accumulator of the regulariser."""
+        return self.pull.stop
+
+    def spread(self, signal: Tensor, rows: Rows) -> Tensor:
+        """[B, K] -> [B, as many as the signal's accumulators]: each row counts in its groups."""
+        if not self.parts:
+            return signal
+        groups = torch.cat([rows.slices, ~rows.halves[:, None], rows.halves[:, None]], 1)
+        return (groups[:, :, None] * signal[:, None]).flatten(1)
+
+
+def backward_passes(
+    layout: Layout,
+    micro: MicroStep,
+    batch: TrainingBatch,
+    settings: LossSettings,
+    pull_weight: float,
+) -> list[BackwardPass]:
+    """The backward passes of one micro-batch, at most three whatever the number of rewards.
+
+    ``pull_weight`` multiplies the pull and the regulariser; with 0 they are left out.
+    """
+    rows, levels = micro.rows, LossRows(micro.rows.noise_level, settings.mix)
+    parts = branch_cotangents(micro.velocity, micro.old, micro.noised, rows.latents, levels)
+    targets = (rows.optimality, rows.shares, batch.scale(settings))
+    signal = layout.spread(parts.signal_weights(*targets), rows)
+    passes = [BackwardPass(parts.residual, signal, layout.signal)]
+    if pull_weight > 0.0 and not micro.on_policy:
+        pull = pull_weight * parts.pull_weights(*targets)
+        passes.append(BackwardPass(parts.pull, pull, layout.pull))
+    if pull_weight > 0.0 and micro.reference is not None:
+        difference = micro.velocity.detach() - micro.reference
+        weight = 2 * pull_weight * settings.kl_weight / batch.whole_rows
+        each = difference.new_full((len(difference), 1), weight / difference[0].numel())
+        passes.append(BackwardPass(difference, each, slice(layout.penalty, None)))
+    return passes

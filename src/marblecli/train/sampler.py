@@ -1,0 +1,131 @@
+"""What sampling, scoring, evaluating and measuring need: a model, its policies and the rewards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from accelerate import Accelerator
+
+from marblecli.engine.device import device_name, make_accelerator
+from marblecli.engine.micro_batch import MicroBatch
+from marblecli.engine.processes import Processes, check_even, connect
+from marblecli.engine.reduction import Reduction
+from marblecli.engine.shards import UNDIVIDED, Shards
+from marblecli.models.backbone import Backbone
+from marblecli.models.loading import Model, OpenStore, load_model
+from marblecli.models.make_policies import make_policies
+from marblecli.models.policies import Policies
+from marblecli.rewards.score import RewardSuite
+from marblecli.seeding import stream
+from marblecli.settings import Recipe
+from marblecli.types import Prompt
+
+
+@dataclass(frozen=True)
+class PromptSets:
+    """The prompts of a run."""
+
+    train: tuple[tuple[Prompt, ...], ...] = ()
+    """By source."""
+    evaluation: Mapping[str, tuple[Prompt, ...]] = field(default_factory=dict)
+    """By split: ``train`` and ``held-out``; a split without prompts is absent."""
+
+    def texts(self) -> set[str]:
+        """Every text among them."""
+        groups = (*self.train, *self.evaluation.values())
+        return {prompt.text for group in groups for prompt in group}
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A loaded model with its policies, and the rewards that score its images.
+
+    It holds no optimizer and no average: evaluations, probes and samples need neither.
+    """
+
+    recipe: Recipe
+    prompts: PromptSets
+    suite: RewardSuite
+    accelerator: Accelerator
+    backbone: Backbone
+    policies: Policies
+    processes: Processes
+    micro_batch: MicroBatch
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model runs."""
+        return self.accelerator.device
+
+    @property
+    def reduction(self) -> Reduction:
+        """How gradients are summed over the processes."""
+        return Reduction(self.processes, sharded=self.policies.shards.divided)
+
+
+def open_sampler(
+    recipe: Recipe,
+    prompts: PromptSets,
+    build_suite: Callable[[str], RewardSuite],
+    *,
+    texts: Iterable[str] | None = None,
+    open_store: OpenStore | None = None,
+) -> Sampler:
+    """Load the model and set its policies up as the base model.
+
+    ``build_suite`` loads the rewards for a device, named as torch names it. ``texts`` are embedded;
+    all of ``prompts`` where absent. ``open_store`` opens the recipe's ``model.embedding_cache``;
+    without it the cache isn't used.
+    """
+    processes = connect()
+    if recipe.model.divided:
+        check_even(recipe.sampling.prompts_per_step, processes.count)
+    accelerator = make_accelerator(recipe, processes)
+    wanted = prompts.texts() if texts is None else set(texts)
+    model = load_model(recipe.model, recipe.run.seed, accelerator.device, wanted, open_store)
+    shards = _shards(recipe, processes, accelerator.device)
+    if not shards.divided:
+        # Only now: while prompts are embedded, the device needs the room for the text encoders.
+        model.network.to(accelerator.device)
+    return Sampler(
+        recipe=recipe,
+        prompts=prompts,
+        suite=build_suite(device_name(accelerator.device)),
+        accelerator=accelerator,
+        backbone=model.backbone,
+        policies=_seeded_policies(model, recipe, shards),
+        processes=processes,
+        micro_batch=_micro_batch(recipe, processes, shards),
+    )
+
+
+def _shards(recipe: Recipe, processes: Processes, device: torch.device) -> Shards:
+    if not recipe.model.divided:
+        return UNDIVIDED
+    return Shards(processes, device, offloaded=recipe.model.offload)
+
+
+def _micro_batch(recipe: Recipe, processes: Processes, shards: Shards) -> MicroBatch:
+    sampling = recipe.sampling
+    most = -(-sampling.prompts_per_step // processes.count) * sampling.group_size
+    size = recipe.training.micro_batch_size
+    return MicroBatch(size, most, processes, fixed=shards.divided)
+
+
+def _seeded_policies(model: Model, recipe: Recipe, shards: Shards) -> Policies:
+    """PEFT draws the adapters from torch's global generator: seed it, and put it back."""
+    with torch.random.fork_rng():
+        torch.manual_seed(int(stream(recipe.run.seed, "adapters").integers(2**31)))
+        return make_policies(model.family, model.network, recipe.model, shards)
+
+
+def evaluation_prompts(sources: Sequence[Sequence[Prompt]], limit: int) -> tuple[Prompt, ...]:
+    """At most ``limit`` prompts: the first of each source, evenly from all of them."""
+    chosen: list[Prompt] = []
+    for place in range(max((len(source) for source in sources), default=0)):
+        for source in sources:
+            if place < len(source) and len(chosen) < limit:
+                chosen.append(source[place])
+    return tuple(sorted(chosen, key=lambda prompt: prompt.source))

@@ -1,0 +1,162 @@
+"""From one step's images to the direction that is stepped: collect -> measure -> direction.
+
+The training loop steps the direction, a probe only records it; both get it here, so that a probe
+measures what training does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from marblecli.errors import MarbleError
+from marblecli.methods.balance import BalanceState, method_at
+from marblecli.train.backward import amortised_backward, published_backward
+from marblecli.train.batch import TrainingBatch
+from marblecli.train.batch_gradients import batch_gradients, judging_gradients
+from marblecli.train.collect import Collected, collect, loss_settings, training_batch
+from marblecli.train.gradients import RewardGradients
+from marblecli.train.measure import BalancePlan, Measurement, gradient_faults, measure
+from marblecli.train.sampler import Sampler
+from marblecli.types import Balance
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What one step's balance leaves to the next."""
+
+    balance: Balance | None = None
+    """Of the last measured batch; None before the first."""
+    state: BalanceState = field(default_factory=BalanceState)
+    """What the method remembers."""
+
+
+@dataclass(frozen=True)
+class StepDirection:
+    """One batch, and the gradient by which the trained policy is to be stepped."""
+
+    collected: Collected
+    measured: Measurement | None
+    """None where the coefficients of an earlier batch are used without measuring this one."""
+    balance: Balance
+    """How the rewards' gradients are combined."""
+    carried: Carried
+    """For the next step."""
+    gradient: Sequence[Tensor | None]
+    """For each parameter [...], sum_k coefficients_k g_k and the regulariser's gradient, before
+    clipping; None where the parameter has no gradient."""
+    faults: tuple[str, ...]
+    """One line for each reward or gradient that failed."""
+
+    def filled(self, parameters: Sequence[Parameter]) -> list[Tensor]:
+        """The gradient with zeros for the parameters that have none."""
+        return [
+            torch.zeros_like(parameter) if part is None else part
+            for parameter, part in zip(parameters, self.gradient, strict=True)
+        ]
+
+
+def find_direction(
+    sampler: Sampler, step: int, carried: Carried, *, record_all: bool = False
+) -> StepDirection:
+    """Sample, score, measure where it is due, and combine.
+
+    The batch is measured for a new balance every ``balance.refresh_every`` steps. In the steps
+    between, it is measured only for the record: if ``record_all``, or if the recipe says so by
+    ``measure.reused``.
+
+    Raises MarbleError if no reward has a usable gradient.
+    """
+    recipe = sampler.recipe
+    collected = collect(sampler, step)
+    batch = training_batch(sampler, step, collected)
+    held = None if (step - 1) % recipe.balance.refresh_every == 0 else carried.balance
+    measured: Measurement | None = None
+    if held is None:
+        measured = _measured(sampler, step, batch, collected, Carried(None, carried.state))
+        balance = measured.balance
+    else:
+        balance = held
+        if record_all or recipe.measure.reused:
+            measured = _measured(sampler, step, batch, collected, carried)
+    return StepDirection(
+        collected=collected,
+        measured=measured,
+        balance=balance,
+        carried=Carried(balance, carried.state if measured is None else measured.state),
+        gradient=_gradient(sampler, step, batch, balance, measured),
+        faults=(*collected.faults(), *(gradient_faults(measured) if measured else ())),
+    )
+
+
+def _measured(
+    sampler: Sampler, step: int, batch: TrainingBatch, collected: Collected, carried: Carried
+) -> Measurement:
+    """The rewards' gradients and their balance: a new one where none is carried."""
+    recipe = sampler.recipe
+    if method_at(step, recipe.balance) == "marble-published":
+        # The published code solves from the first micro-batch, at one noise level.
+        batch = batch.head(sampler.micro_batch.size)
+    weights = np.array([reward.weight for reward in recipe.rewards.values()])
+    plan = BalancePlan(recipe.balance, weights, step, carried.state, carried.balance)
+    try:
+        gradients = batch_gradients(sampler, batch)
+        return measure(gradients, collected.table, plan, sampler.reduction)
+    except MarbleError as error:
+        raise MarbleError(f"step {step}: {error}") from error
+
+
+def _gradient(
+    sampler: Sampler,
+    step: int,
+    batch: TrainingBatch,
+    balance: Balance,
+    measured: Measurement | None,
+) -> Sequence[Tensor | None]:
+    published = method_at(step, sampler.recipe.balance) == "marble-published"
+    if measured is not None and not published:
+        return measured.direction()
+    coefficients = torch.from_numpy(balance.coefficients)
+    one_backward = published_backward if published else amortised_backward
+    parameters = list(sampler.policies.trained_parameters().values())
+
+    def attempt(size: int) -> None:
+        for parameter in parameters:
+            # An earlier attempt may have left a part.
+            parameter.grad = None
+        settings = loss_settings(sampler.recipe, size)
+        one_backward(sampler.policies, batch, settings, coefficients)
+
+    sampler.micro_batch.fitted(attempt)
+    found = [parameter.grad for parameter in parameters]
+    for parameter in parameters:
+        parameter.grad = None
+    sampler.reduction.gradients(gradient for gradient in found if gradient is not None)
+    return found
+
+
+@dataclass(frozen=True)
+class FreshGradients:
+    """Gradients of new images of the policy, which no balance has seen."""
+
+    gradients: RewardGradients
+    faults: tuple[str, ...]
+    """One line for each reward that failed on these images."""
+
+
+def fresh_gradients(sampler: Sampler, step: int) -> FreshGradients | None:
+    """Measure new images at the recipe's cadence, ``measure.fresh_every``; else None.
+
+    They judge the step's direction and are never stepped.
+    """
+    every = sampler.recipe.measure.fresh_every
+    if not every or step % every:
+        return None
+    collected = collect(sampler, step, "fresh")
+    batch = training_batch(sampler, step, collected)
+    return FreshGradients(judging_gradients(sampler, batch), tuple(collected.faults()))

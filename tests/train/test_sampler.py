@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from marblecli.train.sampler import PromptSets, evaluation_prompts, open_sampler
+from marblecli.types import Prompt
+from support.training import PROMPTS, make_suite, tiny_recipe
+
+
+def test_only_the_texts_that_are_asked_for_are_embedded(tiny_folder: Path) -> None:
+    recipe = tiny_recipe(tiny_folder, {})
+    sampler = open_sampler(recipe, PROMPTS, lambda _: make_suite({}), texts=["a red square"])
+    with sampler.suite:
+        sampler.backbone.conditioning(["a red square"])
+        with pytest.raises(KeyError):
+            sampler.backbone.conditioning([PROMPTS.train[0][0].text])
+
+
+def test_without_a_choice_every_prompt_is_embedded(tiny_folder: Path) -> None:
+    recipe = tiny_recipe(tiny_folder, {})
+    sampler = open_sampler(recipe, PROMPTS, lambda _: make_suite({}))
+    with sampler.suite:
+        sampler.backbone.conditioning(sorted(PROMPTS.texts()))
+
+
+def test_the_texts_are_those_of_training_and_of_every_split() -> None:
+    prompts = PromptSets(
+        train=((Prompt("a", "one"),), (Prompt("b", "two"),)),
+        evaluation={"train": (Prompt("a", "one"),), "held-out": (Prompt("c", "one"),)},
+    )
+    assert prompts.texts() == {"a", "b", "c"}
+
+
+def source(name: str, count: int) -> tuple[Prompt, ...]:
+    return tuple(Prompt(f"{name}{index}", name) for index in range(count))
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [
+        (0, []),
+        (1, ["b0"]),
+        (3, ["a0", "b0", "c0"]),
+        (5, ["a0", "a1", "b0", "c0", "c1"]),
+        (7, ["a0", "a1", "a2", "b0", "c0", "c1", "c2"]),
+        (100, ["a0", "a1", "a2", "b0", "c0", "c1", "c2", "c3"]),
+    ],
+)
+def test_evaluation_prompts_come_evenly_from_the_sources(limit: int, expected: list[str]) -> None:
+    """The first of each, as long as each has some left; listed source by source."""
+    sources = [source("b", 1), source("a", 3), source("c", 4)]
+    assert [prompt.text for prompt in evaluation_prompts(sources, limit)] == expected
+
+
+def test_no_source_gives_no_evaluation_prompts() -> None:
+    assert evaluation_prompts([], 5) == ()

@@ -1,0 +1,101 @@
+"""The loop and a probe get the direction of a batch from the same place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from marblecli.train.loop import Progress, train_step
+from marblecli.train.probe import probe
+from marblecli.train.step import Carried, find_direction, fresh_gradients
+from marblecli.train.trainer import Trainer
+
+Opener = Callable[..., Trainer]
+
+EVERY_METHOD: dict[str, dict[str, Any]] = {
+    "marble": {},
+    "weighted-sum": {},
+    "equal": {},
+    "single": {"balance.reward": "red"},
+    "sequential": {"balance.stage_steps": 1},
+    "marble-published": {},
+    "pcgrad": {},
+    "torchjd:aligned-mtl": {},
+}
+
+
+@pytest.mark.parametrize("refresh_every", [1, 2])
+@pytest.mark.parametrize("method", EVERY_METHOD)
+def test_a_probe_probes_what_training_does(
+    method: str, refresh_every: int, open_tiny: Opener, recorded: Any
+) -> None:
+    """The first batch of a run, and the first of a probe: the same record but for the update."""
+    overrides = {
+        **EVERY_METHOD[method],
+        "balance.method": method,
+        "balance.refresh_every": refresh_every,
+        "training.micro_batch_size": 2,
+        "measure.slices_every": 1,
+    }
+    train_step(open_tiny(overrides), recorded, Progress())
+    (probed,) = probe(open_tiny(overrides).sampler, 1)
+    (trained,) = recorded.conflicts
+    for name in ("gram", "norms", "coefficients", "simplex_weights", "valid", "slices"):
+        assert getattr(probed.record, name) == getattr(trained, name), name
+    for name in ("applied", "weighted-sum"):
+        assert probed.record.cosines[name] == pytest.approx(trained.cosines[name], abs=1e-6)
+    assert set(trained.cosines) - set(probed.record.cosines) == {"update"}
+
+
+def test_coefficients_are_used_again_between_measurements(open_tiny: Opener) -> None:
+    sampler = open_tiny({"balance.refresh_every": 2}).sampler
+    first = find_direction(sampler, 1, Carried())
+    second = find_direction(sampler, 2, first.carried)
+    assert second.measured is None
+    assert second.balance is first.balance
+    third = find_direction(sampler, 3, second.carried)
+    assert third.measured is not None
+    assert third.balance is not first.balance
+
+
+def test_a_reused_balance_is_recorded_when_every_batch_is_to_be(open_tiny: Opener) -> None:
+    sampler = open_tiny({"balance.refresh_every": 2}).sampler
+    first = find_direction(sampler, 1, Carried())
+    second = find_direction(sampler, 2, first.carried, record_all=True)
+    assert second.measured is not None
+    assert (second.balance.coefficients == first.balance.coefficients).all()
+
+
+def test_the_measured_and_the_amortised_direction_are_one(open_tiny: Opener) -> None:
+    """With the same coefficients, one backward pass gives the combination of the K gradients."""
+    sampler = open_tiny({"balance.refresh_every": 2, "training.kl_weight": 0.1}).sampler
+    first = find_direction(sampler, 1, Carried())
+    recorded = find_direction(sampler, 2, first.carried, record_all=True)
+    amortised = find_direction(sampler, 2, first.carried)
+    for one, other in zip(recorded.gradient, amortised.gradient, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+
+
+def test_finding_a_direction_leaves_weights_and_gradients_alone(open_tiny: Opener) -> None:
+    trainer = open_tiny({"balance.method": "marble-published"})
+    before = [parameter.detach().clone() for parameter in trainer.parameters()]
+    find_direction(trainer.sampler, 1, Carried())
+    for parameter, kept in zip(trainer.parameters(), before, strict=True):
+        assert parameter.grad is None
+        assert torch.equal(parameter, kept)
+
+
+def test_a_fault_on_fresh_images_is_reported(open_tiny: Opener) -> None:
+    def fails(batch: Any) -> Any:
+        raise RuntimeError("no driver")
+
+    sampler = open_tiny({"measure.fresh_every": 2}, {"red": fails}).sampler
+    assert fresh_gradients(sampler, 1) is None
+    fresh = fresh_gradients(sampler, 2)
+    assert fresh is not None
+    assert len(fresh.faults) == 1
+    assert fresh.faults[0].startswith("red: ")
+    assert "fresh images" in fresh.faults[0]

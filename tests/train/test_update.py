@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from marblecli.errors import MarbleError
+from marblecli.train.trainer import Trainer
+from marblecli.train.update import apply_gradient
+
+Opener = Callable[..., Trainer]
+
+
+def test_a_gradient_is_clipped_to_the_recipes_norm_and_its_own_norm_is_told(
+    open_tiny: Opener,
+) -> None:
+    trainer = open_tiny({"training.max_grad_norm": 0.5})
+    gradient = [torch.ones_like(parameter) for parameter in trainer.parameters()]
+    count = sum(part.numel() for part in gradient)
+    assert apply_gradient(trainer, 1, gradient) == pytest.approx(count**0.5)
+    assert torch.stack([part.norm() for part in gradient]).norm() == pytest.approx(0.5, rel=1e-4)
+
+
+def test_the_old_policy_follows_by_its_schedule_and_the_average_counts_the_step(
+    open_tiny: Opener,
+) -> None:
+    trainer = open_tiny({"training.old_policy": {"slope": 0.25, "cap": 1.0}})
+    policies = trainer.sampler.policies
+    before = [p.detach().clone() for p in policies.old_parameters().values()]
+    # At step 4 the old policy keeps all of itself.
+    apply_gradient(trainer, 4, [torch.ones_like(p) for p in trainer.parameters()])
+    for old, kept in zip(policies.old_parameters().values(), before, strict=True):
+        torch.testing.assert_close(old.detach(), kept)
+    apply_gradient(trainer, 0, [torch.ones_like(p) for p in trainer.parameters()])
+    pairs = zip(policies.old_parameters().values(), trainer.parameters(), strict=True)
+    assert all(torch.equal(old, trained) for old, trained in pairs)
+    assert trainer.average.steps == 2
+
+
+def test_a_gradient_that_is_not_finite_is_never_stepped(open_tiny: Opener) -> None:
+    trainer = open_tiny()
+    before = [p.detach().clone() for p in trainer.parameters()]
+    bad = [torch.full_like(p, float("inf")) for p in trainer.parameters()]
+    with pytest.raises(MarbleError, match="step 3: the gradient is not finite"):
+        apply_gradient(trainer, 3, bad)
+    pairs = zip(trainer.parameters(), before, strict=True)
+    assert all(torch.equal(now, then) for now, then in pairs)
