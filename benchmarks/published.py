@@ -26,8 +26,11 @@ from marblecli.maths.nft import (
     reward_shares,
     velocity_penalty,
 )
-from marblecli.models.backbone import Backbone, Conditioning
-from marblecli.models.policies import LoraPolicies
+from marblecli.models.backbone import Backbone
+from marblecli.models.conditioning import Conditioning, joined
+from marblecli.models.lora_policies import LoraPolicies
+from marblecli.models.sd3.family import SD3
+from marblecli.models.sd3.frozen import SD3Frozen
 from marblecli.planning.memory import images_of_a_step
 from marblecli.rewards.score import RewardSuite, merge
 from marblecli.settings import Recipe
@@ -64,7 +67,7 @@ def make_published(
     """Take over a pipeline whose weights are in float32 and on the device, text encoders too."""
     pipeline.transformer.requires_grad_(False)
     pipeline.vae.requires_grad_(False)
-    policies = LoraPolicies(pipeline.transformer, recipe.model.lora, autocast)
+    policies = LoraPolicies(SD3, pipeline.transformer, recipe.model.lora, autocast)
     optimizer = torch.optim.AdamW(policies.trained_parameters().values(), lr=1e-4)
     return Published(recipe, pipeline, policies, optimizer, suite, micro_batch_size)
 
@@ -100,7 +103,7 @@ def published_step(run: Published, prompts: list[Prompt]) -> None:
 def collect(run: Published, prompts: list[Prompt]) -> tuple[Tensor, Conditioning, RewardTable]:
     """Images of the old policy, batch by batch, and their rewards."""
     sampling = run.recipe.sampling
-    backbone = Backbone(run.pipeline, run.recipe.model)
+    backbone = Backbone(SD3Frozen(run.pipeline, run.recipe.model))
     old = Sampling("old", sampling.steps)
     each = [prompt for prompt in prompts for _ in range(sampling.group_size)]
     latents, embedded, pending = [], [], []
@@ -113,12 +116,7 @@ def collect(run: Published, prompts: list[Prompt]) -> tuple[Tensor, Conditioning
         pending.append(run.suite.submit(backbone.decode(clean).cpu(), batch))
         latents.append(clean)
         embedded.append(conditioning)
-    contexts, pooled = ([getattr(c, part) for c in embedded] for part in ("context", "pooled"))
-    return (
-        torch.cat(latents),
-        Conditioning(torch.cat(contexts), torch.cat(pooled)),
-        scores(pending),
-    )
+    return torch.cat(latents), joined(embedded), scores(pending)
 
 
 def scores(pending: Sequence[Future[RewardTable]]) -> RewardTable:

@@ -37,8 +37,9 @@ from rich.table import Table
 from live_bytes import LiveBytes
 from marblecli.maths.gram import gradient_stats, gram_matrix, whole_gram
 from marblecli.methods.schedule import combine
-from marblecli.models.backbone import Conditioning
-from marblecli.models.policies import LoraPolicies
+from marblecli.models.conditioning import Conditioning
+from marblecli.models.lora_policies import LoraPolicies
+from marblecli.models.sd3.family import SD3
 from marblecli.settings import LoraSettings
 from marblecli.train.backward import amortised_backward, reward_gradients
 from marblecli.train.batch import LossSettings, TrainingBatch
@@ -162,9 +163,8 @@ def make_bench(shape: Shape, device: torch.device) -> Bench:
         qk_norm="rms_norm",
     )
     dtype = torch.bfloat16 if shape.bf16 else torch.float32
-    policies = LoraPolicies(
-        transformer.to(device, dtype), LoraSettings(rank=shape.rank, alpha=2 * shape.rank), dtype
-    )
+    settings = LoraSettings(rank=shape.rank, alpha=2 * shape.rank)
+    policies = LoraPolicies(SD3, transformer.to(device, dtype), settings, dtype)
     with torch.no_grad():
         for parameter in policies.trained_parameters().values():
             parameter.add_(1e-3 * torch.randn_like(parameter))
@@ -185,8 +185,10 @@ def _batch(shape: Shape, device: torch.device) -> TrainingBatch:
     return TrainingBatch(
         latents=torch.randn(images, _CHANNELS, shape.side, shape.side, device=device),
         conditioning=Conditioning(
-            torch.randn(images, shape.text_tokens, shape.width, device=device),
-            torch.randn(images, shape.width, device=device),
+            {
+                "context": torch.randn(images, shape.text_tokens, shape.width, device=device),
+                "pooled": torch.randn(images, shape.width, device=device),
+            }
         ),
         noise_levels=levels.to(device),
         advantages=torch.zeros(images, 1, device=device),

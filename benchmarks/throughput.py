@@ -42,9 +42,12 @@ from transformers import CLIPVisionConfig, CLIPVisionModel
 
 import published
 from marblecli.models import backbone
-from marblecli.models.architectures import PARTS, shipped_architecture
-from marblecli.models.backbone import load_pipeline
+from marblecli.models.architectures import shipped_architecture
+from marblecli.models.family import LoadRequest
 from marblecli.models.policies import Policies
+from marblecli.models.sd3.family import SD3
+from marblecli.models.sd3.loading import load_pipeline
+from marblecli.models.supported import examine_model
 from marblecli.rewards.lane import ActiveReward
 from marblecli.rewards.score import RewardSuite
 from marblecli.rewards.spec import NoOptions, RewardBatch, RewardSpec, Scorer
@@ -234,7 +237,7 @@ def _small_model(folder: Path) -> Path:
     }
     heads = {"text_encoder": 4, "text_encoder_2": 4}
     shipped = shipped_architecture("stabilityai/stable-diffusion-3.5-medium")
-    for part, file in PARTS.items():
+    for part, file in SD3.spec.parts.items():
         config = {**shipped.parts[part], **changes[part]}
         if part in heads:
             config |= {"num_attention_heads": heads[part], "intermediate_size": 1024}
@@ -278,7 +281,8 @@ def _published(options: Options, folder: Path) -> Variant:
     plain = replace(options, dtype="fp32", compile=False, gradient_checkpointing=False)
     recipe = make_recipe(plain, folder, options.rewards)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    pipeline = load_pipeline(recipe.model).to(device)
+    architecture = examine_model(recipe.model).architecture
+    pipeline = load_pipeline(LoadRequest(recipe.model, architecture)).to(device)
     low = torch.float16 if device.type == "cuda" else torch.bfloat16
     autocast = torch.float32 if options.dtype == "fp32" else low
     suite = synthetic_suite(options.rewards, options.tower, str(device))

@@ -141,9 +141,9 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The hub's cache, with nothing in it; and a hub that nobody can reach."""
     from huggingface_hub import constants
 
-    from marblecli.models.architectures import hub_architecture
+    from marblecli.models.architectures import forget_hub_answers
 
-    hub_architecture.cache_clear()
+    forget_hub_answers()
     cache = tmp_path / "hub"
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from marblecli.methods.host import own_methods
+from marblecli.models.registry import FAMILIES
 from marblecli.rewards.host import discover
 from marblecli.settings import Recipe
 from reference.markdown import fragment, page, prose
@@ -21,6 +23,14 @@ recipe. A recipe is checked whole before any weight is loaded, and all of its er
 once.
 `marble train RECIPE --dry-run` only checks."""
 
+_METHODS = """
+These are the keys of `[balance]` that the methods add to the common ones, also of each of the
+`[[balance.phases]]`. The methods that aren't listed have none. `marble methods list` shows all
+methods that are installed."""
+
+_FAMILIES = """
+These are the keys of `[model]` that the family of the model adds to the common ones."""
+
 _REWARDS = """
 These are the keys of `[rewards.NAME]` that the rewards in `plugins/` add to the common ones.
 `marble rewards list` shows all rewards that are installed."""
@@ -34,7 +44,10 @@ def recipe_page() -> str:
     rewards = things_section(
         "Options of the rewards shipped here", prose(_REWARDS), shipped_rewards()
     )
-    return page("# The recipe, field by field", prose(_INTRO), links, *sections, rewards)
+    methods = things_section("Options of the methods", prose(_METHODS), own_methods_listed())
+    families = things_section("Options of the model families", prose(_FAMILIES), families_listed())
+    title = "# The recipe, field by field"
+    return page(title, prose(_INTRO), links, *sections, families, methods, rewards)
 
 
 def recipe_tables(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
@@ -53,6 +66,22 @@ def shipped_rewards() -> list[NamedThing]:
     found = [reward.spec for reward in installed if reward.distribution in ours]
     things = [NamedThing(spec.name, spec.summary, spec.options) for spec in found]
     return sorted(things, key=lambda thing: thing.name)
+
+
+def own_methods_listed() -> list[NamedThing]:
+    """The balance methods that come with marble and have options."""
+    specs = [installed.spec for installed in own_methods()]
+    return [
+        NamedThing(spec.name, spec.summary, spec.options)
+        for spec in specs
+        if spec.options.model_fields
+    ]
+
+
+def families_listed() -> list[NamedThing]:
+    """The model families."""
+    specs = [family.spec for family in FAMILIES]
+    return [NamedThing(spec.name, spec.title, spec.options) for spec in specs]
 
 
 def _section(model: type[BaseModel]) -> str:

@@ -130,10 +130,18 @@ def _explain(fault: ErrorDetails, model: type[BaseModel]) -> str:
 
 
 def _explain_unknown(place: tuple[int | str, ...], model: type[BaseModel]) -> str:
-    name, choices = str(place[-1]), _fields_at(model, place[:-1])
+    return unknown_key(str(place[-1]), _fields_at(model, place[:-1]), model)
+
+
+def unknown_key(name: str, choices: Iterable[str], whole: type[BaseModel]) -> str:
+    """What to say of a key that isn't one of ``choices``.
+
+    The nearest of them, or else a key of that name elsewhere in ``whole``, or else all of them.
+    """
+    choices = tuple(choices)
     hint = did_you_mean(name, choices)
     if not hint:
-        homes = [home for home in _dotted_fields(model) if home.split(".")[-1] == name]
+        homes = [home for home in _dotted_fields(whole) if home.split(".")[-1] == name]
         hint = f" (did you mean {homes[0]!r}?)" if homes else f"; choose from {one_of(choices)}"
     return f"unknown key{hint}"
 

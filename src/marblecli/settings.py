@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -23,18 +23,6 @@ from pydantic import (
 )
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
-
-LORA_TARGETS = (
-    "attn.to_q",
-    "attn.to_k",
-    "attn.to_v",
-    "attn.to_out.0",
-    "attn.add_q_proj",
-    "attn.add_k_proj",
-    "attn.add_v_proj",
-    "attn.to_add_out",
-)
-"""The eight attention projections that the published recipe adapts."""
 
 _DEVICE = re.compile(r"cpu|mps|cuda(:\d+)?|offload")
 
@@ -71,9 +59,9 @@ class LoraSettings(_Table):
     """The rank of each adapter."""
     alpha: PositiveFloat = 64
     """The adapter's output is multiplied by ``alpha / rank``."""
-    targets: tuple[str, ...] | Literal["all-linear"] = LORA_TARGETS
-    """Names of the layers adapted; ``all-linear`` takes every projection of attention and every
-    feed-forward layer, of both streams."""
+    targets: tuple[str, ...] | Literal["all-linear"] | None = None
+    """Ends of the dotted names of the layers that are adapted. ``all-linear`` takes every
+    projection of attention and every feed-forward layer. If absent, the model family's own."""
     dora: bool = False
     """Use DoRA: the adapter changes the weights' direction, and their length is trained too."""
 
@@ -82,11 +70,13 @@ class LoraSettings(_Table):
     def _names_or_all(cls, targets: Any) -> Any:
         if isinstance(targets, str) and targets != "all-linear":
             raise ValueError(f"must be a list of names or 'all-linear', got {targets!r}")
+        if isinstance(targets, Sequence) and not targets:
+            raise ValueError("must name at least one layer, or be 'all-linear'")
         return targets
 
 
 class ModelSettings(_Table):
-    """``[model]``: the model that is trained, and how it is held in memory."""
+    """``[model]``: the keys below are marble's own, every other key is the model family's."""
 
     pretrained: str
     """A hub id, or a folder in diffusers' layout, relative to the recipe."""
@@ -98,10 +88,6 @@ class ModelSettings(_Table):
     """``lora`` trains adapters; ``full`` trains all weights, beside two frozen copies of them."""
     dtype: Literal["fp32", "bf16"] = "bf16"
     """Precision of the frozen weights and of autocast; trained weights stay in float32."""
-    max_sequence_length: Annotated[int, Field(ge=1, le=512)] = 128
-    """Tokens of the T5 encoder."""
-    t5: Literal["full", "8bit", "none"] = "full"
-    """The T5 encoder as it is, in 8 bits (torchao), or left out: zeros stand for what it says."""
     embedding_cache: Path | None = None
     """Keep the prompts' embeddings in this folder, which runs may share. If it holds all that a
     run needs, no text encoder is loaded. If absent, they are kept in memory only."""
@@ -117,11 +103,26 @@ class ModelSettings(_Table):
     compile: bool = False
     """Compile the transformer's blocks with torch.compile, but for the contracted backward pass."""
     lora: LoraSettings = LoraSettings()
+    options: Mapping[str, Any] = {}
+    """The family's keys, which its own schema checks."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_options(cls, table: Any) -> Any:
+        return _gathered(table, cls)
+
+    def with_options(self, **options: Any) -> Self:
+        """The settings with some of the family's options set anew."""
+        return self.model_copy(update={"options": {**self.options, **options}})
 
     @property
     def divided(self) -> bool:
         """Whether weights are whole only while they run, among processes or for one."""
         return self.shard or self.offload
+
+
+OWN_MODEL_KEYS = frozenset(ModelSettings.model_fields.keys() - {"options"})
+"""Keys of ``[model]`` that no family may use."""
 
 
 class PromptSettings(_Table):

@@ -60,6 +60,43 @@ def test_sources_can_make_a_reward_idle_too(recipe: Path) -> None:
     assert caught.value.problems[0].message.endswith("in sources scenes")
 
 
+def test_what_the_model_says_of_the_recipe_is_told_with_the_other_faults(
+    tiny_recipe: Path,
+) -> None:
+    overrides = [
+        "model.gradient_checkpoint=true",
+        "model.t5=4bit",
+        'model.lora.targets=["attn.to_q", "attn.to_kk"]',
+        "training.step=4",
+    ]
+    with pytest.raises(RecipeError) as caught:
+        load_plan(tiny_recipe, overrides)
+    told = {problem.key: problem.message for problem in caught.value.problems}
+    assert set(told) == {
+        "model.gradient_checkpoint",
+        "model.t5",
+        "model.lora.targets",
+        "training.step",
+    }
+    assert "did you mean 'gradient_checkpointing'?" in told["model.gradient_checkpoint"]
+    assert "did you mean 'attn.to_k'?" in told["model.lora.targets"]
+
+
+def test_a_side_that_the_model_cant_make_is_told_with_the_nearest(tiny_recipe: Path) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_plan(tiny_recipe, ["sampling.resolution=40"])
+    assert str(caught.value) == (
+        f"{tiny_recipe}: sampling.resolution: must be a multiple of 8 and at most 32 with this "
+        "model, got 40; the nearest are 24 or 32"
+    )
+
+
+def test_the_plans_recipe_has_the_familys_defaults_written_out(tiny_recipe: Path) -> None:
+    plan = load_plan(tiny_recipe, [])
+    assert plan.recipe.model.options == {"max_sequence_length": 1, "t5": "full"}
+    assert plan.recipe.model.lora.targets == plan.family.spec.adapters.targets
+
+
 def test_broken_prompt_files_are_named_by_key_and_line(recipe: Path) -> None:
     (recipe.parent / "train.jsonl").write_text('{"prompt": "a"}\n{"text": "b"}\n')
     with pytest.raises(RecipeError, match=r"prompts\.scenes\.train: .*train\.jsonl, line 2: "):

@@ -107,7 +107,14 @@ def test_a_directory_with_a_run_is_not_overwritten(
 
 
 @pytest.mark.parametrize(
-    "override", ["training.learning_rate=1e-3", "run.seed=1", "rewards.shapes-compressibility={}"]
+    "override",
+    [
+        "training.learning_rate=1e-3",
+        "run.seed=1",
+        "rewards.shapes-compressibility={}",
+        "model.t5=none",
+        "model.lora.targets=['attn.to_q']",
+    ],
 )
 def test_a_resumed_run_must_be_the_same_run(
     override: str, train_tiny: Trainer, finished_run: Path

@@ -24,7 +24,9 @@ from marblecli.engine import shards as sharding
 from marblecli.engine.processes import Processes
 from marblecli.engine.shards import UNDIVIDED, ScatteredSums, Shards
 from marblecli.errors import BadInputError
-from marblecli.models.policies import Policies, PolicyName, ShardedPolicies
+from marblecli.models.full_policies import ShardedPolicies
+from marblecli.models.policies import Policies, PolicyName
+from marblecli.models.sd3.family import SD3
 from marblecli.train.backward import amortised_backward
 from marblecli.train.batch import LossSettings, TrainingBatch
 from marblecli.train.gradients import RewardGradients, _pulled, contracted_gradients
@@ -103,7 +105,7 @@ def pieces(rank: int, count: int) -> Pieces:
 
     shards = Shards(connect())
     plain = conftest.make_policies("full")
-    policies = ShardedPolicies(conftest.make_transformer(), torch.float32, shards)
+    policies = ShardedPolicies(SD3, conftest.make_transformer(), torch.float32, shards)
     policies.load(plain.trained_parameters(), plain.old_parameters())
     whole = small(conftest.make_batch(torch.float32))
     ends = [each * len(whole.latents) // count for each in (rank, rank + 1)]
@@ -478,7 +480,7 @@ def test_offloaded_rows_are_at_home_on_the_cpu() -> None:
 
 def test_a_device_that_cant_is_refused() -> None:
     with pytest.raises(BadInputError, match=r"^model\.shard and model\.offload need a GPU"):
-        Shards(device=torch.device("mps"), offloaded=True).divide(torch.nn.Module())
+        Shards(device=torch.device("mps"), offloaded=True).divide(torch.nn.Module(), ())
 
 
 @pytest.mark.gpu
@@ -491,7 +493,7 @@ def test_the_device_holds_no_offloaded_weights(
     before = torch.cuda.memory_allocated()
     shards = Shards(device=torch.device("cuda"), offloaded=True)
     network = copy.deepcopy(plain.network("reference"))
-    policies = ShardedPolicies(network, torch.float32, shards)
+    policies = ShardedPolicies(SD3, network, torch.float32, shards)
     policies.load(plain.trained_parameters(), plain.old_parameters())
     assert torch.cuda.memory_allocated() - before < weights / 2
     found = contracted_gradients(policies, moved_to(small(batch), "cuda"), SETTINGS)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from marblecli.methods.checks import balance_problems, check_available
+from marblecli.methods.checks import balance_problems, check_available, resolved
 from marblecli.settings import BalanceSettings
 
 REWARDS = ("colour", "ocr")
@@ -92,3 +92,20 @@ def test_the_first_fault_is_an_error_by_itself():
     with pytest.raises(Exception, match="solver: must be") as caught:
         check_available(BalanceSettings.model_validate({"solver": "wolf"}))
     assert getattr(caught.value, "exit_code", None) == 2
+
+
+def test_resolved_settings_hold_the_options_of_their_methods_and_no_other():
+    old = {"solver": "wolfe", "priorities": {}, "floors": {}, "stage_steps": 100}
+    marble = resolved(BalanceSettings.model_validate(old))
+    assert marble.options == {"solver": "wolfe", "priorities": {}, "floors": {}}
+    assert resolved(BalanceSettings()) == marble
+    assert resolved(BalanceSettings(method="equal", **old)) == resolved(
+        BalanceSettings(method="equal")
+    )
+
+
+def test_resolved_phases_keep_their_own_options():
+    table = {"phases": [{"method": "single", "until": 5, "reward": "ocr"}]}
+    found = resolved(BalanceSettings.model_validate(table))
+    assert found.phases[0].options == {"reward": "ocr"}
+    assert resolved(found) == found

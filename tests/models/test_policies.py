@@ -5,18 +5,14 @@ from collections.abc import Callable
 import pytest
 import torch
 from diffusers import SD3Transformer2DModel
-from diffusers.training_utils import EMAModel
 from torch import Tensor
 
-from marblecli.models.policies import (
-    FullPolicies,
-    LoraPolicies,
-    Policies,
-    PolicyName,
-    averaged_weights,
-    make_policies,
-)
-from marblecli.settings import LORA_TARGETS, LoraSettings, ModelSettings
+from marblecli.models.average import Average, averaged_weights
+from marblecli.models.full_policies import FullPolicies
+from marblecli.models.lora_policies import LoraPolicies
+from marblecli.models.policies import Policies, PolicyName
+from marblecli.models.sd3.family import SD3
+from marblecli.settings import LoraSettings
 from marblecli.train.gradients import TrainingBatch
 
 Policymaker = Callable[..., Policies]
@@ -93,25 +89,6 @@ def test_training_leaves_the_reference_alone(
     assert torch.equal(velocity(policies, "reference", batch), before)
 
 
-def test_fresh_adapters_are_the_base_model(
-    transformer: SD3Transformer2DModel, batch: TrainingBatch
-) -> None:
-    policies = LoraPolicies(transformer, LoraSettings(rank=2, alpha=4), torch.float32)
-    base = velocity(policies, "reference", batch)
-    assert torch.equal(velocity(policies, "trained", batch).detach(), base)
-    assert torch.equal(velocity(policies, "old", batch), base)
-    assert all(
-        torch.equal(p, policies.old_parameters()[name])
-        for name, p in policies.trained_parameters().items()
-    )
-
-
-def test_adapters_sit_on_the_published_projections(policies_of: Policymaker) -> None:
-    names = policies_of("lora").trained_parameters()
-    adapted = {name.split(".lora_")[0].split(".", 2)[2] for name in names}
-    assert adapted == set(LORA_TARGETS)
-
-
 @MODES
 def test_loaded_weights_are_the_saved_ones(
     mode: str, policies_of: Policymaker, batch: TrainingBatch
@@ -131,8 +108,8 @@ def test_loaded_weights_are_the_saved_ones(
 
 def fresh(mode: str, transformer: SD3Transformer2DModel) -> Policies:
     if mode == "lora":
-        return LoraPolicies(transformer, LoraSettings(rank=2, alpha=4), torch.float32)
-    return FullPolicies(transformer, torch.float32)
+        return LoraPolicies(SD3, transformer, LoraSettings(rank=2, alpha=4), torch.float32)
+    return FullPolicies(SD3, transformer, torch.float32)
 
 
 @MODES
@@ -150,8 +127,8 @@ def test_old_is_known_to_be_trained_until_either_changes(
     assert not policies.old_is_trained
     policies.blend_old(0.0)
     assert policies.old_is_trained
-    ema = EMAModel(list(policies.trained_parameters().values()), decay=0.9)
-    with averaged_weights(policies, ema):
+    average = Average(policies.trained_parameters(), decay=0.9)
+    with averaged_weights(policies, average):
         assert not policies.old_is_trained
     assert policies.old_is_trained
     next(iter(policies.old_parameters().values())).data.add_(1.0)
@@ -170,64 +147,6 @@ def test_loaded_weights_are_known_to_be_the_same_if_they_are(
     assert not policies.old_is_trained
     policies.load(one, one)
     assert policies.old_is_trained
-
-
-@MODES
-def test_frozen_weights_in_bf16_and_trained_ones_in_float32(
-    mode: str, transformer: SD3Transformer2DModel, batch: TrainingBatch
-) -> None:
-    transformer.to(torch.bfloat16)
-    settings = ModelSettings(pretrained="x", mode=mode, dtype="bf16")
-    policies = make_policies(transformer, settings)
-    own = (*policies.trained_parameters().values(), *policies.old_parameters().values())
-    assert {parameter.dtype for parameter in own} == {torch.float32}
-    reference = policies.network("reference").named_parameters()
-    assert {p.dtype for name, p in reference if "lora_" not in name} == {torch.bfloat16}
-    trained, old = velocity(policies, "trained", batch), velocity(policies, "old", batch)
-    assert torch.equal(trained.detach(), old)
-    assert trained.requires_grad
-
-
-def test_inputs_that_autocast_rounds_need_no_float32_copy(
-    transformer: SD3Transformer2DModel, batch: TrainingBatch
-) -> None:
-    """Peft would widen each before autocast narrows it again: the same bits."""
-    policies = LoraPolicies(transformer, LoraSettings(rank=2, alpha=4), torch.bfloat16)
-    with torch.no_grad():
-        for parameter in policies.trained_parameters().values():
-            parameter.add_(0.05)
-    narrow = velocity(policies, "trained", batch)
-    for layer in policies._layers:
-        assert not layer.cast_input_dtype_enabled
-        layer.cast_input_dtype_enabled = True
-    assert torch.equal(velocity(policies, "trained", batch), narrow)
-
-
-def test_all_linear_is_attention_and_feed_forward_of_both_streams(
-    transformer: SD3Transformer2DModel,
-) -> None:
-    policies = LoraPolicies(transformer, LoraSettings(targets="all-linear"), torch.float32)
-    names = policies.trained_parameters()
-    adapted = {name.split(".lora_")[0].split(".", 2)[2] for name in names}
-    second = {target.replace("attn.", "attn2.") for target in LORA_TARGETS if "add_" not in target}
-    feed_forward = {f"{ff}.net.{part}" for ff in ("ff", "ff_context") for part in ("0.proj", "2")}
-    assert adapted == {*LORA_TARGETS, *second, *feed_forward}
-    assert all(name.startswith("transformer_blocks.") for name in names)
-    assert policies.old_parameters().keys() == names.keys()
-
-
-def test_dora_trains_magnitudes_besides(
-    transformer: SD3Transformer2DModel, batch: TrainingBatch
-) -> None:
-    policies = LoraPolicies(transformer, LoraSettings(rank=2, dora=True), torch.float32)
-    magnitudes = [name for name in policies.trained_parameters() if "magnitude" in name]
-    assert len(magnitudes) == len(policies.trained_parameters()) / 3
-    base, trained = velocity(policies, "reference", batch), velocity(policies, "trained", batch)
-    torch.testing.assert_close(trained.detach(), base)
-    trained.square().sum().backward()
-    grads = [policies.trained_parameters()[name].grad for name in magnitudes]
-    # The last block's text stream ends in its attention: its queries and output lead nowhere.
-    assert sum(grad is not None and bool(grad.abs().sum() > 0) for grad in grads) >= 12
 
 
 def graphs() -> int:

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from marblecli.errors import BadInputError
-from marblecli.models.architectures import SHIPPED, Architecture, UnreadableConfigError
+from marblecli.models.architectures import Architecture, UnreadableConfigError
+from marblecli.models.registry import shipped_models
+from marblecli.models.sd3.family import SD3
 from marblecli.models.supported import check_configuration, check_name, examine_model
 from marblecli.settings import ModelSettings
 
@@ -27,17 +29,21 @@ def change(file: Path, **values: Any) -> None:
 
 
 def examine(folder: Path) -> Architecture | UnreadableConfigError:
-    return examine_model(ModelSettings(pretrained=str(folder)))
+    return examine_model(ModelSettings(pretrained=str(folder))).architecture
 
 
-@pytest.mark.parametrize("hub_id", [*SHIPPED, "someone/sd3-flux-style", "someone/my-model"])
+@pytest.mark.parametrize(
+    "hub_id", [*shipped_models(), "someone/sd3-flux-style", "someone/my-model"]
+)
 def test_names_that_say_nothing_else_pass(hub_id: str) -> None:
     check_name(hub_id)
 
 
 def test_what_is_shipped_passes() -> None:
-    for hub_id in SHIPPED:
-        assert isinstance(examine_model(ModelSettings(pretrained=hub_id)), Architecture)
+    for hub_id in shipped_models():
+        examined = examine_model(ModelSettings(pretrained=hub_id))
+        assert examined.family is SD3
+        assert isinstance(examined.architecture, Architecture)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +101,8 @@ def test_a_configuration_that_shows_another_model_is_refused(
 
 def test_a_transformer_of_turbos_figures_alone_cant_be_told_apart() -> None:
     """SD3.5 Large Turbo's configuration is SD3.5 Large's."""
-    large = examine_model(ModelSettings(pretrained="stabilityai/stable-diffusion-3.5-large"))
+    hub_id = "stabilityai/stable-diffusion-3.5-large"
+    large = examine_model(ModelSettings(pretrained=hub_id)).architecture
     assert isinstance(large, Architecture)
     check_configuration(Architecture("/models/mine", {}, large.parts))
 
@@ -105,3 +112,28 @@ def test_what_cant_be_read_is_a_fault_of_a_random_model_only(folder: Path) -> No
     assert isinstance(examine(folder), UnreadableConfigError)
     with pytest.raises(UnreadableConfigError, match="vae"):
         examine_model(ModelSettings(pretrained=str(folder), random_weights=True))
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("model_index.json", None),
+        ("model_index.json", "{"),
+        ("model_index.json", "{}"),
+        ("transformer/config.json", None),
+        ("transformer/config.json", "[]"),
+    ],
+)
+def test_a_folder_that_doesnt_say_what_it_is_holds_no_model(
+    folder: Path, file: str, text: str | None
+) -> None:
+    (folder / file).unlink() if text is None else (folder / file).write_text(text)
+    with pytest.raises(BadInputError) as caught:
+        examine(folder)
+    assert str(caught.value) == (f"no model in diffusers' layout: {folder} has no readable {file}")
+
+
+def test_a_hub_that_nobody_can_reach_leaves_a_guess_by_the_name(empty_cache: Path) -> None:
+    examined = examine_model(ModelSettings(pretrained="someone/my-model"))
+    assert examined.family is SD3
+    assert isinstance(examined.architecture, UnreadableConfigError)

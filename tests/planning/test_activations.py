@@ -12,8 +12,11 @@ from diffusers import SD3Transformer2DModel
 from torch import Tensor, nn
 
 from marblecli.models.architectures import shipped_architecture
-from marblecli.models.backbone import DTYPES, Conditioning
-from marblecli.models.policies import Policies, make_policies
+from marblecli.models.conditioning import Conditioning
+from marblecli.models.dtypes import DTYPES
+from marblecli.models.make_policies import make_policies
+from marblecli.models.policies import Policies
+from marblecli.models.sd3.family import SD3
 from marblecli.planning.activations import Tokens, count_activations
 from marblecli.planning.parameter_counts import transformer_shape
 from marblecli.settings import LoraSettings, ModelSettings
@@ -98,7 +101,7 @@ def policies_of(case: Case) -> Policies:
     if case.mode == "lora":
         for value in (*transformer.parameters(), *transformer.buffers()):
             value.data = value.data.to(DTYPES[case.dtype])
-    return make_policies(transformer, case.settings)
+    return make_policies(SD3, transformer, case.settings)
 
 
 class SavedBytes(torch.autograd.graph.saved_tensors_hooks):
@@ -126,9 +129,8 @@ def measure(case: Case) -> int:
     """Bytes that the trained policy's pass leaves."""
     policies, dtype = policies_of(case), DTYPES[case.dtype]
     network = policies.network("trained")
-    conditioning = Conditioning(
-        torch.randn(ROWS, CONTEXT, 64, dtype=dtype), torch.randn(ROWS, 32, dtype=dtype)
-    )
+    context = torch.randn(ROWS, CONTEXT, 64, dtype=dtype)
+    conditioning = Conditioning({"context": context, "pooled": torch.randn(ROWS, 32, dtype=dtype)})
     parameters = list(policies.trained_parameters().values())
     # Without its checkpoints, for in cut blocks autograd wouldn't see the inputs that are kept.
     saved = SavedBytes(network)

@@ -11,8 +11,13 @@ from diffusers import AutoencoderKL, SD3Transformer2DModel, StableDiffusion3Pipe
 from torch import Tensor, nn
 
 from marblecli.models.architectures import Architecture, folder_architecture, shipped_architecture
-from marblecli.models.backbone import DTYPES, Backbone, Conditioning
-from marblecli.models.policies import Policies, make_policies
+from marblecli.models.backbone import Backbone
+from marblecli.models.conditioning import Conditioning
+from marblecli.models.dtypes import DTYPES
+from marblecli.models.make_policies import make_policies
+from marblecli.models.policies import Policies
+from marblecli.models.sd3.family import SD3
+from marblecli.models.sd3.frozen import SD3Frozen
 from marblecli.planning.memory import (
     GIB,
     PHASES,
@@ -94,7 +99,7 @@ def test_frozen_parts_take_what_a_loaded_pipeline_takes(
 def test_what_belongs_to_trained_weights_takes_what_it_takes(mode: str) -> None:
     transformer = SD3Transformer2DModel.from_pretrained(TINY / "transformer")
     settings = ModelSettings.model_validate({"pretrained": "x", "dtype": "fp32", "mode": mode})
-    policies = make_policies(transformer, settings)
+    policies = make_policies(SD3, transformer, settings)
     plan = count(model={"mode": mode})
     trained = sum(p.nbytes for p in policies.trained_parameters().values())
     assert plan.trained == trained // 4
@@ -284,7 +289,7 @@ def test_with_tiling_the_decoders_peak_is_a_tiles_beside_those_decoded(
         model={"vae_tiling": True}, sampling={"resolution": resolution, "batch_size": 1}
     )
     vae = AutoencoderKL.from_config({**config, "scaling_factor": 1.0, "shift_factor": 0.0}).eval()
-    backbone = Backbone(SimpleNamespace(vae=vae, vae_scale_factor=8), recipe.model)
+    backbone = Backbone(SD3Frozen(SimpleNamespace(vae=vae, vae_scale_factor=8), recipe.model))
     latents = torch.randn(1, 8, resolution // 8, resolution // 8)
     with live_bytes:
         backbone.decode(latents)
@@ -341,7 +346,7 @@ def small_policies(model: dict[str, Any]) -> Policies:
     if settings.mode == "lora":
         for value in (*transformer.parameters(), *transformer.buffers()):
             value.data = value.data.to(DTYPES[settings.dtype])
-    return make_policies(transformer, settings)
+    return make_policies(SD3, transformer, settings)
 
 
 def small_plan(model: dict[str, Any], rows: int = ROWS) -> MemoryPlan:
@@ -364,7 +369,7 @@ def inputs_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Inputs]:
 
     def of(rows: int) -> Inputs:
         context, pooled = torch.randn(rows, CONTEXT, 64), torch.randn(rows, 32)
-        conditioning = Conditioning(context.bfloat16(), pooled.bfloat16())
+        conditioning = Conditioning({"context": context.bfloat16(), "pooled": pooled.bfloat16()})
         return torch.randn(rows, 8, SIDE, SIDE), torch.full((rows,), 0.5), conditioning
 
     return of

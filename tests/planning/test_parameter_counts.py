@@ -11,12 +11,13 @@ from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, T5Config, T5EncoderModel
 
 from marblecli.models.architectures import (
-    SHIPPED,
     Architecture,
     folder_architecture,
     shipped_architecture,
 )
-from marblecli.models.policies import make_policies
+from marblecli.models.make_policies import make_policies
+from marblecli.models.registry import shipped_models
+from marblecli.models.sd3.family import SD3
 from marblecli.planning.parameter_counts import (
     adapter_parameters,
     clip_parameters,
@@ -29,7 +30,7 @@ from marblecli.settings import LoraSettings, ModelSettings
 TINY = Path(__file__).parents[2] / "plugins" / "marble-reward-shapes" / "tiny-sd3"
 
 
-@pytest.fixture(params=[*SHIPPED, "tiny"])
+@pytest.fixture(params=[*shipped_models(), "tiny"])
 def architecture(request: pytest.FixtureRequest) -> Architecture:
     if request.param == "tiny":
         return folder_architecture(TINY)
@@ -119,7 +120,7 @@ def test_adapters_are_counted_as_they_are_made(lora: LoraSettings) -> None:
     config = {**folder_architecture(TINY).parts["transformer"], "dual_attention_layers": [0, 2]}
     transformer = SD3Transformer2DModel.from_config(config)
     settings = ModelSettings(pretrained="x", dtype="fp32", lora=lora)
-    trained = make_policies(transformer, settings).trained_parameters()
+    trained = make_policies(SD3, transformer, settings).trained_parameters()
     assert adapter_parameters(transformer_shape(config), lora) == sum(
         parameter.numel() for parameter in trained.values()
     )

@@ -74,7 +74,8 @@ def test_a_dry_run_shows_the_published_geometry_and_loads_nothing(
 
 def test_the_constants_are_the_published_ones(plan: Plan) -> None:
     recipe, model, training = plan.recipe, plan.recipe.model, plan.recipe.training
-    assert (model.lora.rank, model.lora.alpha, model.max_sequence_length) == (32, 64, 128)
+    assert (model.lora.rank, model.lora.alpha) == (32, 64)
+    assert model.options == {"max_sequence_length": 128, "t5": "full"}
     assert (training.learning_rate, training.weight_decay) == (3e-4, 1e-4)
     assert training.max_grad_norm == 1.0
     assert (training.mix, training.kl_weight, training.advantage_clip) == (0.1, 1e-4, 5.0)

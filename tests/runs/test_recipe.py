@@ -138,6 +138,11 @@ def test_the_model_is_checked_as_far_as_its_table_is_sound(folder: Path) -> None
         assert asked_of_the_model(folder, unknown) == []
 
 
+def test_adapters_need_a_layer_to_sit_on(folder: Path) -> None:
+    (line,) = problems(folder, "model.lora.targets=[]")
+    assert line.endswith("must name at least one layer, or be 'all-linear'")
+
+
 def test_files_that_are_no_recipe(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="can't read the recipe: No such file"):
         load(tmp_path)
@@ -157,6 +162,8 @@ def test_a_dumped_recipe_loads_to_an_equal_one_from_anywhere(
         "rewards.sharp.options=3",
         'tracking.log_with=["tensorboard"]',
         "model.revision=main",
+        "model.t5=none",
+        "model.options=3",
     )
     assert recipe.rewards["read"].options["since"] == date(2024, 5, 1)
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "recipe.toml"

@@ -23,8 +23,11 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined] # public, n
 
 from live_bytes import LiveBytes
 from marblecli.conflicts.record import ConflictRecord
-from marblecli.models.backbone import Conditioning
-from marblecli.models.policies import FullPolicies, LoraPolicies, Policies
+from marblecli.models.conditioning import Conditioning
+from marblecli.models.full_policies import FullPolicies
+from marblecli.models.lora_policies import LoraPolicies
+from marblecli.models.policies import Policies
+from marblecli.models.sd3.family import SD3
 from marblecli.rewards import RewardSpec
 from marblecli.rewards.score import ActiveReward, RewardSuite
 from marblecli.rewards.spec import RewardBatch
@@ -69,9 +72,9 @@ def make_policies(
     transformer = make_transformer()
     policies: Policies
     if mode == "lora":
-        policies = LoraPolicies(transformer, LoraSettings(rank=3, alpha=6), autocast)
+        policies = LoraPolicies(SD3, transformer, LoraSettings(rank=3, alpha=6), autocast)
     else:
-        policies = FullPolicies(transformer, autocast)
+        policies = FullPolicies(SD3, transformer, autocast)
     for name in ("trained", "old", "reference"):
         policies.network(name).to(dtype=dtype)
     disturb(policies, 0)
@@ -111,8 +114,10 @@ def make_batch(dtype: torch.dtype, seed: int = 0) -> TrainingBatch:
     return TrainingBatch(
         latents=torch.randn(IMAGES, 4, 4, 4, generator=g, dtype=dtype),
         conditioning=Conditioning(
-            torch.randn(IMAGES, 3, 12, generator=g, dtype=dtype),
-            torch.randn(IMAGES, 8, generator=g, dtype=dtype),
+            {
+                "context": torch.randn(IMAGES, 3, 12, generator=g, dtype=dtype),
+                "pooled": torch.randn(IMAGES, 8, generator=g, dtype=dtype),
+            }
         ),
         noise_levels=grid[order],
         advantages=valid * torch.randn(IMAGES, REWARDS, generator=g, dtype=dtype),
@@ -131,11 +136,7 @@ def moved_to() -> Callable[[TrainingBatch, str], TrainingBatch]:
 
 def moved(batch: TrainingBatch, device: str) -> TrainingBatch:
     names = ("latents", "noise_levels", "advantages", "optimality", "shares", "halves")
-    conditioning = replace(
-        batch.conditioning,
-        context=batch.conditioning.context.to(device),
-        pooled=batch.conditioning.pooled.to(device),
-    )
+    conditioning = batch.conditioning.to(torch.device(device))
     fields = {name: getattr(batch, name).to(device) for name in names}
     return replace(batch, conditioning=conditioning, **fields)
 

@@ -50,7 +50,8 @@ def test_the_head_is_the_first_micro_batch(batch: TrainingBatch) -> None:
     assert head.micro_steps(4) == 1
     torch.testing.assert_close(head.latents, rows.latents)
     torch.testing.assert_close(head.noise_levels[:, 0], rows.noise_level)
-    torch.testing.assert_close(head.conditioning.context, rows.conditioning.context)
+    for name, part in rows.conditioning.tensors.items():
+        torch.testing.assert_close(head.conditioning.tensors[name], part)
     torch.testing.assert_close(head.shares, rows.shares)
 
 

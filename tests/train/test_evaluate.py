@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from marblecli.models.policies import averaged_weights
+from marblecli.models.average import averaged_weights
 from marblecli.train.evaluate import Evaluation, changes, evaluate, mean_over_valid
 from marblecli.train.loop import Progress, train_step
 from marblecli.train.trainer import Trainer
@@ -104,12 +104,13 @@ def test_the_trained_policy_is_judged_by_its_moving_average_and_keeps_its_weight
     now = list(trainer.sampler.policies.trained_parameters().values())
     assert all(torch.equal(p, w) for p, w in zip(now, weights, strict=True))
     with torch.no_grad():
-        for parameter, average in zip(now, trainer.average.shadow_params, strict=True):
+        for parameter, average in zip(now, trainer.average.tensors().values(), strict=True):
             parameter.copy_(average)
-        for average, weight in zip(trainer.average.shadow_params, weights, strict=True):
+        for average, weight in zip(trainer.average.tensors().values(), weights, strict=True):
             average.copy_(weight)
     assert not torch.equal(evaluated(trainer, "trained").rollout.images, averaged)
-    trainer.average.shadow_params = [p.detach().clone() for p in now]
+    policies = trainer.sampler.policies
+    trainer.average.load(policies.trained_parameters(), trainer.average.steps)
     assert torch.equal(evaluated(trainer, "trained").rollout.images, averaged)
 
 

@@ -16,7 +16,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from marblecli.maths.gram import gradient_stats, gram_matrix
 from marblecli.methods.published import published_targets
 from marblecli.methods.schedule import combine
-from marblecli.models.policies import LoraPolicies, Policies
+from marblecli.models.lora_policies import LoraPolicies
+from marblecli.models.policies import Policies
+from marblecli.models.sd3.family import SD3
 from marblecli.settings import LoraSettings
 from marblecli.train import gradients
 from marblecli.train.backward import amortised_backward, own_loss_backward, reward_gradients
@@ -370,7 +372,7 @@ def test_dora_by_plain_backward_passes(
     transformer: SD3Transformer2DModel, batch: TrainingBatch, loss_settings: LossSettings
 ) -> None:
     """K backward passes, combined, are the amortised one; magnitudes are among them."""
-    policies = LoraPolicies(transformer, LoraSettings(rank=3, dora=True), torch.float32)
+    policies = LoraPolicies(SD3, transformer, LoraSettings(rank=3, dora=True), torch.float32)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in policies.trained_parameters().values():

@@ -19,7 +19,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 
 from marblecli.engine.processes import meet_alone
 from marblecli.engine.shards import Shards
-from marblecli.models.policies import LoraPolicies, Policies, ShardedPolicies
+from marblecli.models.full_policies import ShardedPolicies
+from marblecli.models.lora_policies import LoraPolicies
+from marblecli.models.policies import Policies
+from marblecli.models.sd3.family import SD3
 from marblecli.train.backward import amortised_backward
 from marblecli.train.batch import LossSettings
 from marblecli.train.gradients import contracted_gradients
@@ -106,9 +109,9 @@ def policies_on_the_device(mode: str) -> Policies:
     transformer = conftest.make_transformer()
     if mode == "offloaded":
         shards = Shards(device=torch.device(DEVICE), offloaded=True)
-        return ShardedPolicies(transformer, torch.float32, shards)
+        return ShardedPolicies(SD3, transformer, torch.float32, shards)
     transformer.to(DEVICE)
-    return LoraPolicies(transformer, conftest.LoraSettings(rank=3), torch.float32)
+    return LoraPolicies(SD3, transformer, conftest.LoraSettings(rank=3), torch.float32)
 
 
 def devices(_rank: int, _count: int) -> dict[str, dict[str, set[str]]]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from marblecli.models.backbone import Backbone
+from marblecli.models.sd3.frozen import SD3Frozen
 from marblecli.seeding import torch_stream
 from marblecli.settings import ModelSettings
 from marblecli.train.rollout import (
@@ -91,12 +92,13 @@ def gaussian_sampler(steps: int) -> Sampler:
     pipeline = SimpleNamespace(
         scheduler=SimpleNamespace(config=SimpleNamespace(shift=1.0)),
         vae=SimpleNamespace(device=torch.device("cpu")),
+        vae_scale_factor=4,
         encode_prompt=lambda prompt, **_: (torch.zeros(len(prompt), 1, 1),) * 4,
         text_encoder=None,
         text_encoder_2=None,
         text_encoder_3=None,
     )
-    backbone = Backbone(pipeline, ModelSettings(pretrained="x"))
+    backbone = Backbone(SD3Frozen(pipeline, ModelSettings(pretrained="x")))
     backbone.embed([""])
     return SimpleNamespace(backbone=backbone, policies=GaussianFlow())
 
@@ -109,7 +111,7 @@ def exact_end(first: float) -> float:
 def solver_error(steps: int) -> float:
     """Distance from the exact solution, as a share of it."""
     sampler = gaussian_sampler(steps)
-    exact = exact_end(float(sampler.backbone.sampler(steps).sigmas[0]))
+    exact = exact_end(float(sampler.backbone.solver(steps, (1, 1, 1)).levels[0]))
     one = torch.ones(1, 1, 1, 1, dtype=torch.float64)
     found = integrate(
         sampler.backbone,
@@ -124,7 +126,7 @@ def solver_error(steps: int) -> float:
 def euler_error(steps: int) -> float:
     """The same of Euler's method on the same grid."""
     sampler = gaussian_sampler(steps)
-    grid = sampler.backbone.sampler(steps).sigmas.double()
+    grid = sampler.backbone.solver(steps, (1, 1, 1)).levels.double()
     latents = torch.ones(1, 1, 1, 1, dtype=torch.float64)
     for here, there in pairwise(grid):
         latents += (there - here) * sampler.policies.velocity("old", latents, here, None)

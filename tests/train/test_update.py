@@ -35,7 +35,7 @@ def test_the_old_policy_follows_by_its_schedule_and_the_average_counts_the_step(
     apply_gradient(trainer, 0, [torch.ones_like(p) for p in trainer.parameters()])
     pairs = zip(policies.old_parameters().values(), trainer.parameters(), strict=True)
     assert all(torch.equal(old, trained) for old, trained in pairs)
-    assert trainer.average.optimization_step == 2
+    assert trainer.average.steps == 2
 
 
 def test_a_gradient_that_is_not_finite_is_never_stepped(open_tiny: Opener) -> None:

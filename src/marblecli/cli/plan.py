@@ -54,9 +54,8 @@ def _architecture(plan: Plan) -> str:
     if isinstance(plan.architecture, UnreadableConfigError):
         return "unknown: its configuration couldn't be read"
     shape = transformer_shape(plan.architecture.parts["transformer"])
-    dual = f", {len(shape.dual_layers)} with a second attention" if shape.dual_layers else ""
     size = f"{shape.parameters / 1e9:.3g} billion parameters"
-    return f"{shape.layers} layers of width {shape.width}{dual}: {size}"
+    return f"{plan.family.describe(plan.architecture)}: {size}"
 
 
 def _applicability(plan: Plan, name: str) -> str:

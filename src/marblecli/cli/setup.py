@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from marblecli.errors import BadInputError, Problem, RecipeError
+from marblecli.methods import checks
 from marblecli.models.architectures import Architecture, UnreadableConfigError
+from marblecli.models.check import model_problems
+from marblecli.models.family import Family
+from marblecli.models.options import resolved
 from marblecli.models.supported import examine_model
 from marblecli.rewards.host import RewardCatalog, discover
 from marblecli.runs.prompts import load_prompts
@@ -30,6 +34,8 @@ class Plan:
     """By source, in the recipe's order."""
     held_out_prompts: tuple[tuple[Prompt, ...], ...]
     """By source; sources without an ``eval`` file are left out."""
+    family: Family
+    """The model's."""
     architecture: Architecture | UnreadableConfigError
     """Of the model, or why its configurations couldn't be read."""
 
@@ -38,17 +44,18 @@ def load_plan(path: Path, overrides: Sequence[str]) -> Plan:
     """Check the recipe whole: keys, rewards, files, the model's configurations as far as they can
     be read, and that every reward applies somewhere.
 
+    The plan's recipe has the defaults of the model's family written out.
+
     Raises:
         RecipeError: all faults at once.
         BadInputError: the file itself can't be read.
 
     """
     catalog = discover()
-    recipe = load_recipe(path, overrides, catalog.check_options)
-    try:
-        architecture = examine_model(recipe.model)
-    except BadInputError as error:
-        raise RecipeError(str(path), [Problem("model.pretrained", str(error))]) from error
+    recipe = load_recipe(path, overrides, catalog.check_options, model_problems)
+    examined = examine_model(recipe.model)
+    model = resolved(examined.family, recipe.model)
+    recipe = recipe.model_copy(update={"model": model, "balance": checks.resolved(recipe.balance)})
     train = _load(path, recipe, "train")
     held_out = _load(path, recipe, "eval")
     everywhere = [prompt for source in train for prompt in source]
@@ -64,7 +71,7 @@ def load_plan(path: Path, overrides: Sequence[str]) -> Plan:
     ]
     if idle:
         raise RecipeError(str(path), idle)
-    return Plan(recipe, catalog, train, held_out, architecture)
+    return Plan(recipe, catalog, train, held_out, examined.family, examined.architecture)
 
 
 def _load(recipe_path: Path, recipe: Recipe, split: str) -> tuple[tuple[Prompt, ...], ...]:

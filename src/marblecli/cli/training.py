@@ -19,10 +19,12 @@ from marblecli.cli.live import LiveProgress
 from marblecli.cli.setup import Plan, build_suite, evaluation_splits
 from marblecli.engine.processes import Processes, connect, started_processes
 from marblecli.errors import BadInputError, InterruptedRunError
+from marblecli.methods import checks
 from marblecli.models.quiet import quiet_libraries
 from marblecli.report.render import out
 from marblecli.report.summary import changes_table
 from marblecli.runs.embedding_cache import EmbeddingCache
+from marblecli.runs.recipe import recipe_table
 from marblecli.runs.recorder import RunRecorder
 from marblecli.runs.recorders import Recorders
 from marblecli.runs.run import Run
@@ -95,9 +97,10 @@ def _resume(plan: Plan, run_dir: Path | None) -> tuple[RunRecorder, Snapshot]:
         raise BadInputError("--resume needs --run-dir, the directory of the run to continue")
     run = Run.open(run_dir)
     earlier = run.recipe(plan.catalog.check_options)
+    earlier = earlier.model_copy(update={"balance": checks.resolved(earlier.balance)})
     changed = [
         key
-        for key in _differences(earlier.model_dump(), plan.recipe.model_dump())
+        for key in _differences(recipe_table(earlier), recipe_table(plan.recipe))
         if not (
             key.startswith(_FREE_TO_CHANGE) or key in _HOW_COMPUTED or _WHERE_SCORED.fullmatch(key)
         )

@@ -107,9 +107,14 @@ class BlockCheckpoints:
         """Compute a block again, and push through it what has arrived behind it."""
         wanted = [found.take(x) for x in segment.outputs]
         leaves, outputs = segment.computed_again()
-        kept = [(x, each) for x, each in zip(outputs, wanted, strict=True) if each]
+        # An output that no trained weight leads to carries no gradient, whatever arrives behind it.
+        kept = [
+            (x, each)
+            for x, each in zip(outputs, wanted, strict=True)
+            if each and x is not None and x.requires_grad
+        ]
         found.push(
-            [x for x, _ in kept if x is not None],
+            [x for x, _ in kept],
             [list(each) for each in zip(*(each for _, each in kept), strict=True)],
             leaves,
             names=segment.inputs,

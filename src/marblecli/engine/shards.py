@@ -29,7 +29,6 @@ from marblecli.engine.processes import Processes, meet_alone, talking
 from marblecli.errors import BadInputError
 
 if TYPE_CHECKING:
-    from diffusers import SD3Transformer2DModel
     from torch.distributed.fsdp import FSDPModule
     from torch.distributed.tensor import DTensor
 
@@ -98,11 +97,12 @@ class Shards:
             return part
         return torch.cat([each[:count] for each, count in zip(parts, rows, strict=True)])
 
-    def divide(self, network: SD3Transformer2DModel) -> None:
+    def divide(self, network: nn.Module, blocks: Sequence[nn.Module]) -> None:
         """Leave this process's rows of the network's parameters at :attr:`home`, block by block.
 
-        It runs as before, if all processes run it together. Its ``.grad`` are sums over them.
-        Raises BadInputError where torch can't do it.
+        ``blocks`` are the network's repeated blocks; what isn't in them is gathered as one more.
+        The network runs as before, if all processes run it together. Its ``.grad`` are sums over
+        them. Raises BadInputError where torch can't do it.
         """
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import (
@@ -129,11 +129,10 @@ class Shards:
         # Pinned, so that copies to the device don't wait for it.
         waiting = CPUOffloadPolicy(pin_memory=self.device.type == "cuda")
         policy = waiting if self.offloaded else OffloadPolicy()
-        for part in (*network.transformer_blocks, network):
+        for part in (*blocks, network):
             # The last is asked for, too: FSDP2 would keep its weights, and not see them change.
-            sharded = cast(
-                "FSDPModule",
-                fully_shard(part, mesh=mesh, reshard_after_forward=True, offload_policy=policy),
+            sharded = fully_shard(
+                part, mesh=mesh, reshard_after_forward=True, offload_policy=policy
             )
             sharded.set_gradient_divide_factor(1.0)
             # With gloo a sum is all there is.

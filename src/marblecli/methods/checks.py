@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -54,6 +55,31 @@ def method_options(spec: MethodSpec, options: Mapping[str, Any]) -> BaseModel:
         problems = validation_problems(error, spec.options)
         lines = (f"the method {spec.name}: {problem}" for problem in problems)
         raise BadInputError("\n".join(lines)) from error
+
+
+def resolved(settings: BalanceSettings) -> BalanceSettings:
+    """The same with every option of the methods written out, and no other.
+
+    Two recipes that ask for the same balance are equal then. The settings must have no problems.
+    """
+    phases = [
+        phase.model_copy(update={"options": _written_out(find_method(phase.method), phase.options)})
+        if phase.options
+        else phase
+        for phase in settings.phases
+    ]
+    names = (*(phase.method for phase in settings.phases), settings.method)
+    named = [find_method(name) for name in names]
+    options: dict[str, Any] = {}
+    for spec in named:
+        # A phase may have what the table lacks.
+        with suppress(BadInputError):
+            options |= _written_out(spec, settings.options)
+    return settings.model_copy(update={"phases": tuple(phases), "options": options})
+
+
+def _written_out(spec: MethodSpec, options: Mapping[str, Any]) -> dict[str, Any]:
+    return method_options(spec, options).model_dump()
 
 
 def check_available(settings: BalanceSettings) -> None:

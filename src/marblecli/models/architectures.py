@@ -1,62 +1,34 @@
-"""The configurations of a Stable Diffusion 3: those shipped here, a folder's, a hub repository's.
-
-Nothing but JSON is read, and torch isn't imported: this is for what must be known before weights
-load. The transformers' figures are those of the published repositories; ``tests`` build them on the
-meta device and count.
-"""
+"""The configurations of the recipe's model, whatever its family and wherever they are."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from marblecli.errors import BadInputError, did_you_mean, one_of
+from marblecli.models.configurations import (
+    INDEX,
+    Architecture,
+    Config,
+    Source,
+    UnreadableConfigError,
+    folder_source,
+    hub_source,
+    shipped_parts,
+)
+from marblecli.models.registry import family_of_index, shipped_models, shipping_family
 from marblecli.settings import ModelSettings
 
-Config = Mapping[str, Any]
-
-INDEX = "model_index.json"
-PARTS = {
-    "transformer": "transformer/config.json",
-    "vae": "vae/config.json",
-    "text_encoder": "text_encoder/config.json",
-    "text_encoder_2": "text_encoder_2/config.json",
-    "text_encoder_3": "text_encoder_3/config.json",
-    "scheduler": "scheduler/scheduler_config.json",
-}
-"""Parts of a pipeline that have a configuration, and its file in diffusers' layout."""
-
-SHIPPED = {
-    "stabilityai/stable-diffusion-3-medium-diffusers": "sd3-medium",
-    "stabilityai/stable-diffusion-3.5-medium": "sd3.5-medium",
-    "stabilityai/stable-diffusion-3.5-large": "sd3.5-large",
-}
-"""Hub ids whose configuration is shipped, and its name."""
-
-_DATA = "architectures_data"
-_TIMEOUT = 5.0
-"""Seconds that the hub has for one small file."""
-
-
-class UnreadableConfigError(BadInputError):
-    """A configuration that isn't there, can't be reached or isn't JSON."""
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """A pipeline as its configurations describe it."""
-
-    name: str
-    """A hub id or a folder."""
-    index: Config
-    """Its ``model_index.json``; empty for one that is shipped."""
-    parts: Mapping[str, Config]
-    """By part, as in :data:`PARTS`; a text encoder that the pipeline lacks is absent."""
+__all__ = [
+    "Architecture",
+    "Config",
+    "UnreadableConfigError",
+    "find_architecture",
+    "folder_architecture",
+    "hub_architecture",
+    "is_folder",
+    "shipped_architecture",
+]
 
 
 def find_architecture(model: ModelSettings) -> Architecture:
@@ -64,12 +36,13 @@ def find_architecture(model: ModelSettings) -> Architecture:
 
     Raises:
         UnreadableConfigError: one can't be read; the message says which and why.
-        BadInputError: the model is to be random, and no configuration of it is at hand.
+        BadInputError: they are of no family that is known, or the model is to be random and no
+            configuration of it is at hand.
 
     """
     if is_folder(model):
         return folder_architecture(Path(model.pretrained))
-    if model.pretrained in SHIPPED or model.random_weights:
+    if model.pretrained in shipped_models() or model.random_weights:
         return shipped_architecture(model.pretrained)
     return hub_architecture(model.pretrained, model.revision)
 
@@ -80,99 +53,52 @@ def is_folder(model: ModelSettings) -> bool:
 
 
 def shipped_architecture(hub_id: str) -> Architecture:
-    """One of :data:`SHIPPED`, without the hub. Raises BadInputError, which names them."""
-    if hub_id not in SHIPPED:
-        hint = did_you_mean(hub_id, SHIPPED)
+    """A model whose configurations are shipped, without the hub.
+
+    Raises BadInputError, which names those that are.
+    """
+    family = shipping_family(hub_id)
+    if family is None:
+        choices = shipped_models()
         raise BadInputError(
-            f"no configuration of {hub_id!r} is shipped{hint}; random weights need a folder in "
-            f"diffusers' layout or one of {one_of(SHIPPED)}"
+            f"no configuration of {hub_id!r} is shipped{did_you_mean(hub_id, choices)}; random "
+            f"weights need a folder in diffusers' layout or one of {one_of(choices)}"
         )
-    folder = files("marblecli.models") / _DATA
-    own = folder / SHIPPED[hub_id]
-    parts = {}
-    for part in PARTS:
-        file = own / f"{part}.json"
-        file = file if file.is_file() else folder / "common" / f"{part}.json"
-        parts[part] = json.loads(file.read_text(encoding="utf-8"))
+    spec = family.spec
+    parts = shipped_parts(spec.package, spec.shipped[hub_id], spec.parts)
     return Architecture(hub_id, {}, parts)
 
 
 def folder_architecture(folder: Path) -> Architecture:
-    """That of a folder in diffusers' layout. Raises UnreadableConfigError."""
-
-    def read(file: str) -> str:
-        try:
-            return (folder / file).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "isn't text"
-            raise UnreadableConfigError(f"{folder} has no readable {file}: {reason}") from error
-
-    return _read_architecture(str(folder), read)
+    """A folder in diffusers' layout. Raises UnreadableConfigError, or BadInputError as above."""
+    return _read(folder_source(folder))
 
 
-@cache
 def hub_architecture(hub_id: str, revision: str | None = None) -> Architecture:
-    """That of a hub repository, from the hub's cache or, asked once a command, from the hub.
+    """A hub repository; the hub is asked once a command, whatever it answers.
 
     Raises UnreadableConfigError if the hub can't be reached or refuses.
     """
+    found = _hub_answer(hub_id, revision)
+    if isinstance(found, UnreadableConfigError):
+        raise found
+    return found
 
-    def read(file: str) -> str:
-        return _hub_file(hub_id, revision, file)
 
-    return _read_architecture(hub_id, read)
-
-
-def _hub_file(hub_id: str, revision: str | None, file: str) -> str:
-    from huggingface_hub import get_session, hf_hub_url, try_to_load_from_cache
-
-    # All public; the library's types don't export them. HTTPError is that of the client that it is
-    # built on: httpx, or its successor.
-    from huggingface_hub.errors import HFValidationError, HTTPError  # type: ignore[attr-defined]
-    from huggingface_hub.utils import (  # type: ignore[attr-defined]
-        build_hf_headers,
-        hf_raise_for_status,
-    )
-
+@cache
+def _hub_answer(hub_id: str, revision: str | None) -> Architecture | UnreadableConfigError:
     try:
-        cached = try_to_load_from_cache(hub_id, file, revision=revision)
-        if isinstance(cached, str):
-            return Path(cached).read_text(encoding="utf-8")
-        # Not hf_hub_download: without a network it tries for half a minute.
-        answer = get_session().get(
-            hf_hub_url(hub_id, file, revision=revision),
-            headers=build_hf_headers(),
-            timeout=_TIMEOUT,
-            follow_redirects=True,
-        )
-        hf_raise_for_status(answer)
-    except (HTTPError, HFValidationError, OSError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UnreadableConfigError(
-            f"{file} of {hub_id} isn't in the hub's cache, and the hub doesn't give it: {reason}"
-        ) from error
-    return str(answer.text)
+        return _read(hub_source(hub_id, revision))
+    except UnreadableConfigError as error:
+        return error
 
 
-def _read_architecture(name: str, read: Callable[[str], str]) -> Architecture:
-    index = _parse(name, INDEX, read(INDEX))
-    parts = {
-        part: _parse(name, file, read(file)) for part, file in PARTS.items() if _has(index, part)
-    }
-    return Architecture(name, index, parts)
+def forget_hub_answers() -> None:
+    """Ask the hub again the next time."""
+    _hub_answer.cache_clear()
 
 
-def _has(index: Config, part: str) -> bool:
-    """Whether the pipeline has that part; a part left out stands as ``[null, null]``."""
-    entry = index.get(part)
-    return part not in index or (isinstance(entry, list) and any(entry))
-
-
-def _parse(name: str, file: str, text: str) -> Config:
-    try:
-        config = json.loads(text)
-    except ValueError as error:
-        raise UnreadableConfigError(f"{file} of {name} isn't JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise UnreadableConfigError(f"{file} of {name} holds no table")
-    return config
+def _read(source: Source) -> Architecture:
+    index = source.config(INDEX)
+    family = family_of_index(source.name, index)
+    return source.architecture(index, family.spec.parts)

@@ -1,4 +1,4 @@
-"""What a prompt's embedding depends on, as one name."""
+"""All that a prompt's embedding depends on, as one name."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from marblecli.models.architectures import Architecture, is_folder
+from marblecli.models.options import resolved
 from marblecli.models.supported import examine_model
 from marblecli.settings import ModelSettings
 
@@ -14,18 +15,19 @@ from marblecli.settings import ModelSettings
 def embedding_identity(settings: ModelSettings, seed: int) -> str:
     """A name for all that a prompt's embedding depends on; ``seed`` is that of random weights.
 
-    The model's name, revision and configurations, the tokens, ``t5`` and ``dtype``; of a folder
+    The model's name, revision and configurations, its family's options and ``dtype``; of a folder
     also the sizes and times of the encoders' files. A hub repository that is changed under the same
     name isn't noticed without ``revision``.
     """
-    architecture = examine_model(settings)
+    examined = examine_model(settings)
+    architecture = examined.architecture
     known = architecture if isinstance(architecture, Architecture) else None
     parts = {
         "model": settings.pretrained,
         "revision": settings.revision,
         "configurations": dict(known.parts) if known else None,
-        "tokens": settings.max_sequence_length,
-        "t5": settings.t5,
+        "family": examined.family.spec.name,
+        "options": dict(resolved(examined.family, settings).options),
         "dtype": settings.dtype,
         "random": seed if settings.random_weights else None,
         "files": _files(Path(settings.pretrained)) if is_folder(settings) else None,

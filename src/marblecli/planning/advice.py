@@ -15,7 +15,7 @@ from marblecli.planning.memory import (
     count_memory,
     images_of_a_step,
 )
-from marblecli.settings import Recipe
+from marblecli.settings import OWN_MODEL_KEYS, Recipe
 
 _Settings = tuple[Recipe, Mapping[str, RewardWeights]]
 _Count = Callable[[_Settings], MemoryPlan]
@@ -173,7 +173,11 @@ def _number(size: int | str) -> int:
 
 
 def _set(recipe: Recipe, table: str, **values: Any) -> Recipe:
-    changed = getattr(recipe, table).model_copy(update=values)
+    settings = getattr(recipe, table)
+    if table == "model" and not values.keys() <= OWN_MODEL_KEYS:
+        changed = settings.with_options(**values)
+    else:
+        changed = settings.model_copy(update=values)
     return recipe.model_copy(update={table: changed})
 
 

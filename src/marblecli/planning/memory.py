@@ -21,7 +21,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from marblecli.models.architectures import Architecture, Config
+from marblecli.models.architectures import Architecture
+from marblecli.models.at_once import EMBEDDED_PROMPTS, TILE, images_decoded
+from marblecli.models.sd3.options import sd3_options
+from marblecli.models.sd3.shapes import downsampling
 from marblecli.planning.activations import FULL, ActivationCount, Tokens, count_activations
 from marblecli.planning.parameter_counts import (
     TransformerShape,
@@ -40,17 +43,8 @@ _TRAINED: tuple[Phase, ...] = ("gradients", "update")
 _AFTER_PROMPTS = _SAMPLED + _TRAINED
 
 GIB = 2**30
-DECODED_LATENTS = 4 * 64 * 64
-"""Places of the latents that are decoded at a time, over all images; at least one image.
-
-Four images of 512 pixels, of which each takes half a gigabyte.
-"""
-TILE = 512
-"""Pixels of a side: what is decoded at a time with ``model.vae_tiling``."""
 _TILE_STEP = 0.75
 """Of a tile to the next; diffusers lets them overlap by the rest."""
-EMBEDDED_PROMPTS = 32
-"""At a time."""
 _CUDA = GIB
 _CLIP_TOKENS = 77
 _PASS = 11
@@ -157,14 +151,6 @@ def count_memory(
     )
 
 
-def images_decoded(places: int, tile: int | None) -> int:
-    """How many images of that many places of the latents are decoded at a time.
-
-    ``tile`` is the side of a tile in such places, or None without tiling.
-    """
-    return max(1, (DECODED_LATENTS if tile is None else tile**2) // places)
-
-
 def micro_batch_images(recipe: Recipe) -> int:
     """Images of a micro-batch, as far as the recipe says; ``auto`` says one at least."""
     size = recipe.training.micro_batch_size
@@ -180,6 +166,7 @@ class _Counter:
     def __init__(self, recipe: Recipe, architecture: Architecture, processes: int) -> None:
         self.recipe = recipe
         self.model = recipe.model
+        self.options = sd3_options(recipe.model)
         self.parts = architecture.parts
         self.shape: TransformerShape = transformer_shape(self.parts["transformer"])
         self.low = FULL if self.model.dtype == "fp32" else 2
@@ -193,8 +180,8 @@ class _Counter:
         adapter = adapter_parameters(self.shape, self.model.lora)
         self.trained = self.shape.parameters if self.full else adapter
         self.held = self._rows(self.trained)
-        self.side = recipe.sampling.resolution // _downsampling(self.parts["vae"])
-        context = _CLIP_TOKENS + self.model.max_sequence_length
+        self.side = recipe.sampling.resolution // downsampling(self.parts["vae"])
+        context = _CLIP_TOKENS + self.options.max_sequence_length
         if "text_encoder" in self.parts:
             places = self.parts["text_encoder"].get("max_position_embeddings", _CLIP_TOKENS)
             context += places - _CLIP_TOKENS
@@ -232,13 +219,13 @@ class _Counter:
         for name in ("text_encoder", "text_encoder_2"):
             if name in self.parts:
                 yield self.low * clip_parameters(self.parts[name])
-        if "text_encoder_3" not in self.parts or self.model.t5 == "none":
+        if "text_encoder_3" not in self.parts or self.options.t5 == "none":
             return
         config = self.parts["text_encoder_3"]
         total = t5_parameters(config)
         words = config.get("vocab_size", 32128) * config.get("d_model", 512)
         # Only linear layers are put in 8 bits.
-        rest = 1 if self.model.t5 == "8bit" else self.low
+        rest = 1 if self.options.t5 == "8bit" else self.low
         yield self.low * words + rest * (total - words)
 
     def policies(self) -> Iterator[Item]:
@@ -261,8 +248,8 @@ class _Counter:
 
     def prompts(self) -> Iterator[Item]:
         """One batch of prompts on its way through the largest text encoder."""
-        t5 = {} if self.model.t5 == "none" else self.parts.get("text_encoder_3", {})
-        length = self.model.max_sequence_length if t5 else _CLIP_TOKENS
+        t5 = {} if self.options.t5 == "none" else self.parts.get("text_encoder_3", {})
+        length = self.options.max_sequence_length if t5 else _CLIP_TOKENS
         config = t5 or self.parts.get("text_encoder_2", {})
         inner = config.get("d_ff", config.get("intermediate_size", 2048))
         width = config.get("d_model", config.get("hidden_size", 512))
@@ -292,7 +279,7 @@ class _Counter:
 
     def _decoding(self, batch: int) -> tuple[str, int]:
         """What is decoded at a time, and its bytes."""
-        factor = _downsampling(self.parts["vae"])
+        factor = downsampling(self.parts["vae"])
         tile = TILE // factor if self.model.vae_tiling else None
         if tile is None or self.side <= tile:
             decoded = min(batch, images_decoded(self.side**2, tile))
@@ -407,7 +394,3 @@ def _at(phases: tuple[Phase, ...], count: int) -> dict[Phase, int]:
 def _power_of_two(count: int) -> int:
     """The first that is no less."""
     return 1 << (count - 1).bit_length()
-
-
-def _downsampling(vae: Config) -> int:
-    return int(2 ** (len(vae.get("block_out_channels", [64])) - 1))

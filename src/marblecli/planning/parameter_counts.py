@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from marblecli.models.architectures import Config
+from marblecli.models.sd3.family import PUBLISHED_TARGETS
 from marblecli.settings import LoraSettings
 
 Stream = Literal["image", "context", "vector"]
@@ -146,7 +147,9 @@ def adapted_linears(shape: TransformerShape, lora: LoraSettings) -> list[Linear]
     return [
         linear
         for linear in shape.linears()
-        if any(f".{linear.name}".endswith(f".{target}") for target in lora.targets)
+        if any(
+            f".{linear.name}".endswith(f".{target}") for target in lora.targets or PUBLISHED_TARGETS
+        )
     ]
 
 

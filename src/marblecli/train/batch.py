@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from marblecli.engine.transfer import to_device
-from marblecli.models.backbone import Conditioning
+from marblecli.models.conditioning import Conditioning
 from marblecli.seeding import torch_stream
 from marblecli.types import BoolArray, IntArray
 

@@ -109,7 +109,8 @@ def training_batch(sampler: Sampler, step: int, collected: Collected) -> Trainin
 def _noise_levels(sampler: Sampler, images: int, place: tuple[int, ...]) -> Tensor:
     """[images, noise_levels], drawn for each image without replacement from the sampler's grid."""
     recipe = sampler.recipe
-    grid = sampler.backbone.sampler(recipe.sampling.steps).sigmas[:-1]
+    shape = sampler.backbone.latent_shape(recipe.sampling.resolution)
+    grid = sampler.backbone.solver(recipe.sampling.steps, shape).levels[:-1]
     rng = stream(recipe.run.seed, "noise-levels", *place)
     count = recipe.training.noise_levels
     chosen = rng.permuted(np.tile(np.arange(len(grid)), (images, 1)), axis=1)[:, :count]

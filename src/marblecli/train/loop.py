@@ -16,7 +16,7 @@ from marblecli.conflicts.record import ConflictRecord
 from marblecli.engine.processes import running_together
 from marblecli.errors import InterruptedRunError, MarbleError
 from marblecli.methods.schedule import MethodState
-from marblecli.models.policies import averaged_weights
+from marblecli.models.average import averaged_weights
 from marblecli.train.evaluate import Evaluation, changes, evaluate, mean_over_valid
 from marblecli.train.measure import Measurement
 from marblecli.train.record import conflict_record

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from marblecli.engine.transfer import to_device
-from marblecli.models.backbone import Backbone, Conditioning
+from marblecli.models.backbone import Backbone
+from marblecli.models.conditioning import Conditioning
 from marblecli.models.policies import Policies, PolicyName
 from marblecli.rewards.score import RewardSuite, merge
 from marblecli.seeding import stream
@@ -161,12 +162,12 @@ def integrate(
 ) -> Tensor:
     """Noise [B, C, h, w] -> clean latents of the same shape, without guidance."""
     device = backbone.device
-    scheduler = backbone.sampler(sampling.steps)
+    solver = backbone.solver(sampling.steps, noise.shape[1:])
     latents = to_device(noise, device)
     # Copied once: one number at a time would make every step wait for the device.
-    levels = to_device(scheduler.sigmas, device)
-    for timestep, level in zip(scheduler.timesteps, levels, strict=False):
+    levels = to_device(solver.levels, device)
+    for level in levels[:-1]:
         noise_level = level.expand(len(latents))
         velocity = policies.velocity(sampling.policy, latents, noise_level, conditioning)
-        latents = scheduler.step(velocity, timestep, latents, return_dict=False)[0]
+        latents = solver.step(velocity, latents)
     return latents

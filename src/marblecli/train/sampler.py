@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from diffusers import SD3Transformer2DModel
 
 from marblecli.engine.device import device_name, make_accelerator
 from marblecli.engine.micro_batch import MicroBatch
@@ -16,16 +14,14 @@ from marblecli.engine.processes import Processes, check_even, connect
 from marblecli.engine.reduction import Reduction
 from marblecli.engine.shards import UNDIVIDED, Shards
 from marblecli.methods.schedule import MethodSchedule
-from marblecli.models.backbone import Backbone, load_pipeline
-from marblecli.models.embedding_identity import embedding_identity
-from marblecli.models.policies import Policies, make_policies
+from marblecli.models.backbone import Backbone
+from marblecli.models.loading import Model, OpenStore, load_model
+from marblecli.models.make_policies import make_policies
+from marblecli.models.policies import Policies
 from marblecli.rewards.score import RewardSuite
 from marblecli.seeding import stream
 from marblecli.settings import Recipe
-from marblecli.types import EmbeddingStore, Prompt
-
-OpenStore = Callable[[Path, str], EmbeddingStore]
-"""(folder, identity of the model) -> the embeddings that are kept there."""
+from marblecli.types import Prompt
 
 
 @dataclass(frozen=True)
@@ -91,40 +87,22 @@ def open_sampler(
         check_even(recipe.sampling.prompts_per_step, processes.count)
     accelerator = make_accelerator(recipe, processes)
     wanted = prompts.texts() if texts is None else set(texts)
-    backbone = _embedded(recipe, wanted, accelerator.device, open_store)
+    model = load_model(recipe.model, recipe.run.seed, accelerator.device, wanted, open_store)
     shards = _shards(recipe, processes, accelerator.device)
-    transformer = backbone.pipeline.transformer
     if not shards.divided:
         # Only now: while prompts are embedded, the device needs the room for the text encoders.
-        transformer.to(accelerator.device)
+        model.network.to(accelerator.device)
     return Sampler(
         recipe=recipe,
         prompts=prompts,
         suite=build_suite(device_name(accelerator.device)),
         accelerator=accelerator,
-        backbone=backbone,
-        policies=_seeded_policies(transformer, recipe, shards),
+        backbone=model.backbone,
+        policies=_seeded_policies(model, recipe, shards),
         processes=processes,
         micro_batch=_micro_batch(recipe, processes, shards),
         schedule=MethodSchedule.of(recipe.balance),
     )
-
-
-def _embedded(
-    recipe: Recipe, texts: set[str], device: torch.device, open_store: OpenStore | None
-) -> Backbone:
-    """The model's frozen parts, with the texts embedded; encoders load only if some are missing."""
-    store, folder = None, recipe.model.embedding_cache
-    if open_store is not None and folder is not None:
-        store = open_store(folder, embedding_identity(recipe.model, recipe.run.seed))
-    known = store.read(texts) if store else {}
-    missing = bool(texts - known.keys())
-    pipeline = load_pipeline(recipe.model, recipe.run.seed, encoders=missing)
-    pipeline.vae.to(device).requires_grad_(False)
-    backbone = Backbone(pipeline, recipe.model, store)
-    backbone.remember(known)
-    backbone.embed(texts)
-    return backbone
 
 
 def _shards(recipe: Recipe, processes: Processes, device: torch.device) -> Shards:
@@ -140,13 +118,11 @@ def _micro_batch(recipe: Recipe, processes: Processes, shards: Shards) -> MicroB
     return MicroBatch(size, most, processes, fixed=shards.divided)
 
 
-def _seeded_policies(
-    transformer: SD3Transformer2DModel, recipe: Recipe, shards: Shards
-) -> Policies:
+def _seeded_policies(model: Model, recipe: Recipe, shards: Shards) -> Policies:
     """PEFT draws the adapters from torch's global generator: seed it, and put it back."""
     with torch.random.fork_rng():
         torch.manual_seed(int(stream(recipe.run.seed, "adapters").integers(2**31)))
-        return make_policies(transformer, recipe.model, shards)
+        return make_policies(model.family, model.network, recipe.model, shards)
 
 
 def evaluation_prompts(sources: Sequence[Sequence[Prompt]], limit: int) -> tuple[Prompt, ...]:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
-from diffusers.training_utils import EMAModel
 from torch import Tensor
 from torch.nn import Parameter
 
 from marblecli.engine.deepspeed import ZeroOptimizer
 from marblecli.engine.optimizer import load_optimizer_tensors, make_optimizer, optimizer_tensors
 from marblecli.engine.processes import wants_deepspeed
+from marblecli.models.average import Average
 from marblecli.settings import TrainingSettings
 from marblecli.train.sampler import Sampler
 from marblecli.types import Snapshot
@@ -25,7 +25,7 @@ class Trainer:
 
     sampler: Sampler
     optimizer: torch.optim.Optimizer | ZeroOptimizer
-    average: EMAModel
+    average: Average
     """The exponential moving average of the trained weights."""
 
     def parameters(self) -> list[Parameter]:
@@ -36,18 +36,15 @@ class Trainer:
 def open_trainer(sampler: Sampler) -> Trainer:
     """An optimizer and an average for the sampler's trained policy."""
     training = sampler.recipe.training
-    parameters = list(sampler.policies.trained_parameters().values())
+    parameters = sampler.policies.trained_parameters()
     optimizer = _prepared_optimizer(
-        sampler.accelerator, parameters, training, offloaded=sampler.policies.shards.offloaded
+        sampler.accelerator,
+        list(parameters.values()),
+        training,
+        offloaded=sampler.policies.shards.offloaded,
     )
-    return Trainer(sampler, optimizer, _average(parameters, training))
-
-
-def _average(parameters: Sequence[Parameter], settings: TrainingSettings) -> EMAModel:
-    average = EMAModel(parameters, decay=settings.ema_decay)
-    if settings.ema_on_cpu:
-        average.to("cpu")
-    return average
+    average = Average(parameters, training.ema_decay, on_cpu=training.ema_on_cpu)
+    return Trainer(sampler, optimizer, average)
 
 
 def _prepared_optimizer(
@@ -74,7 +71,7 @@ def snapshot(trainer: Trainer, step: int, state: Mapping[str, object]) -> Snapsh
     parts = {
         "trained": {name: p.detach() for name, p in trained.items()},
         "old": {name: p.detach() for name, p in policies.old_parameters().items()},
-        "ema": dict(zip(trained, trainer.average.shadow_params, strict=True)),
+        "ema": trainer.average.tensors(),
         "optimizer": _optimizer_state(trainer),
     }
     return Snapshot(
@@ -83,7 +80,7 @@ def snapshot(trainer: Trainer, step: int, state: Mapping[str, object]) -> Snapsh
         state={
             **state,
             "step": step,
-            "ema_steps": trainer.average.optimization_step,
+            "ema_steps": trainer.average.steps,
             "micro_batch_size": trainer.sampler.micro_batch.size,
         },
     )
@@ -100,16 +97,9 @@ def restore(trainer: Trainer, saved: Snapshot) -> None:
     """Put a saved state back: policies, average and optimizer, bit for bit."""
     policies, micro_batch = trainer.sampler.policies, trainer.sampler.micro_batch
     policies.load(saved.tensors["trained"], saved.tensors["old"])
-    names = policies.trained_parameters()
-    shards, averages = policies.shards, saved.tensors["ema"]
-    device = next(iter(names.values())).device
-    if trainer.sampler.recipe.training.ema_on_cpu:
-        device = torch.device("cpu")
-    # Copies: training goes on in place, and the saved state must stay what it was.
-    trainer.average.shadow_params = [
-        shards.cut(averages[name]).to(device, copy=True) for name in names
-    ]
-    trainer.average.optimization_step = saved.state["ema_steps"]
+    shards = policies.shards
+    averages = {name: shards.cut(whole) for name, whole in saved.tensors["ema"].items()}
+    trainer.average.load(averages, saved.state["ema_steps"])
     # Checkpoints from before the size could change don't have it.
     micro_batch.size = saved.state.get("micro_batch_size", micro_batch.size)
     state = {name: shards.cut(whole) for name, whole in saved.tensors["optimizer"].items()}

@@ -32,18 +32,11 @@ def apply_gradient(trainer: Trainer, step: int, gradient: Sequence[Tensor | None
         )
     trainer.optimizer.step()
     trainer.optimizer.zero_grad(set_to_none=True)
-    _step_average(trainer, parameters)
+    trainer.average.step()
     old = training.old_policy
     decay = old_policy_decay(step, old.slope, old.cap, old.wait)
     trainer.sampler.policies.blend_old(decay)
     return norm
-
-
-def _step_average(trainer: Trainer, parameters: Sequence[Parameter]) -> None:
-    if trainer.sampler.recipe.training.ema_on_cpu:
-        # diffusers copies, and doesn't average, what requires no gradient: hence new parameters.
-        parameters = [Parameter(parameter.detach().cpu()) for parameter in parameters]
-    trainer.average.step(parameters)
 
 
 def _clip(trainer: Trainer, parameters: Sequence[Parameter]) -> float:

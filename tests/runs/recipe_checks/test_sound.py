@@ -8,7 +8,6 @@ from pydantic import BaseModel, model_validator
 
 from marblecli.runs.recipe_checks.sound import FaultyFieldError, sound_part, sound_settings
 from marblecli.settings import (
-    LORA_TARGETS,
     ModelSettings,
     Recipe,
     SamplingSettings,
@@ -63,7 +62,7 @@ def test_an_unknown_key_leaves_the_others() -> None:
 def test_a_fault_deep_in_a_table_leaves_the_rest_of_it() -> None:
     part = sound_part(table(model__lora={"rank": "many", "dora": True}))
     assert part.model.lora.dora
-    assert part.model.lora.targets == LORA_TARGETS
+    assert part.model.lora.targets is None
 
 
 def test_a_list_with_a_fault_is_faulty_as_a_whole() -> None:

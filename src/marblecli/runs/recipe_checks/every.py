@@ -14,7 +14,7 @@ from marblecli.runs.recipe_checks.gradients import (
     check_signal,
 )
 from marblecli.runs.recipe_checks.methods import check_methods, check_parts
-from marblecli.runs.recipe_checks.model_folder import check_folder, check_layout
+from marblecli.runs.recipe_checks.model_folder import check_folder
 from marblecli.runs.recipe_checks.sharding import check_sharding
 from marblecli.runs.recipe_checks.sound import FaultyFieldError
 from marblecli.runs.recipe_checks.sources import check_sources
@@ -25,7 +25,6 @@ Check = Callable[[Recipe], Iterator[Problem]]
 CHECKS: tuple[Check, ...] = (
     check_files,
     check_folder,
-    check_layout,
     check_sources,
     check_noise_levels,
     check_signal,
