@@ -28,7 +28,7 @@ from marblecli.maths.nft import (
 )
 from marblecli.models.backbone import Backbone, Conditioning
 from marblecli.models.policies import LoraPolicies
-from marblecli.planning.memory import images_of_a_step
+from marblecli.planning.plan import images_of_a_step
 from marblecli.rewards.score import RewardSuite, merge
 from marblecli.settings import Recipe
 from marblecli.train.rollout import Sampler, integrate

@@ -34,11 +34,11 @@ from diffusers import SD3Transformer2DModel
 from rich.console import Console
 from rich.table import Table
 
-from live_bytes import LiveBytes
 from marblecli.maths.gram import gradient_stats, gram_matrix, whole_gram
 from marblecli.methods.balance import balance
 from marblecli.models.backbone import Conditioning
 from marblecli.models.policies import LoraPolicies
+from marblecli.planning.live_bytes import LiveBytes
 from marblecli.settings import LoraSettings
 from marblecli.train.batch import LossSettings, TrainingBatch
 from marblecli.train.gradients import (

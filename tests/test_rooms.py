@@ -30,8 +30,8 @@ MAY_IMPORT = {
     "rewards": GROUND,
     "runs": GROUND,
     "engine": GROUND,
-    "models": GROUND | {"engine", "planning"},
-    "planning": GROUND | {"engine", "models"},
+    "models": GROUND | {"engine"},
+    "planning": GROUND | {"engine", "models", "train"},
     "train": GROUND | BATCHES | {"rewards", "engine", "models"},
     "report": GROUND | BATCHES | {"runs", "engine"},
     "cli": GROUND

@@ -21,9 +21,9 @@ from diffusers import SD3Transformer2DModel
 from torch import Tensor
 from torch.distributed import TCPStore  # type: ignore[attr-defined] # public, not in its types
 
-from live_bytes import LiveBytes
 from marblecli.models.backbone import Conditioning
 from marblecli.models.policies import FullPolicies, LoraPolicies, Policies
+from marblecli.planning.live_bytes import LiveBytes
 from marblecli.rewards import RewardSpec
 from marblecli.rewards.score import ActiveReward, RewardSuite
 from marblecli.rewards.spec import RewardBatch

@@ -12,9 +12,9 @@ from torch import Tensor
 from marblecli.engine.transfer import to_device
 from marblecli.errors import BadInputError, MarbleError
 from marblecli.models.architectures import Architecture
+from marblecli.models.at_once import EMBEDDED_PROMPTS, TILE, images_decoded
 from marblecli.models.random import random_pipeline
 from marblecli.models.supported import examine_model
-from marblecli.planning.memory import EMBEDDED_PROMPTS, TILE, images_decoded
 from marblecli.settings import ModelSettings
 from marblecli.types import EmbeddingStore
 

@@ -6,14 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from marblecli.models.architectures import Architecture
-from marblecli.planning.memory import (
-    MemoryPlan,
-    Phase,
-    RewardWeights,
-    count_memory,
-    images_of_a_step,
-)
+from marblecli.planning.memory import count_memory
+from marblecli.planning.plan import MemoryPlan, Phase, RewardWeights, images_of_a_step
+from marblecli.planning.simulation import Simulation
 from marblecli.settings import Recipe
 
 _Settings = tuple[Recipe, Mapping[str, RewardWeights]]
@@ -21,12 +16,12 @@ _Count = Callable[[_Settings], MemoryPlan]
 _Overrides = Mapping[str, Any]
 """Values by dotted key."""
 _MICRO_BATCH = 8
-"""To start from where it can't be found by itself."""
+"""Images to start from where ``auto`` can't be had."""
 
 
 @dataclass(frozen=True)
 class Advice:
-    """One change, and what the recipe takes with it and those before it."""
+    """One change of a recipe, and the plan with it and with those before it."""
 
     override: str
     """As ``--set`` takes it."""
@@ -35,20 +30,20 @@ class Advice:
 
 def advise(
     recipe: Recipe,
-    architecture: Architecture,
+    simulation: Simulation,
     rewards: Mapping[str, RewardWeights],
     limit: int,
     processes: int = 1,
 ) -> list[Advice]:
     """Changes that take the plan to ``limit`` bytes or, if nothing does, as near as they go.
 
-    Each is the one that helps most after those before it. To offload all weights comes only where
-    the rest isn't enough, and to train adapters instead of them only where that isn't either.
-    ``processes`` is as in :func:`count_memory`.
+    Each is the one that helps most after those before it. Offloading all weights is advised only
+    where the other changes aren't enough, and adapters instead of all weights only where offloading
+    isn't enough either. ``processes`` is as in :func:`count_memory`.
     """
 
     def count(settings: _Settings) -> MemoryPlan:
-        return count_memory(settings[0], architecture, settings[1], processes)
+        return count_memory(settings[0], simulation, settings[1], processes)
 
     found = _most_effective((recipe, rewards), count, limit)
     if recipe.model.mode == "lora":
@@ -65,7 +60,7 @@ def advise(
 
 
 def _offloaded(recipe: Recipe) -> _Overrides:
-    """All weights in the CPU's memory, and what that asks for; nothing where it can't be had."""
+    """Offloading, with the other settings that it needs; nothing where it can't be had."""
     training, balance = recipe.training, recipe.balance
     published = "marble-published" in {balance.method, *(each.method for each in balance.phases)}
     if recipe.model.offload or published or training.gradients != "contracted":
@@ -79,7 +74,7 @@ def _offloaded(recipe: Recipe) -> _Overrides:
 
 
 def _adapters(recipe: Recipe) -> _Overrides:
-    """Adapters, which can't be divided or offloaded."""
+    """Adapters, which can't be sharded or offloaded."""
     whole = {"model.shard": recipe.model.shard, "model.offload": recipe.model.offload}
     return {"model.mode": "lora"} | {key: False for key, is_set in whole.items() if is_set}
 
@@ -88,7 +83,7 @@ def _most_effective(settings: _Settings, count: _Count, limit: int) -> list[Advi
     found: list[Advice] = []
     while excess := count(settings).excess(limit):
         tried = [(*one, count(one[1])) for one in _changes(settings, count, limit)]
-        # The first of equals: what changes least of the training comes first.
+        # Of equals the first: the changes stand in the order of how little they change training.
         best = min(tried, key=lambda one: one[2].excess(limit))
         if best[2].excess(limit) >= excess:
             break
@@ -99,16 +94,16 @@ def _most_effective(settings: _Settings, count: _Count, limit: int) -> list[Advi
 
 def largest_micro_batch(
     recipe: Recipe,
-    architecture: Architecture,
+    simulation: Simulation,
     rewards: Mapping[str, RewardWeights],
     limit: int,
     processes: int = 1,
 ) -> int:
-    """What ``micro_batch_size = "auto"`` halves down to; 0 if not even one image fits."""
+    """The size that ``micro_batch_size = "auto"`` halves down to; 0 if one image doesn't fit."""
     size = images_of_a_step(recipe)
     while size:
         changed = _set(recipe, "training", micro_batch_size=size)
-        if count_memory(changed, architecture, rewards, processes).total("gradients") <= limit:
+        if count_memory(changed, simulation, rewards, processes).total("gradients") <= limit:
             return size
         size //= 2
     return 0
@@ -136,7 +131,7 @@ def _changes(settings: _Settings, count: _Count, limit: int) -> Iterator[tuple[s
         ("model.dtype", "bf16"),
     ):
         if value == "adamw-8bit" and recipe.model.divided:
-            continue  # It can be neither divided nor offloaded.
+            continue  # Its state can be neither sharded nor offloaded.
         yield _shown(key, value), (_all_set(recipe, {key: value}), rewards)
     for reward, weights in rewards.items():
         if weights.bytes and not weights.offloaded:
@@ -166,7 +161,7 @@ def _halvings(size: int) -> Iterator[int]:
 
 
 def _number(size: int | str) -> int:
-    """``auto`` is counted as one image, which can't be made smaller."""
+    """``auto`` is counted as one image, and one can't be made smaller."""
     return size if isinstance(size, int) else 1
 
 
@@ -183,5 +178,5 @@ def _all_set(recipe: Recipe, overrides: _Overrides) -> Recipe:
 
 
 def _shown(key: str, value: Any) -> str:
-    """As ``--set`` takes it."""
+    """As ``--set`` takes it on the command line."""
     return f"{key}={str(value).lower() if isinstance(value, bool) else value}"

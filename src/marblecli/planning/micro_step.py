@@ -1,0 +1,147 @@
+"""What one micro-batch's gradients hold: the training's own functions, run on fake tensors."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from marblecli.models.policies import Policies
+from marblecli.planning.fake_model import FakeModel, ModelCase
+from marblecli.planning.timeline import Growth, Timeline
+from marblecli.settings import Recipe
+from marblecli.train.batch import LossSettings, TrainingBatch
+from marblecli.train.contraction import Contraction
+from marblecli.train.gradients import amortised_backward, contracted_gradients, reward_gradients
+
+_CONSTANTS = {"mix": 0.1, "advantage_clip": 5.0}
+"""Of the loss; they change no tensor's size."""
+_KL_WEIGHT = 1e-4
+
+
+@dataclass(frozen=True)
+class GradientCase:
+    """What decides, besides the model, which passes a micro-batch makes."""
+
+    rewards: int
+    kind: Literal["contracted", "backward"]
+    regularised: bool
+    amortised: bool
+    """Whether some steps reuse the coefficients of an earlier one, and make one plain backward
+    pass."""
+
+
+def gradient_case(recipe: Recipe) -> GradientCase:
+    """The passes that the recipe asks for."""
+    training, balance = recipe.training, recipe.balance
+    methods = {balance.method, *(each.method for each in balance.phases)}
+    return GradientCase(
+        rewards=len(recipe.rewards),
+        kind=training.gradients,
+        regularised=training.kl_weight > 0.0,
+        amortised=balance.refresh_every > 1 or "marble-published" in methods,
+    )
+
+
+@dataclass(frozen=True)
+class MicroStep:
+    """Bytes that a micro-batch holds, whatever its size, beside weights and accumulators."""
+
+    measured: Growth
+    """Accumulators included."""
+    accumulators: int
+    """Bytes of the accumulators in :attr:`measured`."""
+    forward: int
+    """The moment in :attr:`measured` after the trained policy's forward pass."""
+    reused: Growth | None
+    """Of a step that reuses coefficients: no accumulators, but one gradient of every weight."""
+
+    @property
+    def row(self) -> int:
+        """Bytes that each row keeps for the backward passes."""
+        return round(float(self.measured.row[self.forward]))
+
+    def peak(self, rows: int, accumulators: int) -> int:
+        """The most bytes at once, beside ``accumulators`` bytes of the recipe's accumulators."""
+        peak = self.measured.peak(rows) - self.accumulators
+        if self.reused is not None:
+            peak = max(peak, self.reused.peak(rows) - accumulators)
+        return peak
+
+
+def measure_micro_step(fake: FakeModel, case: GradientCase) -> MicroStep:
+    """Run one micro-batch on fake tensors, with every pass that the training may make of it."""
+    found: dict[str, int] = {}
+
+    def gradients(policies: Policies, rows: int, timeline: Timeline) -> None:
+        batch, settings = _batch(fake.case, case, rows), _settings(case, rows)
+        hook = policies.network("trained").register_forward_hook(
+            lambda *_: found.update(forward=timeline.mark())
+        )
+        find = contracted_gradients if case.kind == "contracted" else reward_gradients
+        with timeline:
+            made = find(policies, batch, settings)
+            found["accumulators"] = _bytes_of(list(made.tensors()))
+        hook.remove()
+
+    def reused(policies: Policies, rows: int, timeline: Timeline) -> None:
+        batch, settings = _batch(fake.case, case, rows), _settings(case, rows)
+        with timeline:
+            amortised_backward(policies, batch, settings, torch.ones(case.rewards))
+            for parameter in policies.trained_parameters().values():
+                parameter.grad = None
+
+    measured = fake.measure(gradients)
+    plain = fake.measure(reused) if case.amortised else None
+    return MicroStep(measured, found["accumulators"], found["forward"], plain)
+
+
+def kept_row(fake: FakeModel, case: GradientCase) -> int:
+    """:attr:`MicroStep.row` alone, by a forward pass without its backward passes."""
+    moment: dict[str, int] = {}
+
+    def forward(policies: Policies, rows: int, timeline: Timeline) -> None:
+        inputs = fake.inputs(rows)
+        contraction = Contraction(
+            policies.network("trained"),
+            policies.layer_parameters(),
+            columns=1,
+            checkpoints=policies.checkpoints,
+            shards=policies.shards,
+        )
+        tapped = contraction.tapped() if case.kind == "contracted" else nullcontext()
+        with timeline, tapped:
+            velocity = policies.velocity("trained", *inputs)
+            moment["forward"] = timeline.mark()
+        del velocity
+
+    measured = fake.measure(forward)
+    return round(float(measured.row[moment["forward"]]))
+
+
+def _bytes_of(tensors: list[Tensor]) -> int:
+    storages = {int(x.untyped_storage()._cdata): x.untyped_storage().nbytes() for x in tensors}
+    return sum(storages.values())
+
+
+def _settings(case: GradientCase, rows: int) -> LossSettings:
+    kl_weight = _KL_WEIGHT if case.regularised else 0.0
+    return LossSettings(**_CONSTANTS, kl_weight=kl_weight, micro_batch_size=rows)
+
+
+def _batch(model: ModelCase, case: GradientCase, rows: int) -> TrainingBatch:
+    """``rows`` images at one noise level."""
+    each = (rows, case.rewards)
+    return TrainingBatch(
+        latents=torch.zeros(rows, *model.subject.latent_shape(model.resolution)),
+        conditioning=model.conditioning(rows),
+        noise_levels=torch.zeros(rows, 1),
+        advantages=torch.zeros(each),
+        optimality=torch.zeros(each),
+        shares=torch.zeros(each),
+        halves=torch.zeros(rows, dtype=torch.bool),
+        noise_seed=(0, 1),
+    )
