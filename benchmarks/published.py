@@ -31,7 +31,7 @@ from marblecli.models.conditioning import Conditioning, joined
 from marblecli.models.lora_policies import LoraPolicies
 from marblecli.models.sd3.family import SD3
 from marblecli.models.sd3.frozen import SD3Frozen
-from marblecli.planning.memory import images_of_a_step
+from marblecli.planning.plan import images_of_a_step
 from marblecli.rewards.score import RewardSuite, merge
 from marblecli.settings import Recipe
 from marblecli.train.rollout import Sampling, integrate

@@ -34,12 +34,12 @@ from diffusers import SD3Transformer2DModel
 from rich.console import Console
 from rich.table import Table
 
-from live_bytes import LiveBytes
 from marblecli.maths.gram import gradient_stats, gram_matrix, whole_gram
 from marblecli.methods.schedule import combine
 from marblecli.models.conditioning import Conditioning
 from marblecli.models.lora_policies import LoraPolicies
 from marblecli.models.sd3.family import SD3
+from marblecli.planning.live_bytes import LiveBytes
 from marblecli.settings import LoraSettings
 from marblecli.train.backward import amortised_backward, reward_gradients
 from marblecli.train.batch import LossSettings, TrainingBatch

@@ -11,7 +11,7 @@ import torch
 from marblecli.cli import memory
 from marblecli.cli.memory import device_memory, reward_weights
 from marblecli.cli.setup import load_plan
-from marblecli.planning.memory import GIB
+from marblecli.planning.plan import GIB
 
 Marble = Callable[..., Any]
 InstallPlugin = Callable[..., None]
@@ -116,7 +116,7 @@ def test_divided_weights_are_counted_for_the_processes_asked_for(
     for count in (1, 2):
         shown = marble("train", medium, *asked, "--num-processes", count)
         assert shown.code == 0
-        assert ("whole weights of 3 blocks" in shown.out) == (count == 2)
+        assert ("with the weights that it gathers" in shown.out) == (count == 2)
         peaks.append(float(shown.out.partition("peak: ")[2].partition(" GiB")[0]))
     assert peaks[1] < 0.6 * peaks[0]
 

@@ -21,13 +21,13 @@ from diffusers import SD3Transformer2DModel
 from torch import Tensor
 from torch.distributed import TCPStore  # type: ignore[attr-defined] # public, not in its types
 
-from live_bytes import LiveBytes
 from marblecli.conflicts.record import ConflictRecord
 from marblecli.models.conditioning import Conditioning
 from marblecli.models.full_policies import FullPolicies
 from marblecli.models.lora_policies import LoraPolicies
 from marblecli.models.policies import Policies
 from marblecli.models.sd3.family import SD3
+from marblecli.planning.live_bytes import LiveBytes
 from marblecli.rewards import RewardSpec
 from marblecli.rewards.score import ActiveReward, RewardSuite
 from marblecli.rewards.spec import RewardBatch

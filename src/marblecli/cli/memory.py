@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 from rich.table import Table
@@ -11,35 +13,57 @@ from rich.table import Table
 from marblecli.cli.setup import Plan
 from marblecli.errors import BadInputError
 from marblecli.models.architectures import Architecture, UnreadableConfigError
+from marblecli.models.family import Family
 from marblecli.planning.advice import Advice, advise, largest_micro_batch
-from marblecli.planning.memory import GIB, PHASES, Item, MemoryPlan, RewardWeights, count_memory
+from marblecli.planning.memory import count_memory
+from marblecli.planning.plan import GIB, PHASES, Item, MemoryPlan, RewardWeights
+from marblecli.planning.simulation import Simulation
+from marblecli.planning.subject import Subject
 from marblecli.report.render import out
 from marblecli.rewards.spec import HubFiles
 from marblecli.settings import Recipe
 
 _ELSEWHERE = ("cpu", "mps")
 _DRIVER = Path("/proc/driver/nvidia")
+_WEIGHTS = {".safetensors", ".bin", ".pt", ".pth"}
+"""Suffixes of the files that a reward's weights are in."""
 
 
 def show_memory(plan: Plan, gib: float | None, processes: int = 1) -> None:
     """Print what the run takes on its device, of one process that has the whole batch.
 
-    ``gib`` is the memory to plan for; the CUDA device's where absent, if there is one.
-    ``processes`` divide the weights where the recipe says so. Raises BadInputError, with what to
-    change, for a recipe that doesn't fit it.
+    ``gib`` is the memory to plan for; where absent it is the CUDA device's, if there is one.
+    ``processes`` share the weights where the recipe says so. Raises BadInputError, with what to
+    change, for a recipe that doesn't fit.
     """
     if isinstance(plan.architecture, UnreadableConfigError):
         out.print(f"memory: not counted: {plan.architecture}", soft_wrap=True, markup=False)
         return
-    rewards = reward_weights(plan)
-    counted = count_memory(plan.recipe, plan.architecture, rewards, processes)
+    simulation, rewards = simulation_of(plan.family, plan.architecture), reward_weights(plan)
+    counted = count_memory(plan.recipe, simulation, rewards, processes)
     out.print(_table(counted))
     limit = device_memory() if gib is None else round(gib * GIB)
-    for line in _notes(plan.recipe, plan.architecture, rewards, counted, limit):
+
+    def largest() -> int:
+        return largest_micro_batch(plan.recipe, simulation, rewards, limit or 0)
+
+    for line in _notes(plan.recipe, counted, limit, largest):
         out.print(line, soft_wrap=True, markup=False)
     if limit is not None and counted.excess(limit):
-        advice = advise(plan.recipe, plan.architecture, rewards, limit, processes)
+        advice = advise(plan.recipe, simulation, rewards, limit, processes)
         raise BadInputError(_refusal(counted, limit, advice))
+
+
+def simulation_of(family: Family, architecture: Architecture) -> Simulation:
+    """The model's passes on fake tensors; what was measured once is remembered."""
+    parts = [architecture.name, architecture.index, architecture.parts]
+    return _simulation(family, json.dumps(parts))
+
+
+@lru_cache(maxsize=4)
+def _simulation(family: Family, description: str) -> Simulation:
+    name, index, parts = json.loads(description)
+    return Simulation(Subject(family, Architecture(name, index, parts)))
 
 
 def device_memory() -> int | None:
@@ -90,9 +114,6 @@ def _cached_bytes(files: HubFiles) -> int | None:
     return sum(path.stat().st_size for path in weights) or None
 
 
-_WEIGHTS = {".safetensors", ".bin", ".pt", ".pth"}
-
-
 def _table(counted: MemoryPlan) -> Table:
     table = Table(title="memory of the device in GiB, counted, not measured")
     table.add_column("")
@@ -119,12 +140,9 @@ def _gib(count: int) -> str:
 
 
 def _notes(
-    recipe: Recipe,
-    architecture: Architecture,
-    rewards: Mapping[str, RewardWeights],
-    counted: MemoryPlan,
-    limit: int | None,
+    recipe: Recipe, counted: MemoryPlan, limit: int | None, largest: Callable[[], int]
 ) -> list[str]:
+    """What is said below the table; ``largest`` finds the largest micro-batch that fits."""
     with_it, without = counted.row, counted.row_otherwise
     if not recipe.model.gradient_checkpointing:
         with_it, without = without, with_it
@@ -142,8 +160,7 @@ def _notes(
         notes.append(
             "micro-batches: auto, counted as one image"
             if limit is None
-            else "micro-batches: auto, counted as one image; by this count "
-            f"{largest_micro_batch(recipe, architecture, rewards, limit)} fit"
+            else f"micro-batches: auto, counted as one image; by this count {largest()} fit"
         )
     if counted.unknown_rewards:
         names = ", ".join(counted.unknown_rewards)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from marblecli.cli.memory import show_memory
+from marblecli.cli.memory import show_memory, simulation_of
 from marblecli.cli.setup import Plan
 from marblecli.models.architectures import UnreadableConfigError
-from marblecli.planning.memory import images_of_a_step, micro_batch_images
-from marblecli.planning.parameter_counts import transformer_shape
+from marblecli.planning.plan import images_of_a_step, micro_batch_images
 from marblecli.report.render import out
 
 
@@ -53,9 +52,9 @@ def show_plan(plan: Plan, memory: float | None = None, processes: int = 1) -> No
 def _architecture(plan: Plan) -> str:
     if isinstance(plan.architecture, UnreadableConfigError):
         return "unknown: its configuration couldn't be read"
-    shape = transformer_shape(plan.architecture.parts["transformer"])
-    size = f"{shape.parameters / 1e9:.3g} billion parameters"
-    return f"{plan.family.describe(plan.architecture)}: {size}"
+    simulation = simulation_of(plan.family, plan.architecture)
+    size = f"{simulation.network.parameters / 1e9:.3g} billion parameters"
+    return f"{simulation.subject.describe()}: {size}"
 
 
 def _applicability(plan: Plan, name: str) -> str:

@@ -51,7 +51,6 @@ def train(  # noqa: PLR0913, PLR0917 - one parameter an option
 ) -> None:
     """Fine-tune a model on the rewards of a recipe."""
     from marblecli.cli.launch import check_processes, launch, wants_launch
-    from marblecli.cli.plan import show_plan
     from marblecli.cli.setup import load_plan
     from marblecli.cli.training import run_training
 
@@ -60,6 +59,11 @@ def train(  # noqa: PLR0913, PLR0917 - one parameter an option
     random = [_RANDOM] if random_weights else []
     plan = load_plan(recipe, [*(overrides or []), *random])
     if dry_run:
+        from marblecli.models.quiet import quiet_libraries
+
+        quiet_libraries()
+        from marblecli.cli.plan import show_plan
+
         check_processes(plan.recipe, num_processes)
         show_plan(plan, memory, num_processes)
     elif wants_launch(num_processes):

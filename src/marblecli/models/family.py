@@ -206,6 +206,10 @@ class Family(ABC):
         """The text encoders that the recipe's run uses, by part."""
         return tuple(part for part in self.spec.encoders if part in architecture.parts)
 
+    def in_8_bits(self, model: ModelSettings) -> frozenset[str]:  # noqa: ARG002, for families
+        """The text encoders whose linear layers a run keeps in 8 bits, by part."""
+        return frozenset()
+
     @abstractmethod
     def describe(self, architecture: Architecture) -> str:
         """The network's sizes in a few words: ``24 layers of width 1536``."""

@@ -7,14 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from marblecli.methods.host import find_method
-from marblecli.models.architectures import Architecture
-from marblecli.planning.memory import (
-    MemoryPlan,
-    Phase,
-    RewardWeights,
-    count_memory,
-    images_of_a_step,
-)
+from marblecli.planning.memory import count_memory
+from marblecli.planning.plan import MemoryPlan, Phase, RewardWeights, images_of_a_step
+from marblecli.planning.simulation import Simulation
 from marblecli.settings import OWN_MODEL_KEYS, Recipe
 
 _Settings = tuple[Recipe, Mapping[str, RewardWeights]]
@@ -22,12 +17,12 @@ _Count = Callable[[_Settings], MemoryPlan]
 _Overrides = Mapping[str, Any]
 """Values by dotted key."""
 _MICRO_BATCH = 8
-"""To start from where it can't be found by itself."""
+"""Images to start from where ``auto`` can't be had."""
 
 
 @dataclass(frozen=True)
 class Advice:
-    """One change, and what the recipe takes with it and those before it."""
+    """One change of a recipe, and the plan with it and with those before it."""
 
     override: str
     """As ``--set`` takes it."""
@@ -36,22 +31,23 @@ class Advice:
 
 def advise(
     recipe: Recipe,
-    architecture: Architecture,
+    simulation: Simulation,
     rewards: Mapping[str, RewardWeights],
     limit: int,
     processes: int = 1,
 ) -> list[Advice]:
     """Changes that take the plan to ``limit`` bytes or, if nothing does, as near as they go.
 
-    Each is the one that helps most after those before it. To offload all weights comes only where
-    the rest isn't enough, and to train adapters instead of them only where that isn't either.
-    ``processes`` is as in :func:`count_memory`.
+    Each is the one that helps most after those before it. Offloading all weights is advised only
+    where the other changes aren't enough, and adapters instead of all weights only where offloading
+    isn't enough either. ``processes`` is as in :func:`count_memory`.
     """
 
     def count(settings: _Settings) -> MemoryPlan:
-        return count_memory(settings[0], architecture, settings[1], processes)
+        return count_memory(settings[0], simulation, settings[1], processes)
 
-    found = _most_effective((recipe, rewards), count, limit)
+    search = _Search(count, limit, simulation.subject.family.spec.savings)
+    found = search.most_effective((recipe, rewards))
     if recipe.model.mode == "lora":
         return found
     for together in (_offloaded(recipe), _adapters(recipe)):
@@ -61,16 +57,16 @@ def advise(
         changed = (_all_set(recipe, together), rewards)
         override = " --set ".join(_shown(key, value) for key, value in together.items())
         first = Advice(override, count(changed))
-        found = [first, *_most_effective(changed, count, limit)]
+        found = [first, *search.most_effective(changed)]
     return found
 
 
 def _offloaded(recipe: Recipe) -> _Overrides:
-    """All weights in the CPU's memory, and what that asks for; nothing where it can't be had."""
+    """Offloading, with the other settings that it needs; nothing where it can't be had."""
     training, balance = recipe.training, recipe.balance
     methods = (balance.method, *(each.method for each in balance.phases))
-    sharded = all(find_method(name).needs.sharded for name in methods)
-    if recipe.model.offload or not sharded or training.gradients != "contracted":
+    possible = all(find_method(name).needs.sharded for name in methods)
+    if recipe.model.offload or not possible or training.gradients != "contracted":
         return {}
     asked = {
         "model.compile": (recipe.model.compile, False),
@@ -81,84 +77,87 @@ def _offloaded(recipe: Recipe) -> _Overrides:
 
 
 def _adapters(recipe: Recipe) -> _Overrides:
-    """Adapters, which can't be divided or offloaded."""
+    """Adapters, which can't be sharded or offloaded."""
     whole = {"model.shard": recipe.model.shard, "model.offload": recipe.model.offload}
     return {"model.mode": "lora"} | {key: False for key, is_set in whole.items() if is_set}
 
 
-def _most_effective(settings: _Settings, count: _Count, limit: int) -> list[Advice]:
-    found: list[Advice] = []
-    while excess := count(settings).excess(limit):
-        tried = [(*one, count(one[1])) for one in _changes(settings, count, limit)]
-        # The first of equals: what changes least of the training comes first.
-        best = min(tried, key=lambda one: one[2].excess(limit))
-        if best[2].excess(limit) >= excess:
-            break
-        found.append(Advice(best[0], best[2]))
-        settings = best[1]
-    return found
-
-
 def largest_micro_batch(
     recipe: Recipe,
-    architecture: Architecture,
+    simulation: Simulation,
     rewards: Mapping[str, RewardWeights],
     limit: int,
     processes: int = 1,
 ) -> int:
-    """What ``micro_batch_size = "auto"`` halves down to; 0 if not even one image fits."""
+    """The size that ``micro_batch_size = "auto"`` halves down to; 0 if one image doesn't fit."""
     size = images_of_a_step(recipe)
     while size:
         changed = _set(recipe, "training", micro_batch_size=size)
-        if count_memory(changed, architecture, rewards, processes).total("gradients") <= limit:
+        if count_memory(changed, simulation, rewards, processes).total("gradients") <= limit:
             return size
         size //= 2
     return 0
 
 
-def _changes(settings: _Settings, count: _Count, limit: int) -> Iterator[tuple[str, _Settings]]:
-    recipe, rewards = settings
-    yield (
-        "model.gradient_checkpointing=true",
-        (
-            _set(recipe, "model", gradient_checkpointing=True),
-            rewards,
-        ),
-    )
-    yield from _smaller(settings, count, limit)
-    for key, value in (
-        ("measure.slices_every", 0),
-        ("measure.parts", False),
-        ("measure.fresh_every", 0),
-        ("training.ema_on_cpu", True),
-        ("training.optimizer", "adamw-8bit"),
-        ("model.t5", "8bit"),
-        ("model.t5", "none"),
-        ("model.vae_tiling", True),
-        ("model.dtype", "bf16"),
-    ):
-        if value == "adamw-8bit" and recipe.model.divided:
-            continue  # It can be neither divided nor offloaded.
-        yield _shown(key, value), (_all_set(recipe, {key: value}), rewards)
-    for reward, weights in rewards.items():
-        if weights.bytes and not weights.offloaded:
-            moved = {**rewards, reward: replace(weights, offloaded=True)}
-            yield f"rewards.{reward}.device=offload", (recipe, moved)
+@dataclass(frozen=True)
+class _Search:
+    """A search for the changes that make a recipe fit ``limit`` bytes."""
 
+    count: _Count
+    limit: int
+    savings: tuple[tuple[str, object], ...]
+    """The model family's own options that take less memory."""
 
-def _smaller(settings: _Settings, count: _Count, limit: int) -> Iterator[tuple[str, _Settings]]:
-    """Fewer images at a time: the most that fit, or one."""
-    recipe, rewards = settings
-    steps: tuple[tuple[str, str, Phase, int], ...] = (
-        ("training", "micro_batch_size", "gradients", _number(recipe.training.micro_batch_size)),
-        ("sampling", "batch_size", "sampling", recipe.sampling.batch_size),
-    )
-    for table, name, phase, now in steps:
-        for size in _halvings(now):
-            changed = (_set(recipe, table, **{name: size}), rewards)
-            if size == 1 or count(changed).total(phase) <= limit:
-                yield f"{table}.{name}={size}", changed
+    def most_effective(self, settings: _Settings) -> list[Advice]:
+        found: list[Advice] = []
+        while excess := self.count(settings).excess(self.limit):
+            tried = [(*one, self.count(one[1])) for one in self._changes(settings)]
+            # Of equals the first: the changes stand in the order of how little they change
+            # training.
+            best = min(tried, key=lambda one: one[2].excess(self.limit))
+            if best[2].excess(self.limit) >= excess:
                 break
+            found.append(Advice(best[0], best[2]))
+            settings = best[1]
+        return found
+
+    def _changes(self, settings: _Settings) -> Iterator[tuple[str, _Settings]]:
+        recipe, rewards = settings
+        checkpointed = _set(recipe, "model", gradient_checkpointing=True)
+        yield "model.gradient_checkpointing=true", (checkpointed, rewards)
+        yield from self._smaller(settings)
+        for key, value in (
+            ("measure.slices_every", 0),
+            ("measure.parts", False),
+            ("measure.fresh_every", 0),
+            ("training.ema_on_cpu", True),
+            ("training.optimizer", "adamw-8bit"),
+            *((f"model.{option}", value) for option, value in self.savings),
+            ("model.vae_tiling", True),
+            ("model.dtype", "bf16"),
+        ):
+            if value == "adamw-8bit" and recipe.model.divided:
+                continue  # Its state can be neither sharded nor offloaded.
+            yield _shown(key, value), (_all_set(recipe, {key: value}), rewards)
+        for reward, weights in rewards.items():
+            if weights.bytes and not weights.offloaded:
+                moved = {**rewards, reward: replace(weights, offloaded=True)}
+                yield f"rewards.{reward}.device=offload", (recipe, moved)
+
+    def _smaller(self, settings: _Settings) -> Iterator[tuple[str, _Settings]]:
+        """Fewer images at a time: the most that fit, or one."""
+        recipe, rewards = settings
+        micro_batch = _number(recipe.training.micro_batch_size)
+        steps: tuple[tuple[str, str, Phase, int], ...] = (
+            ("training", "micro_batch_size", "gradients", micro_batch),
+            ("sampling", "batch_size", "sampling", recipe.sampling.batch_size),
+        )
+        for table, name, phase, now in steps:
+            for size in _halvings(now):
+                changed = (_set(recipe, table, **{name: size}), rewards)
+                if size == 1 or self.count(changed).total(phase) <= self.limit:
+                    yield f"{table}.{name}={size}", changed
+                    break
 
 
 def _halvings(size: int) -> Iterator[int]:
@@ -168,7 +167,7 @@ def _halvings(size: int) -> Iterator[int]:
 
 
 def _number(size: int | str) -> int:
-    """``auto`` is counted as one image, which can't be made smaller."""
+    """``auto`` is counted as one image, and one can't be made smaller."""
     return size if isinstance(size, int) else 1
 
 
@@ -189,5 +188,5 @@ def _all_set(recipe: Recipe, overrides: _Overrides) -> Recipe:
 
 
 def _shown(key: str, value: Any) -> str:
-    """As ``--set`` takes it."""
+    """As ``--set`` takes it on the command line."""
     return f"{key}={str(value).lower() if isinstance(value, bool) else value}"

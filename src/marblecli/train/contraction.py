@@ -63,12 +63,12 @@ class Contraction:
         """For each parameter [C, ...]."""
         self._checkpoints = checkpoints
         self._sums = ScatteredSums(shards) if shards.divided else None
-        self._pass: BackwardPass | None = None
+        self._target = _Target(self._sums)
         places = {
             id(parameter): total for parameter, total in zip(parameters, self.totals, strict=True)
         }
         self._taps = [
-            _tap_of(module, places, _Target(self._current, self._sums))
+            _tap_of(module, places, self._target)
             for module in network.modules()
             if any(id(parameter) in places for parameter in module.parameters(recurse=False))
         ]
@@ -98,26 +98,31 @@ class Contraction:
                 torch.autograd.backward(output, each.cotangent, retain_graph=keep)
         if self._sums is not None:
             self._sums.settle()
-        self._pass = None
+        self._target.running = None
 
     def _run(self, one: BackwardPass) -> None:
-        self._pass = one
+        self._target.running = one
 
-    def _current(self) -> BackwardPass:
-        if self._pass is None:
+
+@dataclass
+class _Target:
+    """Where the taps of a network add what they find.
+
+    It doesn't refer to the contraction: the accumulators would be garbage in a cycle then, and stay
+    in memory beside those of the next step.
+    """
+
+    sums: ScatteredSums | None
+    """Where the accumulators are divided."""
+    running: BackwardPass | None = None
+
+    def current(self) -> BackwardPass:
+        """The pass that runs."""
+        if self.running is None:
             raise RuntimeError(
                 "a tapped layer's gradient was asked for outside Contraction.backward"
             )
-        return self._pass
-
-
-@dataclass(frozen=True)
-class _Target:
-    """Where the taps of a network add what they find."""
-
-    current: Callable[[], BackwardPass]
-    sums: ScatteredSums | None
-    """Where the accumulators are divided."""
+        return self.running
 
 
 class _Tap:

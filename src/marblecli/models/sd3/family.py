@@ -78,6 +78,9 @@ class StableDiffusion3(Family):
         skipped = "text_encoder_3" if sd3_options(model).t5 == "none" else None
         return tuple(part for part in found if part != skipped)
 
+    def in_8_bits(self, model: ModelSettings) -> frozenset[str]:
+        return frozenset({"text_encoder_3"} if sd3_options(model).t5 == "8bit" else ())
+
     def describe(self, architecture: Architecture) -> str:
         config = architecture.parts["transformer"]
         layers = config.get("num_layers", 18)
