@@ -1,41 +1,39 @@
 from __future__ import annotations
 
-import tomllib
-from typing import Any
-
 import pytest
 
-from marblecli.models.architectures import shipped_architecture
-from marblecli.planning.advice import advise, largest_micro_batch
-from marblecli.planning.memory import GIB, RewardWeights, count_memory
+from marblecli.planning.advice import Advice, advise, largest_micro_batch
+from marblecli.planning.memory import count_memory
+from marblecli.planning.plan import MemoryPlan, RewardWeights
+from marblecli.planning.simulation import Simulation
 from marblecli.settings import Recipe
+from support.planning import recipe_of, small_subject, wide_simulation
 
-MEDIUM = "stabilityai/stable-diffusion-3.5-medium"
-ARCHITECTURE = shipped_architecture(MEDIUM)
-REWARDS = {"a": RewardWeights(3 * GIB), "b": RewardWeights(None)}
+MIB = 2**20
+REWARDS = {"a": RewardWeights(512 * MIB), "b": RewardWeights(None)}
+SIZE = ("sampling.resolution=256", "sampling.group_size=12")
+LORA = (*SIZE, "sampling.batch_size=12", "training.micro_batch_size=9")
+"""Activations are most of what it takes."""
+FULL = (*SIZE, "model.mode=full", "measure.parts=false")
 
 
-def recipe_of(*overrides: str) -> Recipe:
-    """The published geometry with two rewards."""
-    table: dict[str, Any] = {
-        "model": {"pretrained": MEDIUM},
-        "prompts": {"scenes": {"train": "x.txt"}},
-        "rewards": {"a": {}, "b": {}},
-        "training": {"steps": 1},
-        "measure": {},
-        "sampling": {},
-    }
-    for override in overrides:
-        key, value = override.split("=")
-        *home, name = key.split(".")
-        place = table
-        for part in home:
-            place = place[part]
-        try:
-            place[name] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            place[name] = value
-    return Recipe.model_validate(table)
+def plan_of(recipe: Recipe, rewards: dict[str, RewardWeights] | None = None) -> MemoryPlan:
+    return count_memory(recipe, wide_simulation(), rewards or {})
+
+
+def peak(recipe: Recipe, rewards: dict[str, RewardWeights] | None = None) -> int:
+    plan = plan_of(recipe, rewards)
+    return plan.total(plan.peak)
+
+
+def advice_for(
+    recipe: Recipe, limit: float, rewards: dict[str, RewardWeights] | None = None
+) -> list[Advice]:
+    return advise(recipe, wide_simulation(), rewards or {}, round(limit))
+
+
+def overrides(advice: list[Advice]) -> list[str]:
+    return [each for one in advice for each in one.override.split(" --set ")]
 
 
 def offloaded(recipe: Recipe) -> dict[str, RewardWeights]:
@@ -46,118 +44,97 @@ def offloaded(recipe: Recipe) -> dict[str, RewardWeights]:
 
 
 def test_a_recipe_that_fits_needs_nothing() -> None:
-    assert advise(recipe_of(), ARCHITECTURE, REWARDS, 80 * GIB) == []
+    recipe = recipe_of(*LORA)
+    assert advice_for(recipe, peak(recipe, REWARDS), REWARDS) == []
 
 
-@pytest.mark.parametrize(
-    ("overrides", "gib"),
-    [
-        ((), 24),
-        ((), 16),
-        ((), 12),
-        (("model.mode=full",), 141),
-        (("model.mode=full",), 80),
-        (("measure.fresh_every=5", "model.dtype=fp32"), 24),
-    ],
-)
-def test_the_advice_taken_as_overrides_makes_the_recipe_fit(
-    overrides: tuple[str, ...], gib: int
-) -> None:
-    limit = gib * GIB
-    advice = advise(recipe_of(*overrides), ARCHITECTURE, REWARDS, limit)
+@pytest.mark.parametrize("share", [0.7, 0.5])
+def test_the_advice_taken_as_overrides_makes_the_recipe_fit(share: float) -> None:
+    limit = round(share * peak(recipe_of(*LORA), REWARDS))
+    advice = advice_for(recipe_of(*LORA), limit, REWARDS)
     assert advice
-    changed = recipe_of(*overrides, *(one.override for one in advice))
-    plan = count_memory(changed, ARCHITECTURE, offloaded(changed))
+    changed = recipe_of(*LORA, *overrides(advice))
+    plan = plan_of(changed, offloaded(changed))
     assert plan == advice[-1].plan
     assert plan.excess(limit) == 0
 
 
 def test_each_change_helps_and_the_first_helps_most() -> None:
-    limit = 12 * GIB
-    before = count_memory(recipe_of(), ARCHITECTURE, REWARDS).excess(limit)
+    limit = round(0.4 * peak(recipe_of(*LORA), REWARDS))
+    before = plan_of(recipe_of(*LORA), REWARDS).excess(limit)
     gains = []
-    for one in advise(recipe_of(), ARCHITECTURE, REWARDS, limit):
+    for one in advice_for(recipe_of(*LORA), limit, REWARDS):
         gains.append(before - one.plan.excess(limit))
         before = one.plan.excess(limit)
+    assert len(gains) > 1
     assert min(gains) > 0
     assert gains[0] == max(gains)
 
 
 def test_checkpointing_comes_before_what_changes_training() -> None:
-    (one,) = advise(recipe_of(), ARCHITECTURE, {}, 24 * GIB)
+    recipe = recipe_of(*LORA)
+    (one,) = advice_for(recipe, 0.7 * peak(recipe))
     assert one.override == "model.gradient_checkpointing=true"
 
 
 def test_adapters_instead_of_all_weights_only_where_nothing_else_is_enough() -> None:
-    full = recipe_of("model.mode=full", "measure.parts=false", "measure.slices_every=0")
-    offloaded = advise(full, ARCHITECTURE, {}, 24 * GIB)
-    assert offloaded[0].override == "model.offload=true"
-    assert not offloaded[-1].plan.excess(24 * GIB)
-    # Which then don't fit either.
-    assert advise(full, ARCHITECTURE, {}, 3 * GIB)[0].override == "model.mode=lora"
-    whole = recipe_of("model.mode=full")
-    overrides = [one.override for one in advise(whole, ARCHITECTURE, {}, 120 * GIB)]
-    assert "model.offload=true" not in overrides
-    assert "measure.parts=false" in overrides
-
-
-def test_advice_for_divided_weights_can_be_taken() -> None:
-    full = recipe_of("model.mode=full", "model.shard=true")
-    overrides = [one.override for one in advise(full, ARCHITECTURE, {}, 60 * GIB, 2)]
-    assert "training.optimizer=adamw-8bit" not in overrides
-    fewer = count_memory(full, ARCHITECTURE, {}, 4).excess(60 * GIB)
-    assert fewer < count_memory(full, ARCHITECTURE, {}, 2).excess(60 * GIB)
-    first = advise(full, ARCHITECTURE, {}, 16 * GIB, 2)[0]
-    assert first.override == "model.offload=true"
-    first = advise(full, ARCHITECTURE, {}, 3 * GIB, 2)[0]
-    assert first.override == "model.mode=lora --set model.shard=false"
+    full = recipe_of(*FULL)
+    optimizer = plan_of(recipe_of(*FULL, "training.optimizer=adamw-8bit"))
+    found = overrides(advice_for(full, optimizer.total(optimizer.peak)))
+    assert "model.offload=true" not in found
+    assert "model.mode=lora" not in found
+    plan = plan_of(full)
+    weights = next(item for item in plan.items if item.label == "trained weights")
+    assert advice_for(full, 5 * weights.bytes["update"])[0].override == "model.offload=true"
+    # Nothing makes that fit.
+    assert advice_for(full, MIB)[0].override == "model.mode=lora"
 
 
 def test_what_offloading_asks_for_is_advised_with_it() -> None:
     wrong = ("model.compile=true", "training.optimizer=adamw-8bit")
-    auto = "training.micro_batch_size=auto"
-    full = recipe_of("model.mode=full", *wrong, auto)
-    first = advise(full, ARCHITECTURE, {}, 24 * GIB)[0]
+    full = recipe_of(*FULL, *wrong, "training.micro_batch_size=auto")
+    weights = next(item for item in plan_of(full).items if item.label == "trained weights")
+    first = advice_for(full, 5 * weights.bytes["update"])[0]
     assert first.override.split(" --set ") == [
         "model.offload=true",
         "model.compile=false",
         "training.optimizer=adamw",
         "training.micro_batch_size=8",
     ]
-    backward = recipe_of("model.mode=full", "training.gradients=backward")
-    assert advise(backward, ARCHITECTURE, {}, 24 * GIB)[0].override == "model.mode=lora"
+    backward = recipe_of(*FULL, "training.gradients=backward")
+    assert advice_for(backward, MIB)[0].override == "model.mode=lora"
 
 
 def test_tiles_are_advised_only_where_decoding_is_what_doesnt_fit() -> None:
-    recipe = recipe_of(
-        "sampling.resolution=1024", "sampling.batch_size=1", "training.micro_batch_size=1"
-    )
-    visiting = {"a": RewardWeights(24 * GIB, offloaded=True)}
-    plan = count_memory(recipe, ARCHITECTURE, visiting)
+    large = ("sampling.resolution=1024", "sampling.batch_size=1", "training.micro_batch_size=1")
+    recipe = recipe_of(*large, "model.gradient_checkpointing=true")
+    visiting = {"a": RewardWeights(4096 * MIB, offloaded=True)}
+    narrow = Simulation(small_subject(pos_embed_max_size=128), "cpu")
+    plan = count_memory(recipe, narrow, visiting)
     assert plan.peak == "decoding"
-    (one,) = advise(recipe, ARCHITECTURE, visiting, plan.total("decoding") - GIB)
+    (one,) = advise(recipe, narrow, visiting, plan.total("decoding") - 32 * MIB)
     assert one.override == "model.vae_tiling=true"
-    for gib in (24, 16):
-        advice = advise(recipe_of(), ARCHITECTURE, {}, gib * GIB)
-        assert "model.vae_tiling=true" not in [one.override for one in advice]
+    found = advice_for(recipe_of(*LORA), 0.5 * peak(recipe_of(*LORA)))
+    assert "model.vae_tiling=true" not in overrides(found)
 
 
 def test_what_never_fits_gets_what_comes_nearest() -> None:
-    limit = 4 * GIB
-    advice = advise(recipe_of(), ARCHITECTURE, REWARDS, limit)
+    advice = advice_for(recipe_of(*LORA), MIB, REWARDS)
     assert advice
-    assert advice[-1].plan.excess(limit) > 0
+    assert advice[-1].plan.excess(MIB) > 0
 
 
 def test_auto_halves_down_to_what_fits() -> None:
-    recipe = recipe_of("training.micro_batch_size=auto")
-    size = largest_micro_batch(recipe, ARCHITECTURE, {}, 24 * GIB)
+    many = ("sampling.resolution=256", "sampling.group_size=24")
+    recipe = recipe_of(*many, "training.micro_batch_size=auto")
 
     def gradients(images: int) -> int:
-        changed = recipe_of(f"training.micro_batch_size={images}")
-        return count_memory(changed, ARCHITECTURE, {}).total("gradients")
+        changed = recipe_of(*many, f"training.micro_batch_size={images}")
+        return plan_of(changed).total("gradients")
 
-    assert gradients(size) <= 24 * GIB < gradients(2 * size)
-    # 1152 images, halved.
-    assert size in {1152 >> halvings for halvings in range(11)}
-    assert largest_micro_batch(recipe, ARCHITECTURE, {}, GIB) == 0
+    limit = gradients(14)
+    size = largest_micro_batch(recipe, wide_simulation(), {}, limit)
+    # 48 images, halved.
+    assert size == 12
+    assert gradients(size) <= limit < gradients(2 * size)
+    assert largest_micro_batch(recipe, wide_simulation(), {}, MIB) == 0

@@ -55,13 +55,12 @@ def show_memory(plan: Plan, gib: float | None, processes: int = 1) -> None:
 
 def simulation_of(architecture: Architecture) -> Simulation:
     """The model's passes on fake tensors; what was measured once is remembered."""
-    return _simulation(json.dumps([architecture.name, architecture.index, architecture.parts]))
+    return _simulation(json.dumps(architecture.parts))
 
 
 @lru_cache(maxsize=4)
-def _simulation(description: str) -> Simulation:
-    name, index, parts = json.loads(description)
-    return Simulation(Subject(Architecture(name, index, parts)))
+def _simulation(parts: str) -> Simulation:
+    return Simulation(Subject(Architecture("", {}, json.loads(parts))))
 
 
 def device_memory() -> int | None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from marblecli.engine.processes import Processes
-from marblecli.engine.shards import UNDIVIDED
+from marblecli.engine.shards import TOGETHER, UNDIVIDED
 from marblecli.models.backbone import DTYPES, Conditioning
 from marblecli.models.policies import Policies, PolicyName
 from marblecli.planning.cuda_autocast import CudaAutocast
@@ -22,6 +22,7 @@ from marblecli.planning.fake_group import fake_group
 from marblecli.planning.stacks import Stack, shorten
 from marblecli.planning.subject import Subject
 from marblecli.planning.timeline import Growth, Timeline, growth
+from marblecli.planning.weights import weights_of
 from marblecli.settings import ModelSettings
 
 DeviceKind = Literal["cuda", "cpu"]
@@ -47,7 +48,8 @@ class ModelCase:
     @property
     def sharded(self) -> bool:
         """Whether a network's weights are whole only while it runs."""
-        return self.model.mode == "full" and self.model.divided
+        alone = self.processes == 1 and not self.model.offload
+        return self.model.mode == "full" and self.model.divided and not alone
 
     def conditioning(self, rows: int) -> Conditioning:
         """That of some rows, made where this is called."""
@@ -67,7 +69,7 @@ class FakeModel:
             self.policies = self._make_policies()
             networks = {id(n): n for n in (self.policies.network(p) for p in _POLICIES)}
             for network in networks.values():
-                self._stacks.append(shorten(network, case.subject.blocks(network)))
+                self._stacks.append(self._shortened(network))
                 self._watch(network, self._stacks[-1])
         with self._running(None):
             # The old policy's weights differ from the trained ones, as they do after a step.
@@ -93,6 +95,15 @@ class FakeModel:
         with torch.device("meta"):
             policies = case.subject.policies(network, model, UNDIVIDED)
         return faked(self.mode, policies, *(policies.network(name) for name in _POLICIES))
+
+    def _shortened(self, network: nn.Module) -> list[Stack]:
+        blocks = self.case.subject.blocks(network)
+        smallest = min(weights_of(block).parameters for block in blocks)
+        if self.case.sharded and smallest < TOGETHER:
+            # Gradients of several blocks wait for each other and are sent together: a block doesn't
+            # stand for the others then.
+            return []
+        return shorten(network, blocks)
 
     @property
     def trained(self) -> int:

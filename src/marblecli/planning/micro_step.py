@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from marblecli.models.policies import Policies
 from marblecli.planning.fake_model import FakeModel, ModelCase
@@ -54,15 +55,16 @@ class MicroStep:
     """Accumulators included."""
     accumulators: int
     """Bytes of the accumulators in :attr:`measured`."""
-    forward: int
-    """The moment in :attr:`measured` after the trained policy's forward pass."""
+    forward: tuple[int, int]
+    """The moments in :attr:`measured` before and after the trained policy's forward pass."""
     reused: Growth | None
     """Of a step that reuses coefficients: no accumulators, but one gradient of every weight."""
 
     @property
     def row(self) -> int:
         """Bytes that each row keeps for the backward passes."""
-        return round(float(self.measured.row[self.forward]))
+        before, after = self.measured.row[list(self.forward)]
+        return round(float(after - before))
 
     def peak(self, rows: int, accumulators: int) -> int:
         """The most bytes at once, beside ``accumulators`` bytes of the recipe's accumulators."""
@@ -74,18 +76,15 @@ class MicroStep:
 
 def measure_micro_step(fake: FakeModel, case: GradientCase) -> MicroStep:
     """Run one micro-batch on fake tensors, with every pass that the training may make of it."""
-    found: dict[str, int] = {}
+    forward = _Marks()
+    accumulators = [0]
 
     def gradients(policies: Policies, rows: int, timeline: Timeline) -> None:
         batch, settings = _batch(fake.case, case, rows), _settings(case, rows)
-        hook = policies.network("trained").register_forward_hook(
-            lambda *_: found.update(forward=timeline.mark())
-        )
         find = contracted_gradients if case.kind == "contracted" else reward_gradients
-        with timeline:
+        with forward.watching(policies.network("trained"), timeline), timeline:
             made = find(policies, batch, settings)
-            found["accumulators"] = _bytes_of(list(made.tensors()))
-        hook.remove()
+            accumulators[0] = _bytes_of(list(made.tensors()))
 
     def reused(policies: Policies, rows: int, timeline: Timeline) -> None:
         batch, settings = _batch(fake.case, case, rows), _settings(case, rows)
@@ -96,12 +95,12 @@ def measure_micro_step(fake: FakeModel, case: GradientCase) -> MicroStep:
 
     measured = fake.measure(gradients)
     plain = fake.measure(reused) if case.amortised else None
-    return MicroStep(measured, found["accumulators"], found["forward"], plain)
+    return MicroStep(measured, accumulators[0], (forward.before, forward.after), plain)
 
 
 def kept_row(fake: FakeModel, case: GradientCase) -> int:
     """:attr:`MicroStep.row` alone, by a forward pass without its backward passes."""
-    moment: dict[str, int] = {}
+    marks = _Marks()
 
     def forward(policies: Policies, rows: int, timeline: Timeline) -> None:
         inputs = fake.inputs(rows)
@@ -113,13 +112,34 @@ def kept_row(fake: FakeModel, case: GradientCase) -> int:
             shards=policies.shards,
         )
         tapped = contraction.tapped() if case.kind == "contracted" else nullcontext()
-        with timeline, tapped:
-            velocity = policies.velocity("trained", *inputs)
-            moment["forward"] = timeline.mark()
-        del velocity
+        with marks.watching(policies.network("trained"), timeline), timeline, tapped:
+            policies.velocity("trained", *inputs)
 
-    measured = fake.measure(forward)
-    return round(float(measured.row[moment["forward"]]))
+    row = fake.measure(forward).row
+    return round(float(row[marks.after] - row[marks.before]))
+
+
+class _Marks:
+    """The moments before and after the last forward pass of a network."""
+
+    before = after = 0
+
+    @contextmanager
+    def watching(self, network: nn.Module, timeline: Timeline) -> Iterator[None]:
+        """Inside, the network's passes are marked; the trained policy's is the last of all."""
+
+        def begin(*_: Any) -> None:
+            self.before = timeline.mark()
+
+        def end(*_: Any) -> None:
+            self.after = timeline.mark()
+
+        hooks = (network.register_forward_pre_hook(begin), network.register_forward_hook(end))
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
 
 
 def _bytes_of(tensors: list[Tensor]) -> int:
