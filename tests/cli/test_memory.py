@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,11 +13,11 @@ from marblecli.cli import memory
 from marblecli.cli.memory import device_memory, reward_weights
 from marblecli.cli.setup import load_plan
 from marblecli.planning.plan import GIB
+from support.planning import TINY, WIDE
 
 Marble = Callable[..., Any]
 InstallPlugin = Callable[..., None]
 
-MEDIUM = "model.pretrained=stabilityai/stable-diffusion-3.5-medium"
 LARGE_STEP = ("--set", "sampling.resolution=512", "--set", "training.micro_batch_size=6")
 PLUGIN = """
 from marblecli.rewards import HubFiles, NoOptions, RewardSpec, hookimpl
@@ -40,38 +41,46 @@ def _no_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def medium(recipe: Path) -> Path:
+def wide(recipe: Path, tmp_path: Path) -> Path:
+    """A recipe whose model has half a billion parameters, and configurations only."""
+    folder = tmp_path / "wide"
+    for file in TINY.rglob("*.json"):
+        place = folder / file.relative_to(TINY)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(file.read_text())
+    config = folder / "transformer" / "config.json"
+    config.write_text(json.dumps({"_class_name": "SD3Transformer2DModel", **WIDE}))
     text = recipe.read_text().splitlines()
-    line = 'pretrained = "stabilityai/stable-diffusion-3.5-medium"'
+    line = f'pretrained = "{folder}"'
     recipe.write_text("\n".join(line if one.startswith("pretrained") else one for one in text))
     return recipe
 
 
-def test_what_doesnt_fit_is_refused_with_what_would(marble: Marble, medium: Path) -> None:
-    shown = marble("train", medium, "--dry-run", "--memory", 24, *LARGE_STEP)
+def test_what_doesnt_fit_is_refused_with_what_would(marble: Marble, wide: Path) -> None:
+    shown = marble("train", wide, "--dry-run", "--memory", 8, *LARGE_STEP)
     assert shown.code == 2
     assert "memory of the device in GiB, counted, not measured" in shown.out
     assert "the recipe is valid" not in shown.out
     first, second, *changes = shown.err.splitlines()
     assert first.startswith("marble: needs ")
-    assert first.endswith("and 24.0 GiB are there")
+    assert first.endswith("and 8.0 GiB are there")
     assert second == "marble: it fits with, in order of effect:"
     overrides = [line.split()[2] for line in changes]
     taken = [part for override in overrides for part in ("--set", override)]
-    again = marble("train", medium, "--dry-run", "--memory", 24, *LARGE_STEP, *taken)
+    again = marble("train", wide, "--dry-run", "--memory", 8, *LARGE_STEP, *taken)
     assert again.code == 0
     assert "the recipe is valid; nothing was loaded" in again.out
 
 
-def test_what_cant_fit_gets_the_nearest(marble: Marble, medium: Path) -> None:
-    shown = marble("train", medium, "--dry-run", "--memory", 2)
+def test_what_cant_fit_gets_the_nearest(marble: Marble, wide: Path) -> None:
+    shown = marble("train", wide, "--dry-run", "--memory", 2)
     assert shown.code == 2
     assert "nothing makes it fit; nearest:" in shown.err
     assert "a smaller model or sampling.resolution" in shown.err
 
 
-def test_without_a_gpu_the_table_is_shown_and_nothing_refused(marble: Marble, medium: Path) -> None:
-    shown = marble("train", medium, "--dry-run", *LARGE_STEP)
+def test_without_a_gpu_the_table_is_shown_and_nothing_refused(marble: Marble, wide: Path) -> None:
+    shown = marble("train", wide, "--dry-run", *LARGE_STEP)
     assert shown.code == 0
     header = next(
         line for line in shown.out.splitlines() if "sampling" in line and "update" in line
@@ -83,18 +92,18 @@ def test_without_a_gpu_the_table_is_shown_and_nothing_refused(marble: Marble, me
 
 
 def test_a_cuda_devices_memory_is_the_limit(
-    marble: Marble, medium: Path, monkeypatch: pytest.MonkeyPatch
+    marble: Marble, wide: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
     assert device_memory() is None or torch.cuda.is_available()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    properties = SimpleNamespace(total_memory=12 * GIB)
+    properties = SimpleNamespace(total_memory=8 * GIB)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: properties)
-    assert device_memory() == 12 * GIB
-    shown = marble("train", medium, "--dry-run", *LARGE_STEP)
+    assert device_memory() == 8 * GIB
+    shown = marble("train", wide, "--dry-run", *LARGE_STEP)
     assert shown.code == 2
-    assert "12.0 GiB are there" in shown.err
-    given = marble("train", medium, "--dry-run", "--memory", 80, *LARGE_STEP)
+    assert "8.0 GiB are there" in shown.err
+    given = marble("train", wide, "--dry-run", "--memory", 80, *LARGE_STEP)
     assert given.code == 0
 
 
@@ -109,39 +118,39 @@ def test_a_model_whose_configuration_cant_be_read_shows_the_rest(
 
 
 def test_divided_weights_are_counted_for_the_processes_asked_for(
-    marble: Marble, medium: Path
+    marble: Marble, wide: Path
 ) -> None:
     asked = ("--dry-run", "--memory", 999, "--set", "model.mode=full", "--set", "model.shard=true")
     peaks = []
     for count in (1, 2):
-        shown = marble("train", medium, *asked, "--num-processes", count)
+        shown = marble("train", wide, *asked, "--num-processes", count)
         assert shown.code == 0
         assert ("with the weights that it gathers" in shown.out) == (count == 2)
         peaks.append(float(shown.out.partition("peak: ")[2].partition(" GiB")[0]))
     assert peaks[1] < 0.6 * peaks[0]
 
 
-def test_what_is_in_the_cpus_memory_is_counted_apart(marble: Marble, medium: Path) -> None:
+def test_what_is_in_the_cpus_memory_is_counted_apart(marble: Marble, wide: Path) -> None:
     asked = ("--dry-run", "--memory", 24, "--set", "model.mode=full")
     small = ("--set", "measure.parts=false", "--set", "measure.slices_every=0")
-    refused = marble("train", medium, *asked, *small)
+    refused = marble("train", wide, *asked, *small)
     assert refused.code == 2
     assert "--set model.offload=true" in refused.err
-    shown = marble("train", medium, *asked, *small, "--set", "model.offload=true")
+    shown = marble("train", wide, *asked, *small, "--set", "model.offload=true")
     assert shown.code == 0
     assert "CPU: optimizer state" in shown.out
     assert "in the CPU's memory instead, for each process: " in shown.out
 
 
-def test_memory_is_for_a_dry_run(marble: Marble, medium: Path) -> None:
-    shown = marble("train", medium, "--memory", 24)
+def test_memory_is_for_a_dry_run(marble: Marble, wide: Path) -> None:
+    shown = marble("train", wide, "--memory", 24)
     assert shown.code == 2
     assert "--memory needs --dry-run" in shown.err
 
 
-def test_auto_says_how_many_images_fit(marble: Marble, medium: Path) -> None:
+def test_auto_says_how_many_images_fit(marble: Marble, wide: Path) -> None:
     auto = ("--set", "sampling.resolution=512", "--set", "training.micro_batch_size=auto")
-    shown = marble("train", medium, "--dry-run", "--memory", 24, *auto)
+    shown = marble("train", wide, "--dry-run", "--memory", 24, *auto)
     assert "by this count 6 fit" in shown.out or "by this count 3 fit" in shown.out
 
 
@@ -166,9 +175,9 @@ def test_rewards_weights_are_those_of_their_cached_files(
 
 
 def test_unknown_rewards_are_named(
-    marble: Marble, medium: Path, install_plugin: InstallPlugin, empty_cache: Path
+    marble: Marble, wide: Path, install_plugin: InstallPlugin, empty_cache: Path
 ) -> None:
     install_plugin("heavy", PLUGIN)
-    medium.write_text(medium.read_text() + "\n[rewards.heavy]\n")
-    shown = marble("train", medium, "--dry-run")
+    wide.write_text(wide.read_text() + "\n[rewards.heavy]\n")
+    shown = marble("train", wide, "--dry-run")
     assert "unknown, and not in these figures: the weights of heavy" in shown.out

@@ -54,7 +54,7 @@ def test_a_dry_run_loads_and_writes_nothing(
     """The model folder holds no weights at all."""
     before = sorted(tmp_path.rglob("*"))
     run_dir = tmp_path / "run"
-    shown, loaded = run_and_tell("train", recipe, "--dry-run", "--run-dir", run_dir, cwd=tmp_path)
+    shown, _ = run_and_tell("train", recipe, "--dry-run", "--run-dir", run_dir, cwd=tmp_path)
     assert "the recipe is valid; nothing was loaded" in shown
     assert sorted(tmp_path.rglob("*")) == before
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 import torch
 import torch.utils.checkpoint
@@ -147,3 +150,24 @@ def test_checkpointed_activations_give_the_same() -> None:
         totals.append(contraction.totals)
     for one, other in zip(*totals, strict=True):
         torch.testing.assert_close(one, other)
+
+
+def test_accumulators_are_gone_with_whoever_holds_them() -> None:
+    """Not with the next collection of garbage: they are the largest part of a step's memory."""
+    model, shape = network("tokens")
+    parameters = list(model.parameters())
+    contraction = Contraction(model, parameters, COLUMNS)
+    x = torch.randn(SAMPLES, *shape, dtype=torch.float64)
+    with contraction.tapped():
+        output = model(x)
+        one = BackwardPass(
+            torch.randn_like(output), torch.ones(SAMPLES, COLUMNS).double(), slice(0, COLUMNS)
+        )
+        contraction.backward(output, [one])
+    left = [weakref.ref(total) for total in contraction.totals]
+    gc.disable()
+    try:
+        del contraction, output
+        assert [each() for each in left] == [None] * len(parameters)
+    finally:
+        gc.enable()

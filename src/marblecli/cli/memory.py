@@ -56,14 +56,12 @@ def show_memory(plan: Plan, gib: float | None, processes: int = 1) -> None:
 
 def simulation_of(family: Family, architecture: Architecture) -> Simulation:
     """The model's passes on fake tensors; what was measured once is remembered."""
-    parts = [architecture.name, architecture.index, architecture.parts]
-    return _simulation(family, json.dumps(parts))
+    return _simulation(family, json.dumps(architecture.parts))
 
 
 @lru_cache(maxsize=4)
-def _simulation(family: Family, description: str) -> Simulation:
-    name, index, parts = json.loads(description)
-    return Simulation(Subject(family, Architecture(name, index, parts)))
+def _simulation(family: Family, parts: str) -> Simulation:
+    return Simulation(Subject(family, Architecture("", {}, json.loads(parts))))
 
 
 def device_memory() -> int | None:
