@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
-from marblecli.engine.landing import Landings
+from marblecli.engine.copies import CopiesToCpu
 from marblecli.engine.processes import Processes, meet_alone, talking
 from marblecli.errors import BadInputError
 
@@ -185,7 +185,7 @@ class ScatteredSums:
 
     def __init__(self, shards: Shards) -> None:
         self._count = shards.processes.count
-        self._landings = Landings() if shards.offloaded else None
+        self._copies = CopiesToCpu() if shards.offloaded else None
         self._waiting: list[tuple[Tensor, Tensor]] = []
         self._elements = 0
 
@@ -209,8 +209,8 @@ class ScatteredSums:
     def settle(self) -> None:
         """Send what waits, and have all that was sent in the totals."""
         self._send()
-        if self._landings is not None:
-            self._landings.settle()
+        if self._copies is not None:
+            self._copies.settle()
 
     def _send(self) -> None:
         waiting, self._waiting, self._elements = self._waiting, [], 0
@@ -219,10 +219,10 @@ class ScatteredSums:
         received = self._summed(torch.cat([self._by_process(whole) for _, whole in waiting], 1))
         # Not the gradients themselves: they needn't wait for their rows to land.
         targets = [(total, self._padded(whole)) for total, whole in waiting]
-        if self._landings is None:
+        if self._copies is None:
             _add_rows(targets, received)
         else:
-            self._landings.expect(received, partial(_add_rows, targets))
+            self._copies.start(received, partial(_add_rows, targets))
 
     def _summed(self, sent: Tensor) -> Tensor:
         """[processes, elements] -> this process's, [elements]."""

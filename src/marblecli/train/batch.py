@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from marblecli.engine.transfer import to_device
+from marblecli.engine.copies import to_device
 from marblecli.models.conditioning import Conditioning
 from marblecli.seeding import torch_stream
 from marblecli.types import BoolArray, IntArray

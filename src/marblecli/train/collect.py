@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from marblecli.engine.transfer import to_device
+from marblecli.engine.copies import to_device
 from marblecli.maths.advantages import advantages, optimality_probability
 from marblecli.maths.nft import reward_shares
 from marblecli.seeding import stream, torch_stream

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from marblecli.engine.transfer import to_device
+from marblecli.engine.copies import to_device
 from marblecli.models.backbone import Backbone
 from marblecli.models.conditioning import Conditioning
 from marblecli.models.policies import Policies, PolicyName
