@@ -116,7 +116,7 @@ class ModelSettings(_Table):
         return self.model_copy(update={"options": {**self.options, **options}})
 
     @property
-    def divided(self) -> bool:
+    def sharded(self) -> bool:
         """Whether weights are whole only while they run, among processes or for one."""
         return self.shard or self.offload
 

@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from marblecli.conflicts.record import ConflictRecord, Matrix
 from marblecli.engine import shards as sharding
 from marblecli.engine.processes import Processes
-from marblecli.engine.shards import UNDIVIDED, ScatteredSums, Shards
+from marblecli.engine.shards import UNSHARDED, ScatteredSums, Shards
 from marblecli.errors import BadInputError
 from marblecli.models.full_policies import ShardedPolicies
 from marblecli.models.policies import Policies, PolicyName
@@ -279,7 +279,7 @@ def test_divided_gradients_are_those_of_the_whole(
     name: str, found: list[Pieces], policies_of: Runner, batch: TrainingBatch
 ) -> None:
     policies = policies_of("full")
-    expected = whole_gradients(contracted_gradients(policies, small(batch), SETTINGS), UNDIVIDED)
+    expected = whole_gradients(contracted_gradients(policies, small(batch), SETTINGS), UNSHARDED)
     close(found[0].gradients[name], expected)
 
 
@@ -297,7 +297,7 @@ def test_a_sparse_anchor_leaves_the_signal_alone(
 ) -> None:
     gradients = contracted_gradients(policies_of("full"), small(batch), SETTINGS)
     signal = slice(0, 2 * batch.optimality.shape[1])
-    expected = whole_gradients(gradients, UNDIVIDED)
+    expected = whole_gradients(gradients, UNSHARDED)
     sparse = found[0].gradients["sparse"]
     close(
         {name: each[..., signal] for name, each in sparse.items()},
@@ -470,7 +470,7 @@ def test_rows_are_cut_as_torch_cuts_them(rows: int, count: int) -> None:
 def test_offloaded_rows_are_at_home_on_the_cpu() -> None:
     device = torch.device("cuda", 3)
     shards = Shards(device=device, offloaded=True)
-    assert shards.divided
+    assert shards.sharded
     assert shards.home == torch.device("cpu")
     assert Shards(device=device).home == device
     whole = torch.ones(3, 2)
@@ -480,7 +480,7 @@ def test_offloaded_rows_are_at_home_on_the_cpu() -> None:
 
 def test_a_device_that_cant_is_refused() -> None:
     with pytest.raises(BadInputError, match=r"^model\.shard and model\.offload need a GPU"):
-        Shards(device=torch.device("mps"), offloaded=True).divide(torch.nn.Module(), ())
+        Shards(device=torch.device("mps"), offloaded=True).shard(torch.nn.Module(), ())
 
 
 @pytest.mark.gpu
@@ -498,16 +498,16 @@ def test_the_device_holds_no_offloaded_weights(
     assert torch.cuda.memory_allocated() - before < weights / 2
     found = contracted_gradients(policies, moved_to(small(batch), "cuda"), SETTINGS)
     assert {each.device.type for each in found.tensors()} == {"cpu"}
-    close(whole_gradients(found, shards), whole_gradients(expected, UNDIVIDED))
+    close(whole_gradients(found, shards), whole_gradients(expected, UNSHARDED))
     distributed.destroy_process_group()
 
 
 def test_nothing_is_divided_by_default() -> None:
     whole = torch.ones(3, 2)
-    assert not UNDIVIDED.divided
-    assert UNDIVIDED.cut(whole) is whole
-    assert UNDIVIDED.whole({"a": whole})["a"] is whole
-    with UNDIVIDED.gathered(None):
+    assert not UNSHARDED.sharded
+    assert UNSHARDED.cut(whole) is whole
+    assert UNSHARDED.whole({"a": whole})["a"] is whole
+    with UNSHARDED.gathered(None):
         pass
     number: Tensor = torch.tensor(3.0)
     assert Shards(Processes(1, 2)).cut(number) is number

@@ -62,7 +62,7 @@ def check_processes(recipe: Recipe, count: int) -> None:
             f"sampling.prompts_per_step: {prompts} can't be divided among {count} processes; "
             f"start at most {prompts}, or sample more prompts a step"
         )
-    if recipe.model.divided:
+    if recipe.model.sharded:
         check_even(prompts, count)
 
 

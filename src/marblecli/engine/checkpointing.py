@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from marblecli.engine.shards import UNDIVIDED, Shards
+from marblecli.engine.shards import UNSHARDED, Shards
 
 Prepare = Callable[[int], None]
 """Called with a cotangent's number before it goes through a piece of the graph."""
@@ -54,7 +54,7 @@ class BlockCheckpoints:
     for the second computation with all its backward passes.
     """
 
-    def __init__(self, network: nn.Module | None = None, shards: Shards = UNDIVIDED) -> None:
+    def __init__(self, network: nn.Module | None = None, shards: Shards = UNSHARDED) -> None:
         self._network = network
         self._shards = shards
         self._segments: list[_Segment] | None = None
@@ -62,7 +62,7 @@ class BlockCheckpoints:
     def __call__(self, block: nn.Module, *inputs: Any) -> Any:
         """Run the block. What it returns are tensors or None."""
         # Divided blocks gather their weights when they are called.
-        run = block if self._shards.divided else block.forward
+        run = block if self._shards.sharded else block.forward
         if self._segments is None:
             return checkpoint(run, *inputs, use_reentrant=False)
         tensors = [x for x in inputs if isinstance(x, Tensor)]

@@ -52,7 +52,7 @@ class Shards:
     """Whether the rows are in the CPU's memory until their block runs."""
 
     @property
-    def divided(self) -> bool:
+    def sharded(self) -> bool:
         """Whether a device lacks anything before it runs."""
         return self.processes.count > 1 or self.offloaded
 
@@ -63,14 +63,14 @@ class Shards:
 
     def cut(self, whole: Tensor) -> Tensor:
         """Rows of this process, of a whole tensor [R, ...]; a number isn't divided."""
-        if not (self.divided and whole.ndim):
+        if not (self.sharded and whole.ndim):
             return whole
         rows = -(-len(whole) // self.processes.count)
         return whole[self.processes.rank * rows :][:rows]
 
     def whole(self, parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The whole tensors, by name, on the CPU of the first process; nothing elsewhere."""
-        if not self.divided:
+        if not self.sharded:
             return dict(parts)
         mine = [len(part) if part.ndim else 0 for part in parts.values()]
         lengths = zip(*self.processes.gather(mine), strict=True)
@@ -97,7 +97,7 @@ class Shards:
             return part
         return torch.cat([each[:count] for each, count in zip(parts, rows, strict=True)])
 
-    def divide(self, network: nn.Module, blocks: Sequence[nn.Module]) -> None:
+    def shard(self, network: nn.Module, blocks: Sequence[nn.Module]) -> None:
         """Leave this process's rows of the network's parameters at :attr:`home`, block by block.
 
         ``blocks`` are the network's repeated blocks; what isn't in them is gathered as one more.
@@ -141,7 +141,7 @@ class Shards:
     @contextmanager
     def gathered(self, module: nn.Module | None) -> Iterator[None]:
         """Inside, the parameters of a block (or, of the network, the others) are whole."""
-        if not self.divided:
+        if not self.sharded:
             yield
             return
         sharded = cast("FSDPModule", module)
@@ -153,7 +153,7 @@ class Shards:
             sharded.reshard()
 
 
-UNDIVIDED = Shards()
+UNSHARDED = Shards()
 """One process holds everything, or all hold the same."""
 
 

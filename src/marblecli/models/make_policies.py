@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from marblecli.engine.shards import UNDIVIDED, Shards
+from marblecli.engine.shards import UNSHARDED, Shards
 from marblecli.models.dtypes import DTYPES
 from marblecli.models.family import Family
 from marblecli.models.full_policies import FullPolicies, ShardedPolicies
@@ -14,7 +14,7 @@ from marblecli.settings import ModelSettings
 
 
 def make_policies(
-    family: Family, network: nn.Module, settings: ModelSettings, shards: Shards = UNDIVIDED
+    family: Family, network: nn.Module, settings: ModelSettings, shards: Shards = UNSHARDED
 ) -> Policies:
     """The three policies; the network is taken over and changed.
 
@@ -25,7 +25,7 @@ def make_policies(
     policies: Policies
     if settings.mode == "lora":
         policies = LoraPolicies(family, network, settings.lora, dtype)
-    elif shards.divided:
+    elif shards.sharded:
         policies = ShardedPolicies(family, network, dtype, shards)
     else:
         policies = FullPolicies(family, network, dtype)

@@ -20,7 +20,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import Parameter
 
 from marblecli.engine.checkpointing import BlockCheckpoints
-from marblecli.engine.shards import UNDIVIDED, ScatteredSums, Shards, local_rows
+from marblecli.engine.shards import UNSHARDED, ScatteredSums, Shards, local_rows
 
 
 @dataclass(frozen=True)
@@ -53,16 +53,16 @@ class Contraction:
         parameters: Sequence[Parameter],
         columns: int,
         checkpoints: BlockCheckpoints | None = None,
-        shards: Shards = UNDIVIDED,
+        shards: Shards = UNSHARDED,
     ) -> None:
-        held = [local_rows(each) for each in parameters] if shards.divided else parameters
+        held = [local_rows(each) for each in parameters] if shards.sharded else parameters
         self.totals = [
             torch.zeros((columns, *parameter.shape), device=parameter.device, dtype=parameter.dtype)
             for parameter in held
         ]
         """For each parameter [C, ...]."""
         self._checkpoints = checkpoints
-        self._sums = ScatteredSums(shards) if shards.divided else None
+        self._sums = ScatteredSums(shards) if shards.sharded else None
         self._pass: BackwardPass | None = None
         places = {
             id(parameter): total for parameter, total in zip(parameters, self.totals, strict=True)

@@ -94,7 +94,7 @@ def contracted_gradients(
         checkpoints=policies.checkpoints,
         shards=policies.shards,
     )
-    pulled, weight = _pulled(batch, settings, pull_share, policies.shards.divided)
+    pulled, weight = _pulled(batch, settings, pull_share, policies.shards.sharded)
     with contraction.tapped():
         for index, rows in enumerate(batch.rows(settings.micro_batch_size)):
             pulls = index in pulled

@@ -140,7 +140,7 @@ def _keep_pace(
 
     The others wait in each of theirs for this process's rows. What these passes find is dropped.
     """
-    if not sampler.policies.shards.divided:
+    if not sampler.policies.shards.sharded:
         return
     processes, size = sampler.processes, sampler.recipe.sampling.batch_size
     share = processes.share(len(prompts))

@@ -12,7 +12,7 @@ from marblecli.engine.device import device_name, make_accelerator
 from marblecli.engine.micro_batch import MicroBatch
 from marblecli.engine.processes import Processes, check_even, connect
 from marblecli.engine.reduction import Reduction
-from marblecli.engine.shards import UNDIVIDED, Shards
+from marblecli.engine.shards import UNSHARDED, Shards
 from marblecli.methods.schedule import MethodSchedule
 from marblecli.models.backbone import Backbone
 from marblecli.models.loading import Model, OpenStore, load_model
@@ -65,7 +65,7 @@ class Sampler:
     @property
     def reduction(self) -> Reduction:
         """How gradients are summed over the processes."""
-        return Reduction(self.processes, sharded=self.policies.shards.divided)
+        return Reduction(self.processes, sharded=self.policies.shards.sharded)
 
 
 def open_sampler(
@@ -83,13 +83,13 @@ def open_sampler(
     without it the cache isn't used.
     """
     processes = connect()
-    if recipe.model.divided:
+    if recipe.model.sharded:
         check_even(recipe.sampling.prompts_per_step, processes.count)
     accelerator = make_accelerator(recipe, processes)
     wanted = prompts.texts() if texts is None else set(texts)
     model = load_model(recipe.model, recipe.run.seed, accelerator.device, wanted, open_store)
     shards = _shards(recipe, processes, accelerator.device)
-    if not shards.divided:
+    if not shards.sharded:
         # Only now: while prompts are embedded, the device needs the room for the text encoders.
         model.network.to(accelerator.device)
     return Sampler(
@@ -106,8 +106,8 @@ def open_sampler(
 
 
 def _shards(recipe: Recipe, processes: Processes, device: torch.device) -> Shards:
-    if not recipe.model.divided:
-        return UNDIVIDED
+    if not recipe.model.sharded:
+        return UNSHARDED
     return Shards(processes, device, offloaded=recipe.model.offload)
 
 
@@ -115,7 +115,7 @@ def _micro_batch(recipe: Recipe, processes: Processes, shards: Shards) -> MicroB
     sampling = recipe.sampling
     most = -(-sampling.prompts_per_step // processes.count) * sampling.group_size
     size = recipe.training.micro_batch_size
-    return MicroBatch(size, most, processes, fixed=shards.divided)
+    return MicroBatch(size, most, processes, fixed=shards.sharded)
 
 
 def _seeded_policies(model: Model, recipe: Recipe, shards: Shards) -> Policies:
