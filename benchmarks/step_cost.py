@@ -190,7 +190,7 @@ def _batch(shape: Shape, device: torch.device) -> TrainingBatch:
                 "pooled": torch.randn(images, shape.width, device=device),
             }
         ),
-        noise_levels=levels.to(device),
+        levels=levels.to(device),
         advantages=torch.zeros(images, 1, device=device),
         optimality=torch.zeros(images, 1, device=device),
         shares=torch.zeros(images, 1, device=device),
@@ -295,7 +295,7 @@ def _pass_seconds(bench: Bench) -> tuple[float, float]:
     for _ in range(3):
         times = [0.0, 0.0]
         for rows in bench.batch.rows(bench.settings.micro_batch_size):
-            inputs = (rows.latents, rows.noise_level, rows.conditioning)
+            inputs = (rows.latents, rows.levels, rows.conditioning)
             started = now()
             bench.policies.velocity("old", *inputs)
             times[0] += now() - started

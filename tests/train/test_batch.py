@@ -49,7 +49,7 @@ def test_the_head_is_the_first_micro_batch(batch: TrainingBatch) -> None:
     head, rows = batch.head(4), next(batch.rows(4))
     assert head.micro_steps(4) == 1
     torch.testing.assert_close(head.latents, rows.latents)
-    torch.testing.assert_close(head.noise_levels[:, 0], rows.noise_level)
+    torch.testing.assert_close(head.levels[:, 0], rows.levels)
     for name, part in rows.conditioning.tensors.items():
         torch.testing.assert_close(head.conditioning.tensors[name], part)
     torch.testing.assert_close(head.shares, rows.shares)
@@ -64,13 +64,13 @@ def test_the_parts_of_a_batch_have_the_noise_of_the_whole(
     batch: TrainingBatch, part_of: Cut
 ) -> None:
     parts = [part_of(batch, 0, 4), part_of(batch, 4, 5), part_of(batch, 5, 6)]
-    for index in range(batch.noise_levels.shape[1]):
+    for index in range(batch.levels.shape[1]):
         whole = list(batch.rows(6))[index]
         rows = [list(part.rows(6))[index] for part in parts]
         assert torch.equal(torch.cat([row.noise for row in rows]), whole.noise)
-        assert torch.equal(torch.cat([row.noise_level for row in rows]), whole.noise_level)
+        assert torch.equal(torch.cat([row.levels for row in rows]), whole.levels)
     assert {part.whole for part in parts} == {6}
-    assert {part.whole_rows for part in parts} == {batch.noise_levels.numel()}
+    assert {part.whole_rows for part in parts} == {batch.levels.numel()}
 
 
 def test_the_heads_of_the_parts_are_the_head_of_the_whole(

@@ -132,9 +132,9 @@ def test_the_same_step_draws_the_same_noise_and_another_step_does_not(
 
 def test_rows_cover_every_image_at_every_level(batch: TrainingBatch) -> None:
     rows = list(batch.rows(4))
-    assert [len(part.noise_level) for part in rows] == [4, 2, 4, 2]
-    levels = torch.cat([part.noise_level for part in rows]).view(2, 6).T
-    assert torch.equal(levels, batch.noise_levels)
+    assert [len(part.levels) for part in rows] == [4, 2, 4, 2]
+    levels = torch.cat([part.levels for part in rows]).view(2, 6).T
+    assert torch.equal(levels, batch.levels)
 
 
 @pytest.mark.parametrize("mode", ["lora", "full"])
@@ -184,7 +184,7 @@ def test_slices_of_the_signal_add_up_to_it(
     policies_of: Policymaker, batch: TrainingBatch, loss_settings: LossSettings
 ) -> None:
     sources = ["scenes"] * 4 + ["letters"] * 2
-    sliced = replace(batch, slices=row_slices(sources, batch.noise_levels))
+    sliced = replace(batch, slices=row_slices(sources, batch.levels))
     found = contracted_gradients(policies_of("lora"), sliced, loss_settings)
     signal = flat(list(found.signal()))
     by_source = [flat(found.slices[f"source {name}"]) for name in ("scenes", "letters")]
@@ -265,7 +265,7 @@ def test_without_parts_the_whole_gradients_are_the_same(
     share: float, policies_of: Policymaker, batch_of: Batchmaker, loss_settings: LossSettings
 ) -> None:
     policies, batch = policies_of("lora", torch.float64), batch_of(torch.float64)
-    sliced = replace(batch, slices=row_slices(["scenes"] * 6, batch.noise_levels))
+    sliced = replace(batch, slices=row_slices(["scenes"] * 6, batch.levels))
     expected = contracted_gradients(policies, batch, loss_settings, share)
     found = contracted_gradients(policies, sliced, loss_settings, share, parts=False)
     assert found.parts == WHOLE
@@ -338,7 +338,7 @@ def test_a_micro_step_waits_for_no_value(
     loss_settings: LossSettings,
 ) -> None:
     policies = policies_of(mode)
-    sliced = replace(batch, slices=row_slices(["scenes"] * 6, batch.noise_levels))
+    sliced = replace(batch, slices=row_slices(["scenes"] * 6, batch.levels))
     with NoWaiting():
         contracted_gradients(policies, sliced, loss_settings, parts=parts)
         amortised_backward(policies, batch, loss_settings, torch.ones(5))

@@ -125,7 +125,7 @@ def devices(_rank: int, _count: int) -> dict[str, dict[str, set[str]]]:
     with imaginary_device():
         batch = conftest.moved(conftest.make_batch(torch.float32), DEVICE)
         # One micro-batch: what is fake takes its time.
-        batch = replace(batch, noise_levels=batch.noise_levels[:, :1])
+        batch = replace(batch, levels=batch.levels[:, :1])
         for mode in ("lora", "offloaded"):
             policies = policies_on_the_device(mode)
             policies.blend_old(0.5)

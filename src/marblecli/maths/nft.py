@@ -30,15 +30,15 @@ class BranchLosses:
 class LossRows:
     """What the losses of a batch of rows depend on besides the network."""
 
-    noise_level: Tensor
+    levels: Tensor
     """[B], t in (0, 1)."""
     mix: float
     """beta of DiffusionNFT, in (0, 1]."""
 
 
-def interpolate(latents: Tensor, noise: Tensor, noise_level: Tensor) -> Tensor:
+def interpolate(latents: Tensor, noise: Tensor, levels: Tensor) -> Tensor:
     """x_t = (1 - t) x0 + t eps, rectified flow. [B, ...] and t [B] -> [B, ...]."""
-    return torch.lerp(latents, noise, _per_row(noise_level, latents))
+    return torch.lerp(latents, noise, _per_row(levels, latents))
 
 
 def branch_losses(
@@ -53,14 +53,14 @@ def branch_losses(
     old = old_velocity.detach()
     step = rows.mix * (velocity - old)
     return BranchLosses(
-        positive=_clean_error(old + step, noised, latents, rows.noise_level),
-        negative=_clean_error(old - step, noised, latents, rows.noise_level),
+        positive=_clean_error(old + step, noised, latents, rows.levels),
+        negative=_clean_error(old - step, noised, latents, rows.levels),
     )
 
 
-def _clean_error(velocity: Tensor, noised: Tensor, latents: Tensor, noise_level: Tensor) -> Tensor:
+def _clean_error(velocity: Tensor, noised: Tensor, latents: Tensor, levels: Tensor) -> Tensor:
     """Mean over elements of (x0_hat - x0)^2 / w, w = stop-gradient(mean |x0_hat - x0|)."""
-    error = noised - _per_row(noise_level, noised) * velocity - latents
+    error = noised - _per_row(levels, noised) * velocity - latents
     return error.square().flatten(1).mean(1) / _mean_size(error.detach())
 
 
@@ -149,9 +149,9 @@ def branch_cotangents(
     With e the residual and p the pull, the branches' errors are e -+ t mix p, so
     dl+/dv = 2 t mix (t mix p - e) / (D w+) and dl-/dv = 2 t mix (t mix p + e) / (D w-).
     """
-    residual = noised - _per_row(rows.noise_level, noised) * old_velocity - latents
+    residual = noised - _per_row(rows.levels, noised) * old_velocity - latents
     pull = (velocity - old_velocity).detach()
-    reach = rows.noise_level * rows.mix
+    reach = rows.levels * rows.mix
     move = _per_row(reach, pull) * pull
     factor = 2 * reach / residual[0].numel()
     return BranchCotangents(

@@ -35,14 +35,14 @@ def split_halves(sources: Sequence[str], groups: IntArray) -> BoolArray:
     return np.array([half[group] for group in groups.tolist()])
 
 
-def row_slices(sources: Sequence[str], noise_levels: Tensor) -> dict[str, Tensor]:
+def row_slices(sources: Sequence[str], levels: Tensor) -> dict[str, Tensor]:
     """Bool [N, T] by name: the rows of each source [N], and of each third of the noise levels."""
     slices = {}
     for source in dict.fromkeys(sources):
-        of_source = torch.tensor([one == source for one in sources], device=noise_levels.device)
-        slices[f"source {source}"] = of_source[:, None].expand(noise_levels.shape)
+        of_source = torch.tensor([one == source for one in sources], device=levels.device)
+        slices[f"source {source}"] = of_source[:, None].expand(levels.shape)
     for low, high in itertools.pairwise(_LEVEL_BOUNDS):
-        slices[f"noise {low}-{high}"] = (noise_levels > low) & (noise_levels <= high)
+        slices[f"noise {low}-{high}"] = (levels > low) & (levels <= high)
     return slices
 
 
@@ -67,7 +67,7 @@ class TrainingBatch:
     """[N, C, h, w], x0."""
     conditioning: Conditioning
     """Of the N images."""
-    noise_levels: Tensor
+    levels: Tensor
     """[N, T], t in (0, 1), no two of an image alike."""
     advantages: Tensor
     """[N, K], A_ik; 0 where the reward doesn't apply."""
@@ -95,20 +95,20 @@ class TrainingBatch:
     @property
     def whole_rows(self) -> int:
         """Rows of the whole batch: each of its images at each noise level."""
-        return self.whole * self.noise_levels.shape[1]
+        return self.whole * self.levels.shape[1]
 
     def rows(self, size: int) -> Iterator[Rows]:
         """Micro-batches of at most ``size`` images at one noise level each; none of no images."""
         if not len(self.latents):
             return
-        for index in range(self.noise_levels.shape[1]):
+        for index in range(self.levels.shape[1]):
             noise = self._noise(index)
             for start in range(0, len(self.latents), size):
                 images = slice(start, start + size)
                 yield Rows(
                     latents=self.latents[images],
                     noise=noise[images],
-                    noise_level=self.noise_levels[images, index],
+                    levels=self.levels[images, index],
                     conditioning=self.conditioning[images],
                     optimality=self.optimality[images],
                     shares=self.shares[images],
@@ -123,7 +123,7 @@ class TrainingBatch:
             self,
             latents=self.latents[:mine],
             conditioning=self.conditioning[slice(mine)],
-            noise_levels=self.noise_levels[:mine, :1],
+            levels=self.levels[:mine, :1],
             advantages=self.advantages[:mine],
             optimality=self.optimality[:mine],
             shares=self.shares[:mine],
@@ -134,11 +134,11 @@ class TrainingBatch:
 
     def micro_steps(self, size: int) -> int:
         """How many micro-batches :meth:`rows` yields."""
-        return self.noise_levels.shape[1] * -(-len(self.latents) // size)
+        return self.levels.shape[1] * -(-len(self.latents) // size)
 
     def scale(self, settings: LossSettings) -> float:
         """C / beta, divided by the T noise levels: what multiplies the losses' sums over rows."""
-        return settings.advantage_clip / settings.mix / self.noise_levels.shape[1]
+        return settings.advantage_clip / settings.mix / self.levels.shape[1]
 
     def _slices(self, images: slice, index: int) -> Tensor:
         columns = [chosen[images, index] for chosen in self.slices.values()]
@@ -160,7 +160,7 @@ class Rows:
 
     latents: Tensor
     noise: Tensor
-    noise_level: Tensor
+    levels: Tensor
     conditioning: Conditioning
     optimality: Tensor
     shares: Tensor

@@ -85,16 +85,16 @@ def training_batch(sampler: Sampler, step: int, collected: Collected) -> Trainin
     optimality = optimality_probability(scaled, recipe.training.advantage_clip)
     valid = torch.from_numpy(table.valid).float()
     place = (step,) if collected.purpose == "rollout" else (step, 1)
-    noise_levels = to_device(_noise_levels(sampler, len(groups), place), device)
+    levels = to_device(_draw_levels(sampler, len(groups), place), device)
     mine = slice(collected.start, collected.start + len(rollout.prompts))
     every = recipe.measure.slices_every
     due = every > 0 and step % every == 0 and recipe.measure.parts
     sliced = due and collected.purpose == "rollout"
-    slices = row_slices(sources, noise_levels) if sliced else {}
+    slices = row_slices(sources, levels) if sliced else {}
     return TrainingBatch(
         latents=rollout.latents.float(),
         conditioning=sampler.backbone.conditioning([p.text for p in rollout.prompts]),
-        noise_levels=noise_levels[mine],
+        levels=levels[mine],
         advantages=to_device(torch.from_numpy(scaled[mine]).float(), device),
         optimality=to_device(torch.from_numpy(optimality[mine]).float(), device),
         shares=to_device(reward_shares(valid, valid.sum(0))[mine], device),
@@ -106,7 +106,7 @@ def training_batch(sampler: Sampler, step: int, collected: Collected) -> Trainin
     )
 
 
-def _noise_levels(sampler: Sampler, images: int, place: tuple[int, ...]) -> Tensor:
+def _draw_levels(sampler: Sampler, images: int, place: tuple[int, ...]) -> Tensor:
     """[images, noise_levels], drawn for each image without replacement from the sampler's grid."""
     recipe = sampler.recipe
     shape = sampler.backbone.latent_shape(recipe.sampling.resolution)

@@ -41,8 +41,8 @@ def forward(
     policies: Policies, rows: Rows, settings: LossSettings, *, regularised: bool = True
 ) -> MicroStep:
     """Run the policies on the rows; the reference only if ``regularised`` and it counts."""
-    noised = interpolate(rows.latents, rows.noise, rows.noise_level)
-    inputs = (noised, rows.noise_level, rows.conditioning)
+    noised = interpolate(rows.latents, rows.noise, rows.levels)
+    inputs = (noised, rows.levels, rows.conditioning)
     on_policy = policies.old_is_trained
     old = None if on_policy else policies.velocity("old", *inputs)
     wanted = regularised and settings.kl_weight > 0.0
@@ -63,7 +63,7 @@ def losses(
         micro.old,
         micro.noised,
         rows.latents,
-        LossRows(rows.noise_level, settings.mix),
+        LossRows(rows.levels, settings.mix),
     )
     if micro.reference is None:
         return branches, micro.velocity.new_zeros(())
@@ -119,8 +119,8 @@ def backward_passes(
 
     ``pull_weight`` multiplies the pull and the regulariser; with 0 they are left out.
     """
-    rows, levels = micro.rows, LossRows(micro.rows.noise_level, settings.mix)
-    parts = branch_cotangents(micro.velocity, micro.old, micro.noised, rows.latents, levels)
+    rows, loss_rows = micro.rows, LossRows(micro.rows.levels, settings.mix)
+    parts = branch_cotangents(micro.velocity, micro.old, micro.noised, rows.latents, loss_rows)
     targets = (rows.optimality, rows.shares, batch.scale(settings))
     signal = layout.spread(parts.signal_weights(*targets), rows)
     passes = [BackwardPass(parts.residual, signal, layout.signal)]

@@ -167,7 +167,8 @@ def integrate(
     # Copied once: one number at a time would make every step wait for the device.
     levels = to_device(solver.levels, device)
     for level in levels[:-1]:
-        noise_level = level.expand(len(latents))
-        velocity = policies.velocity(sampling.policy, latents, noise_level, conditioning)
+        velocity = policies.velocity(
+            sampling.policy, latents, level.expand(len(latents)), conditioning
+        )
         latents = solver.step(velocity, latents)
     return latents
