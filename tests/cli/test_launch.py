@@ -194,6 +194,15 @@ def test_sharded_weights_need_as_many_prompts_in_each_process(four_prompts: Any)
         launch(sharded, 3, [])
 
 
+def test_notices_of_a_recipe_are_left_to_the_processes_that_are_started(
+    recipe: Path, marble: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launching, "launch", lambda *_: None)
+    options = ("train", recipe, "--set", "training.anchor_share=0.5", "--num-processes")
+    assert marble(*options, 2).err == ""
+    assert marble(*options, 2, "--dry-run").err.count("is now training.pull_share") == 1
+
+
 def test_every_process_needs_a_gpu_where_there_are_any(
     four_prompts: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

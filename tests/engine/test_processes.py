@@ -38,7 +38,7 @@ JOBS: dict[str, dict[str, Any]] = {
     "reused": {"balance.refresh_every": 2},
     "backward": {"training.gradients": "backward"},
     "published": {"balance.method": "marble-published", "balance.refresh_every": 2},
-    "sparse": {"training.anchor_share": 0.3},
+    "sparse": {"training.pull_share": 0.3},
 }
 JOBS_OF = {2: tuple(JOBS), 4: ("lora",)}
 """By number of processes. Only the shares differ between 2 and 4."""

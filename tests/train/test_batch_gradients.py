@@ -52,7 +52,7 @@ def test_parts_and_slices_are_kept_where_they_are_wanted(
 def test_fresh_images_are_measured_in_parts_with_every_anchor(
     overrides: dict[str, object], open_tiny: Opener
 ) -> None:
-    trainer = open_tiny({"training.anchor_share": 0.5, "training.micro_batch_size": 3, **overrides})
+    trainer = open_tiny({"training.pull_share": 0.5, "training.micro_batch_size": 3, **overrides})
     trainer.sampler.policies.blend_old(0.5)
     with torch.no_grad():
         for parameter in trainer.sampler.policies.trained_parameters().values():

@@ -19,7 +19,7 @@ def batch_gradients(sampler: Sampler, batch: TrainingBatch) -> RewardGradients:
         if training.gradients == "backward":
             return reward_gradients(policies, batch, settings)
         return contracted_gradients(
-            policies, batch, settings, training.anchor_share, parts=recipe.measure.parts
+            policies, batch, settings, training.pull_share, parts=recipe.measure.parts
         )
 
     return _summed(sampler, sampler.micro_batch.fitted(attempt))
