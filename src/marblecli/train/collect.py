@@ -21,23 +21,23 @@ from marblecli.train.sampler import Sampler
 from marblecli.types import IntArray, Prompt, RewardTable, Rollout
 
 Purpose = Literal["rollout", "fresh"]
-"""What the images are for: to train on, or to judge a step that was made without them."""
+"""What images are for: ``rollout`` to train on, ``fresh`` to judge a step made without them."""
 
 
 @dataclass(frozen=True)
 class Collected:
-    """Images of the old policy and their rewards; N counts the images of all processes."""
+    """Images of the old policy and their rewards; N is the number of images of all processes."""
 
     rollout: Rollout
     """This process's images."""
     table: RewardTable
-    """Of all images."""
+    """The rewards of all N images."""
     sources: tuple[str, ...]
-    """N, the prompt source of each image."""
+    """The prompt source of each of the N images."""
     groups: IntArray
     """[N], the group of each image."""
     start: int
-    """The place of this process's first image."""
+    """The place of this process's first image among the N."""
     purpose: Purpose
 
     def faults(self) -> list[str]:
@@ -107,7 +107,7 @@ def training_batch(sampler: Sampler, step: int, collected: Collected) -> Trainin
 
 
 def _draw_levels(sampler: Sampler, images: int, place: tuple[int, ...]) -> Tensor:
-    """[images, noise_levels], drawn for each image without replacement from the sampler's grid."""
+    """[images, T], drawn for each image without replacement from the noise levels of sampling."""
     recipe = sampler.recipe
     shape = sampler.backbone.latent_shape(recipe.sampling.resolution)
     grid = sampler.backbone.solver(recipe.sampling.steps, shape).levels[:-1]
