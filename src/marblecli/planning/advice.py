@@ -137,7 +137,7 @@ def _changes(settings: _Settings, count: _Count, limit: int) -> Iterator[tuple[s
         ("model.vae_tiling", True),
         ("model.dtype", "bf16"),
     ):
-        if value == "adamw-8bit" and recipe.model.divided:
+        if value == "adamw-8bit" and recipe.model.sharded:
             continue  # It can be neither divided nor offloaded.
         yield _shown(key, value), (_all_set(recipe, {key: value}), rewards)
     for reward, weights in rewards.items():

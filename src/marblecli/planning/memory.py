@@ -172,8 +172,8 @@ class _Counter:
         self.low = FULL if self.model.dtype == "fp32" else 2
         self.full = self.model.mode == "full"
         self.away = self.full and self.model.offload
-        self.processes = processes if self.full and self.model.divided else 1
-        self.divided = self.away or self.processes > 1
+        self.processes = processes if self.full and self.model.sharded else 1
+        self.sharded = self.away or self.processes > 1
         # Of what is offloaded, buffers stay on the device.
         buffers = 0 if self.away else self.shape.buffers
         self.transformer = self._rows(self.shape.parameters) + buffers
@@ -347,14 +347,14 @@ class _Counter:
         if self.low == FULL:
             return 0
         # Of divided weights only a plain backward pass keeps them, and not with checkpointing.
-        kept = not self.divided or (
+        kept = not self.sharded or (
             self.recipe.balance.refresh_every > 1 and not self.model.gradient_checkpointing
         )
         return self.low * self.trained if kept else 0
 
     def whole_weights(self) -> Iterator[Item]:
         """Of divided networks, what is whole for a moment."""
-        if not self.divided:
+        if not self.sharded:
             return
         block = max(
             sum(linear.parameters for linear in self.shape.block_linears(layer))
