@@ -121,7 +121,7 @@ def _gather(sampler: Sampler, batches: int) -> Sums:
         collected = collect(sampler, step)
         batch = training_batch(sampler, step, collected)
         sources = [prompt.source for prompt in collected.rollout.prompts]
-        batch = replace(batch, slices=row_slices(sources, batch.noise_levels))
+        batch = replace(batch, slices=row_slices(sources, batch.levels))
         _add(sums, contracted_gradients(sampler.policies, batch, settings))
     return sums
 

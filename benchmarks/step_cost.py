@@ -74,7 +74,7 @@ class Variant:
     update: Callable[[], None]
     passes: Callable[[float, float], float]
     """Predicted cost of a row, in forward passes, from the cost b of a backward pass (in the same
-    unit) and the share of micro-batches that carry the anchor."""
+    unit) and the share of micro-batches that compute the pull."""
 
 
 @dataclass(frozen=True)
@@ -125,19 +125,19 @@ def main() -> None:
         bf16=options.bf16,
     )
     bench = make_bench(shape, torch.device(options.device))
-    variants = make_variants(bench, options.anchor_share)
+    variants = make_variants(bench, options.pull_share)
     # The optimizer's averages come with its first step.
     variants[BASELINE].update()
     memory = {name: _peak(variant) + _resident(bench) for name, variant in variants.items()}
     seconds = _measure(variants, options.rounds)
     forward, backward = _pass_seconds(bench)
     rollout = forward * options.sampler_steps / options.noise_levels
-    rows = _rows(variants, seconds, memory, backward / forward, options.anchor_share, rollout)
+    rows = _rows(variants, seconds, memory, backward / forward, options.pull_share, rollout)
     _show(rows, forward, backward)
     if options.json is not None:
         document = {
             "shape": asdict(shape),
-            "anchor_share": options.anchor_share,
+            "pull_share": options.pull_share,
             "forward_seconds": forward,
             "backward_seconds": backward,
             "rows": [asdict(row) for row in rows],
@@ -190,7 +190,7 @@ def _batch(shape: Shape, device: torch.device) -> TrainingBatch:
                 "pooled": torch.randn(images, shape.width, device=device),
             }
         ),
-        noise_levels=levels.to(device),
+        levels=levels.to(device),
         advantages=torch.zeros(images, 1, device=device),
         optimality=torch.zeros(images, 1, device=device),
         shares=torch.zeros(images, 1, device=device),
@@ -207,13 +207,13 @@ def make_variants(bench: Bench, share: float) -> dict[str, Variant]:
         "amortised, K = 5": Variant(partial(_amortised, five), lambda b, _: 3 + b),
         "K + 1 backward passes, K = 5": Variant(partial(_backward, five), lambda b, _: 3 + 6 * b),
         "contracted, K = 5": Variant(partial(_contracted, five, 1.0), lambda b, _: 3 + 3 * b),
-        "single, sparse anchor": Variant(partial(_contracted, one, share), _sparse),
+        "single, sparse pull": Variant(partial(_contracted, one, share), _sparse),
     }
     whole = partial(_contracted, five, share, parts=False)
-    variants["contracted, sparse anchor, K = 5, no parts"] = Variant(whole, _sparse)
+    variants["contracted, sparse pull, K = 5, no parts"] = Variant(whole, _sparse)
     for count in (2, 5, 10, 20):
         update = partial(_contracted, bench.with_rewards(count), share)
-        variants[f"contracted, sparse anchor, K = {count}"] = Variant(update, _sparse)
+        variants[f"contracted, sparse pull, K = {count}"] = Variant(update, _sparse)
     return variants
 
 
@@ -228,9 +228,9 @@ def _amortised(bench: Bench) -> None:
     _step(bench)
 
 
-def _contracted(bench: Bench, anchor_share: float, *, parts: bool = True) -> None:
+def _contracted(bench: Bench, pull_share: float, *, parts: bool = True) -> None:
     found = contracted_gradients(
-        bench.policies, bench.batch, bench.settings, anchor_share, parts=parts
+        bench.policies, bench.batch, bench.settings, pull_share, parts=parts
     )
     _balanced(bench, found)
 
@@ -295,7 +295,7 @@ def _pass_seconds(bench: Bench) -> tuple[float, float]:
     for _ in range(3):
         times = [0.0, 0.0]
         for rows in bench.batch.rows(bench.settings.micro_batch_size):
-            inputs = (rows.latents, rows.noise_level, rows.conditioning)
+            inputs = (rows.latents, rows.levels, rows.conditioning)
             started = now()
             bench.policies.velocity("old", *inputs)
             times[0] += now() - started
@@ -364,7 +364,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--noise-levels", type=int, default=8)
     parser.add_argument("--micro-batch-size", type=int, default=4)
     parser.add_argument("--sampler-steps", type=int, default=25)
-    parser.add_argument("--anchor-share", type=float, default=0.125)
+    parser.add_argument("--pull-share", "--anchor-share", type=float, default=0.125)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--bf16", action="store_true", help="frozen weights and autocast in bf16")

@@ -80,7 +80,7 @@ class Options:
     noise_levels: int
     micro_batch_size: int
     sampler_steps: int
-    anchor_share: float
+    pull_share: float
     rewards: int
     tower: str
     dtype: str
@@ -154,7 +154,7 @@ def make_recipe(options: Options, folder: Path, rewards: int) -> Recipe:
                 "steps": 1000,
                 "noise_levels": options.noise_levels,
                 "micro_batch_size": options.micro_batch_size,
-                "anchor_share": options.anchor_share,
+                "pull_share": options.pull_share,
             },
             "measure": {"parts": False, "slices_every": 0},
         }
@@ -424,7 +424,7 @@ def _parse() -> Options:
     parser.add_argument("--noise-levels", type=int, default=8)
     parser.add_argument("--micro-batch-size", type=int, default=4)
     parser.add_argument("--sampler-steps", type=int, default=8)
-    parser.add_argument("--anchor-share", type=float, default=1.0)
+    parser.add_argument("--pull-share", "--anchor-share", type=float, default=1.0)
     parser.add_argument("--rewards", type=int, default=5)
     parser.add_argument("--tower", choices=list(_TOWERS), default="small")
     parser.add_argument("--dtype", choices=("fp32", "bf16"), default="bf16" if cuda else "fp32")

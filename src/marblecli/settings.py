@@ -116,7 +116,7 @@ class ModelSettings(_Table):
         return self.model_copy(update={"options": {**self.options, **options}})
 
     @property
-    def divided(self) -> bool:
+    def sharded(self) -> bool:
         """Whether weights are whole only while they run, among processes or for one."""
         return self.shard or self.offload
 
@@ -214,14 +214,14 @@ class TrainingSettings(_Table):
     direction rather than the signs of its elements."""
     micro_batch_size: PositiveInt | Literal["auto"] = 9
     """Images that go through the trained network at a time, halved when memory runs out; ``auto``
-    starts with all. The result depends on it only where ``anchor_share`` is below 1."""
+    starts with all. The result depends on it only where ``pull_share`` is below 1."""
     optimizer: Literal["adamw", "adamw-8bit"] = "adamw"
     """``adamw-8bit`` is bitsandbytes' AdamW, which keeps its two averages in 8 bits."""
     noise_levels: PositiveInt = 24
     """Noise levels that each image is trained at, drawn from the sampler's without replacement."""
     gradients: Literal["contracted", "backward"] = "contracted"
     """``contracted`` finds all rewards' gradients by two backward passes, ``backward`` by K + 1."""
-    anchor_share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    pull_share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     """Compute the pull towards the old policy and the regulariser on this share of micro-batches,
     drawn at random, and multiply them up."""
     mix: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1

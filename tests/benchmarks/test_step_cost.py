@@ -54,7 +54,7 @@ def test_an_update_changes_no_weight(bench: step_cost.Bench) -> None:
 
 
 def test_predictions_worked_by_hand(bench: step_cost.Bench) -> None:
-    """In forward passes a row, a backward costing as much, the anchor on an eighth."""
+    """In forward passes a row, a backward costing as much, the pull on an eighth."""
     passes = {
         name: variant.passes(1.0, 0.125)
         for name, variant in step_cost.make_variants(bench, 0.125).items()
@@ -62,4 +62,4 @@ def test_predictions_worked_by_hand(bench: step_cost.Bench) -> None:
     assert passes["single, as published"] == 4.0
     assert passes["K + 1 backward passes, K = 5"] == 9.0
     assert passes["contracted, K = 5"] == 6.0
-    assert passes["contracted, sparse anchor, K = 20"] == pytest.approx(2.125 + 1.25)
+    assert passes["contracted, sparse pull, K = 20"] == pytest.approx(2.125 + 1.25)

@@ -21,7 +21,7 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
         noise_levels=2,
         micro_batch_size=2,
         sampler_steps=2,
-        anchor_share=1.0,
+        pull_share=1.0,
         rewards=2,
         tower="none",
         dtype="fp32",

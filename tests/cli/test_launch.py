@@ -180,18 +180,27 @@ def test_every_process_needs_a_prompt(four_prompts: Any) -> None:
     check_processes(four_prompts, 4)
     with pytest.raises(
         BadInputError,
-        match=r"^sampling\.prompts_per_step: 4 can't be divided among 5 processes; start at most 4",
+        match=r"^sampling\.prompts_per_step: 4 can't be shared among 5 processes; start at most 4",
     ):
         launch(four_prompts, 5, [])
 
 
-def test_divided_weights_need_as_many_prompts_in_each(four_prompts: Any) -> None:
+def test_sharded_weights_need_as_many_prompts_in_each_process(four_prompts: Any) -> None:
     model = four_prompts.model.model_copy(update={"mode": "full", "shard": True})
     sharded = four_prompts.model_copy(update={"model": model})
     check_processes(sharded, 2)
     check_processes(four_prompts, 3)
-    with pytest.raises(BadInputError, match=r"divided weights need as many prompts in each"):
+    with pytest.raises(BadInputError, match=r"sharded weights need as many prompts in each"):
         launch(sharded, 3, [])
+
+
+def test_notices_of_a_recipe_are_left_to_the_processes_that_are_started(
+    recipe: Path, marble: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launching, "launch", lambda *_: None)
+    options = ("train", recipe, "--set", "training.anchor_share=0.5", "--num-processes")
+    assert marble(*options, 2).err == ""
+    assert marble(*options, 2, "--dry-run").err.count("is now training.pull_share") == 1
 
 
 def test_every_process_needs_a_gpu_where_there_are_any(

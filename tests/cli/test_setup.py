@@ -36,6 +36,17 @@ def test_a_plan_holds_the_prompts_by_source_in_the_recipes_order(recipe: Path) -
     ]
 
 
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_renamed_key_is_read_and_reported_in_one_line_on_stderr(
+    recipe: Path, quiet: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = load_plan(recipe, ["training.anchor_share=0.5"], quiet=quiet)
+    assert plan.recipe.training.pull_share == 0.5
+    shown = capsys.readouterr()
+    line = "training.anchor_share is now training.pull_share\n"
+    assert (shown.out, shown.err) == ("", "" if quiet else line)
+
+
 def test_a_reward_that_applies_to_no_prompt_is_named_with_what_it_needs(recipe: Path) -> None:
     with pytest.raises(RecipeError) as caught:
         load_plan(recipe, ["rewards.shapes-letters.weight=1"])

@@ -25,7 +25,7 @@ def flat(found: RewardGradients) -> Tensor:
 
 
 def close(one: Tensor, other: Tensor) -> None:
-    """To float64 rounding; the network's own RMS norms round to float32 the same way."""
+    """Assert equality to float64 rounding; the RMS norms round to float32 the same way in both."""
     torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-13 * float(other.abs().max()))
 
 
@@ -49,7 +49,7 @@ def test_plain_backward_passes_give_the_same_gradients(
     expected = reward_gradients(policies, batch, loss_settings)
     policies.checkpoint_blocks()
     close(flat(reward_gradients(policies, batch, loss_settings)), flat(expected))
-    # And one after the other: the cut graph leaves nothing behind.
+    # A contraction, which cuts the graph, leaves nothing behind for the next plain backward pass.
     contracted_gradients(policies, batch, loss_settings)
     amortised_backward(policies, batch, loss_settings, torch.ones(5))
     combined = expected.combine(torch.ones(5))
@@ -63,7 +63,7 @@ def test_plain_backward_passes_give_the_same_gradients(
 def test_adapters_on_one_block_only(
     policies_of: Policymaker, batch_of: Batchmaker, loss_settings: LossSettings
 ) -> None:
-    """The blocks before it carry no gradient and aren't cut."""
+    """The blocks before it have no gradient, so they aren't cut out of the graph."""
     policies, batch = policies_of("lora", torch.float64), batch_of(torch.float64)
     for name in list(policies.trained_parameters()):
         if name.startswith("transformer_blocks.0"):
@@ -98,13 +98,15 @@ def count_blocks(policies: Policies, run: Callable[[], object]) -> int:
 def test_a_block_is_computed_again_once_for_all_cotangents(
     policies_of: Policymaker, batch: TrainingBatch, loss_settings: LossSettings
 ) -> None:
-    """Two blocks, one micro-batch: old, reference and trained, and the trained one once more."""
+    """Each block runs four times: for old, reference and trained policy, and once more for the
+    trained one.
+    """
     policies = policies_of("lora")
-    one = replace(batch, noise_levels=batch.noise_levels[:, :1])
+    one = replace(batch, levels=batch.levels[:, :1])
     settings = replace(loss_settings, micro_batch_size=6)
     policies.checkpoint_blocks()
     assert count_blocks(policies, lambda: contracted_gradients(policies, one, settings)) == 2 * 4
-    # Plain backward passes, five rewards and the regulariser, begin anew each time.
+    # Plain backward passes, for five rewards and the regulariser, run the blocks again each time.
     assert count_blocks(policies, lambda: reward_gradients(policies, one, settings)) == 2 * (3 + 6)
 
 

@@ -1,6 +1,6 @@
-"""Runs with DeepSpeed as the optimizer and without it: they are the same, and go on as each other.
+"""Runs with and without DeepSpeed as the optimizer are the same, and can be resumed as each other.
 
-Here DeepSpeed has CPUs and gloo, as everything does that has no GPU.
+DeepSpeed runs on CPUs with gloo here.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ COMMON = {
     "training.micro_batch_size": 4,
     "sampling.steps": 2,
     "sampling.batch_size": 4,
-    # The averaged weights come and go between the steps.
+    # Evaluations put the averaged weights in place between the steps, and take them out again.
     "eval.every": 1,
     "checkpoint.every": 1,
 }
@@ -44,7 +44,7 @@ JOBS: dict[str, dict[str, Any]] = {
     "offloaded": {"model.mode": "full", "balance.refresh_every": 2},
 }
 ZERO = {"lora": (1, "none"), "full": (2, "none"), "offloaded": (2, "cpu")}
-"""Stage, and where the optimizer's state is."""
+"""ZeRO's stage, and where the optimizer's state is offloaded to."""
 JOBS_OF = {1: ("lora",), 2: tuple(JOBS)}
 """By number of processes."""
 CASES = [(count, name) for count, names in JOBS_OF.items() for name in names]
@@ -52,18 +52,18 @@ CASES = [(count, name) for count, names in JOBS_OF.items() for name in names]
 
 @dataclass(frozen=True)
 class Ran:
-    """What one process has seen of a job."""
+    """What one process has seen of one job."""
 
     recorded: Any
     weights: list[np.ndarray]
     """After the last step."""
     held: int
-    """Elements that this process's AdamW steps."""
+    """Elements that AdamW updates in this process."""
     resumed: list[np.ndarray]
-    """After a new start from step 1's checkpoint."""
+    """After resuming from the checkpoint of step 1."""
     taken_over: list[np.ndarray]
-    """After a start from step 1's checkpoint of a run without DeepSpeed."""
-    apart: tuple[bool, bool]
+    """After resuming from the checkpoint of step 1 of a run without DeepSpeed."""
+    old_was_trained: tuple[bool, bool]
     """Whether the old policy is known to be the trained one, before and after an update."""
 
 
@@ -82,10 +82,10 @@ class Case:
 def work(
     rank: int, count: int, model: Path, folder: Path, plain: Mapping[str, Snapshot]
 ) -> dict[str, Ran]:
-    """Every job, in one go: processes take long to start."""
+    """Every job, in one call, because processes take long to start."""
     import deepspeed.ops
 
-    # Gloo can do what it does. To compile it takes a minute.
+    # Compiling this operator takes a minute, and gloo can do the same.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     os.environ["ACCELERATE_USE_DEEPSPEED"] = "true"
     return {name: job(name, model, folder, saved) for name, saved in plain.items()}
@@ -96,13 +96,13 @@ def job(name: str, model: Path, folder: Path, plain: Snapshot) -> Ran:
 
     from marblecli.train.loop import train
 
-    # By its name: this process has imported no test yet.
+    # This is imported by name, because this process has imported no test yet.
     from support import training as conftest
 
     stage, device = ZERO[name]
     os.environ["ACCELERATE_DEEPSPEED_ZERO_STAGE"] = str(stage)
     os.environ["ACCELERATE_DEEPSPEED_OFFLOAD_OPTIMIZER_DEVICE"] = device
-    # What an earlier job has configured.
+    # This forgets what an earlier job has configured.
     AcceleratorState._reset_state()
 
     def opened() -> Any:
@@ -115,15 +115,15 @@ def job(name: str, model: Path, folder: Path, plain: Snapshot) -> Ran:
 
     trainer, recorded = opened(), conftest.Recorded()
     weights = weights_after(trainer, recorded, None)
-    # A run reads it from a file.
+    # Every process of a resumed run reads the checkpoint from its file.
     saved = trainer.sampler.processes.gather(recorded.checkpoints[0])[0]
     resumed = weights_after(opened(), conftest.Recorded(), saved)
     taken_over = weights_after(opened(), conftest.Recorded(), plain)
     held = trainer.optimizer.held.numel()
-    return Ran(recorded, weights, held, resumed, taken_over, apart(opened()))
+    return Ran(recorded, weights, held, resumed, taken_over, old_was_trained(opened()))
 
 
-def apart(trainer: Any) -> tuple[bool, bool]:
+def old_was_trained(trainer: Any) -> tuple[bool, bool]:
     before = trainer.sampler.policies.old_is_trained
     for parameter in trainer.sampler.policies.trained_parameters().values():
         parameter.grad = torch.ones_like(parameter)
@@ -166,7 +166,7 @@ def case(request: pytest.FixtureRequest, groups: dict[int, list[dict[str, Ran]]]
 
 
 def close(mine: Snapshot, theirs: Snapshot) -> None:
-    """Of one format, and the same to rounding."""
+    """Assert that the snapshots have the same tensors, equal to rounding."""
     assert mine.tensors.keys() == theirs.tensors.keys()
     for stem, part in theirs.tensors.items():
         assert mine.tensors[stem].keys() == part.keys()
@@ -174,7 +174,7 @@ def close(mine: Snapshot, theirs: Snapshot) -> None:
             torch.testing.assert_close(mine.tensors[stem][key], expected, rtol=1e-4, atol=2e-6)
 
 
-def test_a_run_is_the_same_as_without(case: Case, alone: dict[str, Any]) -> None:
+def test_a_run_is_the_same_as_without_deepspeed(case: Case, alone: dict[str, Any]) -> None:
     mine, theirs = case.first.recorded, alone[case.name]
     for line, expected in zip(mine.metrics, theirs.metrics, strict=True):
         for key in ("rewards", "coefficients", "gradient_norm"):
@@ -188,10 +188,10 @@ def test_all_processes_hold_the_same_weights(case: Case) -> None:
         assert same(other.weights, case.first.weights)
 
 
-def test_the_state_is_divided_evenly(case: Case) -> None:
+def test_the_state_is_sharded_evenly(case: Case) -> None:
     each = sum(part.size for part in case.first.weights) / len(case.processes)
     for ran in case.processes:
-        # Parts are of one size; the last is filled up.
+        # All parts have the same size; the last one is padded.
         assert each <= ran.held <= each + 8
 
 
@@ -199,29 +199,31 @@ def test_a_resumed_run_is_the_same_to_the_bit(case: Case) -> None:
     assert all(same(ran.resumed, ran.weights) for ran in case.processes)
 
 
-def test_a_run_without_goes_on_with_it(case: Case) -> None:
+def test_a_run_without_deepspeed_can_be_resumed_with_it(case: Case) -> None:
     for mine, expected in zip(case.first.taken_over, case.first.weights, strict=True):
         np.testing.assert_allclose(mine, expected, rtol=1e-4, atol=2e-6)
 
 
-def test_a_run_with_it_goes_on_without(case: Case, alone: dict[str, Any], run_tiny: Runner) -> None:
+def test_a_run_with_deepspeed_can_be_resumed_without_it(
+    case: Case, alone: dict[str, Any], run_tiny: Runner
+) -> None:
     saved = case.first.recorded.checkpoints[0]
     (resumed,) = run_tiny({**COMMON, **JOBS[case.name]}, saved=saved)[0].checkpoints
     close(resumed, alone[case.name].checkpoints[1])
 
 
-def test_an_update_is_seen_as_a_change(case: Case) -> None:
-    assert case.first.apart == (True, False)
+def test_after_an_update_the_old_policy_is_not_the_trained_one(case: Case) -> None:
+    assert case.first.old_was_trained == (True, False)
 
 
 def same(one: list[np.ndarray], other: list[np.ndarray]) -> bool:
     return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-def test_the_linear_forms_gradient_is_what_it_is_given() -> None:
+def test_the_gradient_of_the_linear_form_is_the_given_one() -> None:
     parts = [Parameter(torch.randn(shape)) for shape in ((3, 4), (5,), (2, 1, 3), (1,))]
     given = [torch.randn_like(part).mul(1e3) for part in parts]
-    # Of any layout.
+    # The layout of a given gradient doesn't matter.
     given[0] = given[0].T.contiguous().T
     form = LinearForm(parts)
     value = form(given)
@@ -235,7 +237,7 @@ def test_the_linear_forms_gradient_is_what_it_is_given() -> None:
 
 
 def config(stage: int = 2, **others: Any) -> dict[str, Any]:
-    """As accelerate makes it of its own file."""
+    """DeepSpeed's configuration as accelerate makes it from its own file."""
     zero = {
         "stage": stage,
         "offload_optimizer": {"device": "none", "nvme_path": None},
@@ -270,7 +272,7 @@ def config(stage: int = 2, **others: Any) -> dict[str, Any]:
         (config(zero_force_ds_cpu_optimizer=True), "zero_force_ds_cpu_optimizer: .*torch's AdamW"),
     ],
 )
-def test_what_deepspeed_cant_be_here_is_refused(
+def test_unsupported_deepspeed_settings_are_refused(
     wanted: dict[str, Any], refused: str, recipe_of: Runner
 ) -> None:
     with pytest.raises(BadInputError, match=f"^DeepSpeed can't be used with {refused}") as caught:
@@ -288,7 +290,7 @@ def test_what_deepspeed_cant_be_here_is_refused(
         ({"training.optimizer": "adamw-8bit"}, r'training\.optimizer = "adamw-8bit": .*"adamw"'),
     ],
 )
-def test_what_a_recipe_cant_have_with_deepspeed_is_refused(
+def test_recipe_settings_that_exclude_deepspeed_are_refused(
     overrides: dict[str, Any], refused: str, recipe_of: Runner
 ) -> None:
     with pytest.raises(BadInputError, match=f"^DeepSpeed can't be used with {refused}"):
@@ -296,11 +298,11 @@ def test_what_a_recipe_cant_have_with_deepspeed_is_refused(
 
 
 @pytest.mark.parametrize("stage", [1, 2])
-def test_what_is_left_is_taken_and_completed(stage: int, recipe_of: Runner) -> None:
+def test_a_supported_configuration_is_completed(stage: int, recipe_of: Runner) -> None:
     wanted = config(stage, zero={"offload_optimizer": {"device": "cpu"}, "overlap_comm": True})
     check_zero(wanted, recipe_of())
     complete(wanted, 2, 1000)
-    # Another of the same process finds it so.
+    # A second optimizer of the same process finds the completed configuration.
     check_zero(wanted, recipe_of())
     assert wanted["train_batch_size"] == 2 * wanted["train_micro_batch_size_per_gpu"] == 2
     assert wanted["gradient_accumulation_steps"] == 1
@@ -313,7 +315,7 @@ def test_what_is_left_is_taken_and_completed(stage: int, recipe_of: Runner) -> N
     assert "auto" not in own["zero_optimization"].values()
 
 
-def test_mixed_precision_of_accelerates_own_is_refused(
+def test_the_mixed_precision_of_accelerate_is_refused(
     recipe_of: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
@@ -321,19 +323,21 @@ def test_mixed_precision_of_accelerates_own_is_refused(
         check_zero(config(), recipe_of())
 
 
-def test_deepspeed_is_wanted_by_its_launcher_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deepspeed_is_used_only_if_a_launcher_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
     assert not wants_deepspeed()
     monkeypatch.setenv("LOCAL_RANK", "0")
     assert wants_deepspeed()
-    # Or accelerate would leave it out.
+    # If this were true, accelerate would ignore DeepSpeed.
     assert not on_cpu(Processes(0, 2))
     monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "false")
     assert not wants_deepspeed()
 
 
-def test_without_deepspeed_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_deepspeed_is_an_error_that_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("LOCAL_RANK", "0")
     monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
     monkeypatch.setattr(processes, "find_spec", lambda _name: None)
@@ -342,8 +346,8 @@ def test_without_deepspeed_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("kind", ["FSDP", "MEGATRON_LM", "DEEPSPEED"])
-def test_other_ways_to_divide_a_model_are_refused(kind: str, recipe_of: Runner) -> None:
-    """DeepSpeed, too, where no launcher has started it."""
+def test_accelerates_other_modes_are_refused(kind: str, recipe_of: Runner) -> None:
+    """DeepSpeed is refused, too, if no launcher has started it."""
     accelerator: Any = SimpleNamespace(distributed_type=SimpleNamespace(value=kind))
     with pytest.raises(BadInputError, match=f"configured for {kind}, which isn't supported"):
         check_distribution(accelerator, recipe_of())

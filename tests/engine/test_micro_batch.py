@@ -1,4 +1,4 @@
-"""Out of memory: half the micro-batch, and the same step again as if it had begun so."""
+"""When memory runs out, the step starts again with half the micro-batch, to the same result."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def scarce(room: int) -> Callable[[int], int]:
 
 
 @pytest.mark.parametrize(("setting", "first"), [("auto", 12), (7, 7), (100, 100)])
-def test_it_starts_where_the_recipe_says(setting: Any, first: int) -> None:
+def test_the_first_size_is_the_recipes(setting: Any, first: int) -> None:
     assert MicroBatch(setting, 12, Processes()).fitted(lambda size: size) == first
 
 
@@ -42,7 +42,7 @@ def test_it_is_halved_until_it_fits_and_stays_there(setting: Any, room: int, fit
     assert micro_batch.fitted(lambda size: size) == fits
 
 
-def test_every_halving_is_told_once() -> None:
+def test_every_halving_is_reported_once() -> None:
     micro_batch = MicroBatch("auto", 12, Processes())
     micro_batch.fitted(scarce(3))
     told = micro_batch.take_notices()
@@ -51,13 +51,13 @@ def test_every_halving_is_told_once() -> None:
     assert micro_batch.take_notices() == ()
 
 
-def test_one_image_too_many_says_what_to_change() -> None:
+def test_the_error_for_a_single_image_says_what_to_change() -> None:
     with pytest.raises(MarbleError, match=r"set model\.gradient_checkpointing = true"):
         MicroBatch(2, 12, Processes()).fitted(scarce(0))
 
 
-def test_a_fixed_size_is_tried_once_and_says_what_to_change() -> None:
-    """Processes that divide the weights can't begin again: some may be waiting in a pass."""
+def test_a_fixed_size_is_tried_once_and_the_error_says_what_to_change() -> None:
+    """Processes with sharded weights can't start again: some may be waiting in a pass."""
 
     class Others(Processes):
         def agree(self, flag: bool) -> bool:
@@ -78,7 +78,7 @@ def test_any_other_error_is_raised() -> None:
         MicroBatch("auto", 12, Processes()).fitted(attempt)
 
 
-def test_what_one_process_has_no_memory_for_no_process_does() -> None:
+def test_all_processes_start_again_if_memory_runs_out_in_one() -> None:
     class Others(Processes):
         """Another process fails the first attempt."""
 
@@ -101,8 +101,9 @@ def same(one: list[Tensor], other: list[Tensor]) -> bool:
 
 
 class Hungry:
-    """Fails a layer's forward pass, or its backward pass, whenever more than ``room`` images come;
-    the first ``spared`` times it doesn't look.
+    """Lets a layer's forward or backward pass run out of memory with more than ``room`` images.
+
+    The first ``spared`` passes never fail.
     """
 
     def __init__(self, layer: nn.Module, room: int, spared: int, *, backward: bool) -> None:
@@ -140,9 +141,9 @@ def test_a_step_that_runs_out_of_memory_is_the_step_with_a_smaller_micro_batch(
         restore(trainer, state)
         trainer.sampler.micro_batch.size = 1 if trainer is begun_so else 6
     layer = halved.sampler.policies.network("trained").transformer_blocks[-1].norm2
-    # A backward pass fails after accumulators of the layers behind are filled.
+    # A backward pass fails when the accumulators of the layers behind it are filled already.
     hungry = Hungry(layer, 1, 1 if backward else 0, backward=backward)
-    # Sampling isn't what is tested: its batches go through the same layer.
+    # Sampling goes through the same layer, and isn't to fail.
     sampled = halved.sampler.policies.velocity
 
     def velocity(*args: Any) -> Tensor:
@@ -163,7 +164,7 @@ def test_a_step_that_runs_out_of_memory_is_the_step_with_a_smaller_micro_batch(
     assert recorded.metrics[-2]["micro_batch_size"] == 1
 
 
-def test_a_resumed_run_goes_on_with_the_size_that_fitted(open_tiny: Opener) -> None:
+def test_a_resumed_run_goes_on_with_the_halved_size(open_tiny: Opener) -> None:
     one = open_tiny({"training.micro_batch_size": "auto"})
     assert one.sampler.micro_batch.size == 6
     one.sampler.micro_batch.size = 3

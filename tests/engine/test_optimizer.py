@@ -27,7 +27,7 @@ def settings(kind: Kind) -> TrainingSettings:
 
 def parameters() -> list[Parameter]:
     generator = torch.Generator().manual_seed(0)
-    # The first is large enough for eight bits, the second isn't.
+    # The first parameter is large enough to be kept in 8 bits; the second isn't.
     return [Parameter(torch.randn(shape, generator=generator)) for shape in ((96, 64), (3, 5))]
 
 
@@ -39,8 +39,8 @@ def step(optimizer: torch.optim.Optimizer, parts: list[Parameter], seed: int) ->
 
 
 @KINDS
-def test_the_first_step_is_adams_with_decoupled_decay(kind: Kind) -> None:
-    """Without history Adam steps by the gradient's signs."""
+def test_the_first_step_is_that_of_adam_with_decoupled_decay(kind: Kind) -> None:
+    """Without history, Adam steps by the signs of the gradient."""
     needed(kind)
     parts = parameters()
     before = [part.detach().clone() for part in parts]
@@ -52,7 +52,7 @@ def test_the_first_step_is_adams_with_decoupled_decay(kind: Kind) -> None:
 
 
 @KINDS
-def test_saved_state_goes_on_to_the_same_bits(kind: Kind) -> None:
+def test_an_optimizer_with_restored_state_makes_the_same_step_to_the_bit(kind: Kind) -> None:
     needed(kind)
     one, other = parameters(), parameters()
     first, second = make_optimizer(one, settings(kind)), make_optimizer(other, settings(kind))
@@ -67,7 +67,7 @@ def test_saved_state_goes_on_to_the_same_bits(kind: Kind) -> None:
     step(first, one, 3)
     step(second, other, 3)
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
-    # Going on doesn't reach into what was loaded from.
+    # Further steps don't change the tensors that the state was restored from.
     again = make_optimizer(parameters(), settings(kind))
     load_optimizer_tensors(again, kept)
     loaded = optimizer_tensors(again)
@@ -89,7 +89,9 @@ def test_eight_bits_take_a_quarter_of_the_memory() -> None:
     assert sizes["adamw-8bit"] < 0.27 * sizes["adamw"]
 
 
-def test_without_bitsandbytes_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_bitsandbytes_is_an_error_that_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "bitsandbytes.optim", None)
     with pytest.raises(BadInputError, match="pip install bitsandbytes"):
         make_optimizer(parameters(), settings("adamw-8bit"))

@@ -1,4 +1,4 @@
-"""The same run with 1, 2 and 4 processes; and the few moments at which processes talk."""
+"""A run is the same with 1, 2 and 4 processes; and how processes communicate."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ JOBS: dict[str, dict[str, Any]] = {
     "reused": {"balance.refresh_every": 2},
     "backward": {"training.gradients": "backward"},
     "published": {"balance.method": "marble-published", "balance.refresh_every": 2},
-    "sparse": {"training.anchor_share": 0.3},
+    "sparse": {"training.pull_share": 0.3},
 }
 JOBS_OF = {2: tuple(JOBS), 4: ("lora",)}
-"""By number of processes: what differs between 2 and 4 is who has what."""
+"""By number of processes. Only the shares differ between 2 and 4."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class Ran:
 
 
 def work(rank: int, count: int, model: Path, folder: Path) -> Ran:
-    """All that is tested of a group, in one go: processes take long to start."""
-    # By its name: this process has imported no test yet.
+    """Everything that is tested of a group, in one call, because processes take long to start."""
+    # This is imported by name, because this process has imported no test yet.
     from marblecli.train.loop import train
     from support import training as conftest
 
@@ -118,7 +118,7 @@ def sums(processes: Processes) -> list[np.ndarray]:
 def groups(
     run_group: Runner, tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[int], list[Ran]]:
-    """Number of processes -> what each of them saw."""
+    """Number of processes -> what each of them has seen."""
     done: dict[int, list[Ran]] = {}
     folder = tmp_path_factory.mktemp("processes")
 
@@ -176,7 +176,7 @@ def test_all_processes_hold_the_same_weights_to_the_bit(group: list[Ran]) -> Non
             assert other.outcomes[job] == group[0].outcomes[job]
 
 
-def test_one_that_is_asked_to_stop_stops_all_after_the_same_step(group: list[Ran]) -> None:
+def test_one_process_that_is_asked_to_stop_stops_all_after_the_same_step(group: list[Ran]) -> None:
     assert {each.stopped for each in group} == {"interrupted; step 1 is saved"}
 
 
@@ -184,7 +184,9 @@ def test_a_resumed_run_of_as_many_processes_is_the_same_to_the_bit(group: list[R
     assert all(each.resumed_to_the_bit for each in group)
 
 
-def test_a_run_goes_on_with_another_number_of_processes(group: list[Ran], run_tiny: Runner) -> None:
+def test_a_run_can_be_resumed_with_another_number_of_processes(
+    group: list[Ran], run_tiny: Runner
+) -> None:
     overrides = {**COMMON, **JOBS["lora"], "training.steps": 3}
     straight, _ = run_tiny(overrides)
     saved = group[0].recorded["lora"].checkpoints[-1]
@@ -198,7 +200,7 @@ def test_a_fault_in_one_process_is_seen_by_all(group: list[Ran]) -> None:
         assert each.faults == [["red: RuntimeError: no driver"]] * 2
 
 
-def test_sums_are_of_all_and_of_any_layout(group: list[Ran]) -> None:
+def test_tensors_of_any_layout_are_summed_over_all_processes(group: list[Ran]) -> None:
     count = len(group)
     for each in group:
         first, transposed, strided = each.sums
@@ -214,7 +216,7 @@ def test_sums_are_of_all_and_of_any_layout(group: list[Ran]) -> None:
         (torch.OutOfMemoryError("no room for the buffer"), torch.OutOfMemoryError),
     ],
 )
-def test_a_lost_process_is_told_from_a_lack_of_memory(
+def test_a_lost_process_is_distinguished_from_a_lack_of_memory(
     raised: RuntimeError, seen: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: object) -> None:
@@ -231,7 +233,7 @@ def test_a_lost_process_is_told_from_a_lack_of_memory(
 
 @pytest.mark.parametrize("items", [0, 1, 3, 4, 9, 10])
 @pytest.mark.parametrize("count", [1, 2, 4])
-def test_shares_are_all_items_in_order_and_even(items: int, count: int) -> None:
+def test_shares_are_even_and_together_all_items_in_order(items: int, count: int) -> None:
     shares = [range(items)[Processes(rank, count).share(items)] for rank in range(count)]
     assert [item for share in shares for item in share] == list(range(items))
     sizes = [len(share) for share in shares]
@@ -247,7 +249,7 @@ def test_shares_are_all_items_in_order_and_even(items: int, count: int) -> None:
         (torch.OutOfMemoryError("CUDA out of memory"), False),
     ],
 )
-def test_a_process_lost_in_a_pass_is_told_from_what_else_fails(
+def test_a_process_lost_in_a_pass_is_distinguished_from_other_errors(
     raised: RuntimeError, seen: bool
 ) -> None:
     with pytest.raises(RuntimeError if not seen else LostProcessError), running_together():
@@ -255,13 +257,13 @@ def test_a_process_lost_in_a_pass_is_told_from_what_else_fails(
 
 
 @pytest.mark.parametrize(("prompts", "count"), [(4, 3), (5, 2), (1, 2)])
-def test_processes_that_run_together_need_as_many_prompts(prompts: int, count: int) -> None:
+def test_processes_with_sharded_weights_need_as_many_prompts_each(prompts: int, count: int) -> None:
     check_even(count * prompts, count)
-    with pytest.raises(BadInputError, match=r"^sampling\.prompts_per_step: divided weights need"):
+    with pytest.raises(BadInputError, match=r"^sampling\.prompts_per_step: sharded weights need"):
         check_even(prompts, count)
 
 
-def test_one_process_talks_to_nobody() -> None:
+def test_a_single_process_does_not_communicate() -> None:
     alone = Processes()
     assert alone.first
     tensor = torch.ones(2)
@@ -272,11 +274,11 @@ def test_one_process_talks_to_nobody() -> None:
     assert (alone.agree(True), alone.agree(False)) == (True, False)
 
 
-def test_a_launcher_says_what_a_process_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_is_what_its_launcher_says(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("LOCAL_RANK", "RANK", "WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
     assert started_processes() == connect() == Processes()
-    # As some clusters set it for machines, not for processes.
+    # Some clusters set this variable to the number of machines.
     monkeypatch.setenv("WORLD_SIZE", "8")
     assert started_processes() == Processes()
     monkeypatch.setenv("LOCAL_RANK", "1")

@@ -8,7 +8,7 @@ from marblecli.engine.reduction import ALONE, Reduction
 
 
 class Twins(Processes):
-    """Two processes that have found the same."""
+    """Two processes that hold the same values."""
 
     def __init__(self) -> None:
         super().__init__(0, 2)
@@ -21,14 +21,14 @@ class Twins(Processes):
         self.summed += list(tensors)
 
 
-def test_a_single_process_has_every_sum_already() -> None:
+def test_a_single_process_sums_nothing() -> None:
     part, gradient = np.arange(3.0), torch.ones(2)
     assert ALONE.products(part) is part
     ALONE.gradients([gradient])
     assert gradient.tolist() == [1.0, 1.0]
 
 
-def test_whole_weights_sum_gradients_and_sharded_weights_sum_products() -> None:
+def test_gradients_of_whole_weights_and_products_of_sharded_ones_are_summed() -> None:
     part, gradient = np.arange(3.0), torch.ones(2)
     whole = Twins()
     Reduction(whole).gradients([gradient])

@@ -1,7 +1,8 @@
-"""Full mode divided among 2 and 3 processes: the same gradients, runs and checkpoints as undivided.
+"""Full mode with weights sharded over 2 and 3 processes: gradients, runs and checkpoints are those
+of whole weights.
 
-Three processes cut the small network's rows unevenly. Offloaded weights are the same with any
-number, also one.
+Three processes cut the small network's rows unevenly. Offloading works with any number of
+processes, also with one.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from marblecli.conflicts.record import ConflictRecord, Matrix
 from marblecli.engine import shards as sharding
 from marblecli.engine.processes import Processes
-from marblecli.engine.shards import UNDIVIDED, ScatteredSums, Shards
+from marblecli.engine.shards import UNSHARDED, ScatteredSums, Shards
 from marblecli.errors import BadInputError
 from marblecli.models.full_policies import ShardedPolicies
 from marblecli.models.policies import Policies, PolicyName
@@ -38,7 +39,7 @@ Arrays = dict[str, np.ndarray]
 SETTINGS = LossSettings(mix=0.1, advantage_clip=5.0, kl_weight=1e-2, micro_batch_size=2)
 COEFFICIENTS = torch.tensor([0.3, 0.1, 0.2, 0.25, 0.15])
 PASSES = {False: "kept", True: "checkpointed"}
-"""By whether blocks are computed again for the backward passes."""
+"""By whether blocks are checkpointed."""
 
 RUN = {
     "model.mode": "full",
@@ -55,11 +56,11 @@ RUN = {
 WHOLE = {**RUN, "measure.slices_every": 1, "measure.fresh_every": 2}
 REUSED = {**RUN, "balance.refresh_every": 2, "model.gradient_checkpointing": True}
 HELD_OUT = tuple(Prompt(f"a {name} on black", "scenes") for name in ("line", "dot", "ring"))
-"""Of two processes one samples two batches of these, the other one."""
+"""Of two processes, one samples two batches of these prompts and the other one batch."""
 
 
 class Collectives(TorchDispatchMode):
-    """Counts them."""
+    """Counts the collective operations inside."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,29 +76,29 @@ class Collectives(TorchDispatchMode):
 
 @dataclass(frozen=True)
 class Pieces:
-    """What one process found of single batches."""
+    """What one process has found of single batches."""
 
     gradients: dict[str, Arrays]
-    """By how they were found; whole ones, in the first process."""
+    """By the way they were computed; whole gradients, in the first process only."""
     held: dict[str, int]
-    """Elements by network, and of the accumulators."""
+    """Elements in this process, by network, and of the accumulators."""
     collectives: dict[str, dict[str, int]]
-    """Of one micro-batch, by kind."""
+    """Collective operations of one micro-batch, by kind."""
     sums: list[np.ndarray]
     left_whole: list[str]
-    """Networks of which anything was still whole after all passes."""
+    """Networks with parameters that were still whole after all passes."""
 
 
 @dataclass(frozen=True)
 class Ran:
-    """What one process saw of whole runs."""
+    """What one process has seen of whole runs."""
 
     recorded: dict[str, Any] = field(default_factory=dict)
     outcomes: dict[str, Any] = field(default_factory=dict)
 
 
 def pieces(rank: int, count: int) -> Pieces:
-    # By its name: this process has imported no test yet.
+    # This is imported by name, because this process has imported no test yet.
     from torch.distributed.tensor import DTensor
 
     from marblecli.engine.processes import connect
@@ -121,7 +122,7 @@ def pieces(rank: int, count: int) -> Pieces:
         collectives[name] = dict(counted.found)
         amortised_backward(policies, batch, SETTINGS, COEFFICIENTS)
         found[f"{name}, amortised"] = whole_amortised(policies)
-    # Less than all columns of the larger layers: they are sent in several parts.
+    # The gradients of the larger layers are now sent in several parts.
     sharding.TOGETHER = 10_000
     found["in pieces"] = whole_gradients(contracted_gradients(policies, batch, SETTINGS), shards)
     sparse = contracted_gradients(policies, batch, replace(SETTINGS, micro_batch_size=1), 0.3)
@@ -145,12 +146,12 @@ def pieces(rank: int, count: int) -> Pieces:
 
 
 def small(batch: TrainingBatch) -> TrainingBatch:
-    """Of one level: for three processes one micro-batch each, for two there are two."""
-    return replace(batch, noise_levels=batch.noise_levels[:, :1])
+    """The batch at one noise level: one micro-batch for each of three processes, two for two."""
+    return replace(batch, levels=batch.levels[:, :1])
 
 
 def whole_gradients(gradients: RewardGradients, shards: Shards) -> Arrays:
-    """Rows first, as they are divided; the regulariser's last."""
+    """All gradients by parameter, rows first, because rows are sharded; the regulariser's last."""
     found = {}
     for index, (block, penalty) in enumerate(zip(gradients.blocks, gradients.penalty, strict=True)):
         every = torch.cat([block.flatten(0, 1), penalty[None]])
@@ -159,7 +160,7 @@ def whole_gradients(gradients: RewardGradients, shards: Shards) -> Arrays:
 
 
 def whole_amortised(policies: Policies) -> Arrays:
-    """And forget them."""
+    """The parameters' ``.grad``, which is set to None."""
     found = {}
     for name, parameter in policies.trained_parameters().items():
         if parameter.grad is not None:
@@ -169,7 +170,10 @@ def whole_amortised(policies: Policies) -> Arrays:
 
 
 def uneven_sums(shards: Shards) -> list[np.ndarray]:
-    """Of 4 rows (of three processes one has none), 5 and 1; what a process adds is by its rank."""
+    """Sums of parameters with 4, 5 and 1 rows; with three processes, some have no rows.
+
+    What a process adds depends on its rank.
+    """
     sums, totals = ScatteredSums(shards), []
     for rows in (4, 5, 1):
         whole = torch.arange(2.0 * rows * 3).view(2, rows, 3)
@@ -181,17 +185,17 @@ def uneven_sums(shards: Shards) -> list[np.ndarray]:
 
 
 def runs(rank: int, count: int, model: Path, folder: Path, saved: Snapshot) -> tuple[Pieces, Ran]:
-    """All that is tested of two processes, in one go: they take long to start."""
+    """Everything that is tested of two processes, in one call, because they take long to start."""
     ran = Ran()
     run_into(ran, "whole", model, folder, {**WHOLE, "model.shard": True})
-    # From the checkpoint of a run that isn't divided, with its balance.
+    # These go on from the checkpoint of a run with whole weights, and with its balance.
     run_into(ran, "reused", model, folder, {**REUSED, "model.shard": True}, saved)
     run_into(ran, "offloaded", model, folder, {**REUSED, "model.offload": True}, saved)
     return pieces(rank, count), ran
 
 
 def first_step(_rank: int, _count: int, model: Path, folder: Path) -> list[float]:
-    """Its coefficients."""
+    """The coefficients of the first step."""
     from marblecli.train.loop import Progress, train_step
     from support import training as conftest
 
@@ -216,7 +220,7 @@ def run_into(
 
     prompts = replace(
         conftest.PROMPTS,
-        # One process has none.
+        # One process has no prompt of the split "train".
         evaluation={"train": conftest.PROMPTS.evaluation["train"][:1], "held-out": HELD_OUT},
     )
     recipe = conftest.tiny_recipe(model, overrides)
@@ -241,7 +245,7 @@ def alone(tiny_folder: Path, folder: Path) -> Ran:
 
 @pytest.fixture(scope="module")
 def offloaded(alone: Ran, tiny_folder: Path, folder: Path) -> Iterator[Ran]:
-    """Runs of one process."""
+    """Offloaded runs of one process."""
     ran, saved = Ran(), alone.recorded["reused"].checkpoints[0]
     run_into(ran, "whole", tiny_folder, folder, {**WHOLE, "model.offload": True})
     run_into(ran, "reused", tiny_folder, folder, {**REUSED, "model.offload": True}, saved)
@@ -267,7 +271,7 @@ def found(
 
 
 def close(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
-    """To float32 rounding of sums in another order."""
+    """Assert equality to float32 rounding; sums are in another order."""
     assert mine.keys() == theirs.keys()
     for name, one in theirs.items():
         scale = max(float(abs(one).max()), 1e-30)
@@ -275,16 +279,16 @@ def close(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", [*PASSES.values(), "in pieces"])
-def test_divided_gradients_are_those_of_the_whole(
+def test_sharded_gradients_are_those_of_whole_weights(
     name: str, found: list[Pieces], policies_of: Runner, batch: TrainingBatch
 ) -> None:
     policies = policies_of("full")
-    expected = whole_gradients(contracted_gradients(policies, small(batch), SETTINGS), UNDIVIDED)
+    expected = whole_gradients(contracted_gradients(policies, small(batch), SETTINGS), UNSHARDED)
     close(found[0].gradients[name], expected)
 
 
 @pytest.mark.parametrize("name", PASSES.values())
-def test_plain_backward_passes_leave_the_whole_gradient(
+def test_plain_backward_passes_give_the_gradient_of_whole_weights(
     name: str, found: list[Pieces], policies_of: Runner, batch: TrainingBatch
 ) -> None:
     policies = policies_of("full")
@@ -292,12 +296,12 @@ def test_plain_backward_passes_leave_the_whole_gradient(
     close(found[0].gradients[f"{name}, amortised"], whole_amortised(policies))
 
 
-def test_a_sparse_anchor_leaves_the_signal_alone(
+def test_a_sparse_pull_leaves_the_signal_as_it_is(
     found: list[Pieces], policies_of: Runner, batch: TrainingBatch
 ) -> None:
     gradients = contracted_gradients(policies_of("full"), small(batch), SETTINGS)
     signal = slice(0, 2 * batch.optimality.shape[1])
-    expected = whole_gradients(gradients, UNDIVIDED)
+    expected = whole_gradients(gradients, UNSHARDED)
     sparse = found[0].gradients["sparse"]
     close(
         {name: each[..., signal] for name, each in sparse.items()},
@@ -306,7 +310,7 @@ def test_a_sparse_anchor_leaves_the_signal_alone(
     assert not all(np.allclose(sparse[name], each) for name, each in expected.items())
 
 
-def test_pulled_are_the_same_micro_batches_in_all_that_go_together(
+def test_processes_with_sharded_weights_compute_the_pull_on_the_same_micro_batches(
     batch: TrainingBatch, part_of: Callable[..., TrainingBatch]
 ) -> None:
     parts = [part_of(batch, 0, 3), part_of(batch, 3, 6)]
@@ -318,7 +322,7 @@ def test_pulled_are_the_same_micro_batches_in_all_that_go_together(
     assert drawn[False][0] != drawn[False][1]
 
 
-def test_each_process_holds_its_rows_only(found: list[Pieces], policies_of: Runner) -> None:
+def test_each_process_holds_only_its_own_rows(found: list[Pieces], policies_of: Runner) -> None:
     whole = sum(p.numel() for p in policies_of("full").trained_parameters().values())
     for name in found[0].held:
         held = [each.held[name] for each in found]
@@ -328,10 +332,11 @@ def test_each_process_holds_its_rows_only(found: list[Pieces], policies_of: Runn
 
 
 def test_collectives_of_a_micro_batch(found: list[Pieces]) -> None:
-    """Three groups, two blocks and the rest; three networks forwards, then three passes back.
+    """There are three groups (two blocks and the rest), three forward and three backward passes.
 
-    With checkpointing a block is gathered once for all passes, the rest for each and for the stem;
-    and FSDP2 gathers a block ahead in vain. The gradients of all passes are sent together.
+    With checkpointing, a block is gathered once for all backward passes; the rest is gathered for
+    each of them and for the stem, and FSDP2 gathers one block ahead in vain. The gradients of all
+    passes are sent together.
     """
     for each in found:
         kept, checkpointed = (each.collectives[name] for name in PASSES.values())
@@ -340,7 +345,7 @@ def test_collectives_of_a_micro_batch(found: list[Pieces]) -> None:
         assert checkpointed == {"allgather_base": 3 * 3 + again, "reduce_scatter_base": 1}
 
 
-def test_sums_are_cut_as_parameters_are(found: list[Pieces]) -> None:
+def test_sums_are_sharded_like_parameters(found: list[Pieces]) -> None:
     count = len(found)
     for place, rows in enumerate((4, 5, 1)):
         got = np.concatenate([each.sums[place] for each in found], 1)
@@ -369,7 +374,7 @@ def same_conflicts(mine: ConflictRecord, theirs: ConflictRecord) -> None:
 
 
 def same_run(one: Any, other: Any) -> None:
-    """The second may have gone on from a checkpoint of the first."""
+    """Assert that ``other`` is the same run; it may have started at a checkpoint of ``one``."""
     for mine, theirs in zip(one.metrics[-len(other.metrics) :], other.metrics, strict=True):
         assert theirs["valid"] == mine["valid"]
         assert theirs["faults"] == mine["faults"] == []
@@ -390,13 +395,17 @@ def same_outcome(mine: Any, theirs: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["whole", "reused"])
-def test_a_divided_run_is_the_undivided_one(name: str, alone: Ran, together: list[Ran]) -> None:
+def test_a_sharded_run_is_the_run_with_whole_weights(
+    name: str, alone: Ran, together: list[Ran]
+) -> None:
     same_run(alone.recorded[name], together[0].recorded[name])
     same_outcome(alone.outcomes[name], together[0].outcomes[name])
 
 
 @pytest.mark.parametrize("name", ["whole", "reused"])
-def test_an_offloaded_run_is_the_plain_one(name: str, alone: Ran, offloaded: Ran) -> None:
+def test_an_offloaded_run_is_the_run_with_whole_weights(
+    name: str, alone: Ran, offloaded: Ran
+) -> None:
     mine, theirs = alone.recorded[name], offloaded.recorded[name]
     same_run(mine, theirs)
     same_outcome(alone.outcomes[name], offloaded.outcomes[name])
@@ -404,7 +413,7 @@ def test_an_offloaded_run_is_the_plain_one(name: str, alone: Ran, offloaded: Ran
         same_state(one, other)
 
 
-def test_weights_are_offloaded_and_divided_at_once(alone: Ran, together: list[Ran]) -> None:
+def test_weights_can_be_sharded_and_offloaded_at_once(alone: Ran, together: list[Ran]) -> None:
     same_run(alone.recorded["reused"], together[0].recorded["offloaded"])
     same_outcome(alone.outcomes["reused"], together[0].outcomes["offloaded"])
     last = together[0].recorded["offloaded"].checkpoints[-1]
@@ -438,7 +447,7 @@ def same_state(mine: Snapshot, theirs: Snapshot) -> None:
 
 
 def test_checkpoints_are_whole_and_in_the_first_process(alone: Ran, together: list[Ran]) -> None:
-    """Also of a run that went on from one that wasn't divided."""
+    """This holds also for a run that went on from a run with whole weights."""
     for name, steps in (("whole", 2), ("reused", 1)):
         mine, theirs = (each.recorded[name].checkpoints[-steps:] for each in (together[0], alone))
         for one, other in zip(mine, theirs, strict=True):
@@ -448,13 +457,13 @@ def test_checkpoints_are_whole_and_in_the_first_process(alone: Ran, together: li
             assert not any(saved.tensors.values())
 
 
-def test_a_divided_run_goes_on_undivided(
+def test_a_sharded_run_can_be_resumed_with_whole_weights(
     alone: Ran, together: list[Ran], tiny_folder: Path, folder: Path
 ) -> None:
     ran, saved = Ran(), together[0].recorded["whole"].checkpoints[0]
-    run_into(ran, "undivided", tiny_folder, folder, WHOLE, saved)
+    run_into(ran, "resumed", tiny_folder, folder, WHOLE, saved)
     straight = alone.recorded["whole"].checkpoints[-1]
-    same_state(ran.recorded["undivided"].checkpoints[-1], straight)
+    same_state(ran.recorded["resumed"].checkpoints[-1], straight)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 4, 7, 9])
@@ -467,10 +476,10 @@ def test_rows_are_cut_as_torch_cuts_them(rows: int, count: int) -> None:
     assert [len(cut) for cut in cuts if len(cut)] == [len(chunk) for chunk in expected]
 
 
-def test_offloaded_rows_are_at_home_on_the_cpu() -> None:
+def test_offloaded_rows_are_kept_on_the_cpu() -> None:
     device = torch.device("cuda", 3)
     shards = Shards(device=device, offloaded=True)
-    assert shards.divided
+    assert shards.sharded
     assert shards.home == torch.device("cpu")
     assert Shards(device=device).home == device
     whole = torch.ones(3, 2)
@@ -478,9 +487,9 @@ def test_offloaded_rows_are_at_home_on_the_cpu() -> None:
     assert torch.equal(shards.whole({"a": whole})["a"], whole)
 
 
-def test_a_device_that_cant_is_refused() -> None:
+def test_a_device_that_cannot_shard_is_refused() -> None:
     with pytest.raises(BadInputError, match=r"^model\.shard and model\.offload need a GPU"):
-        Shards(device=torch.device("mps"), offloaded=True).divide(torch.nn.Module(), ())
+        Shards(device=torch.device("mps"), offloaded=True).shard(torch.nn.Module(), ())
 
 
 @pytest.mark.gpu
@@ -498,16 +507,16 @@ def test_the_device_holds_no_offloaded_weights(
     assert torch.cuda.memory_allocated() - before < weights / 2
     found = contracted_gradients(policies, moved_to(small(batch), "cuda"), SETTINGS)
     assert {each.device.type for each in found.tensors()} == {"cpu"}
-    close(whole_gradients(found, shards), whole_gradients(expected, UNDIVIDED))
+    close(whole_gradients(found, shards), whole_gradients(expected, UNSHARDED))
     distributed.destroy_process_group()
 
 
-def test_nothing_is_divided_by_default() -> None:
+def test_nothing_is_sharded_by_default() -> None:
     whole = torch.ones(3, 2)
-    assert not UNDIVIDED.divided
-    assert UNDIVIDED.cut(whole) is whole
-    assert UNDIVIDED.whole({"a": whole})["a"] is whole
-    with UNDIVIDED.gathered(None):
+    assert not UNSHARDED.sharded
+    assert UNSHARDED.cut(whole) is whole
+    assert UNSHARDED.whole({"a": whole})["a"] is whole
+    with UNSHARDED.gathered(None):
         pass
     number: Tensor = torch.tensor(3.0)
     assert Shards(Processes(1, 2)).cut(number) is number

@@ -16,7 +16,7 @@ def batch(seed, count=24, rewards=3):
 
 
 def test_batch_scale_worked_by_hand():
-    """Group means 1 and 5; the batch (0, 2, 4, 6) has mean 3 and variance 5."""
+    """The group means are 1 and 5; the batch (0, 2, 4, 6) has mean 3 and variance 5."""
     values = np.array([[0.0], [2.0], [4.0], [6.0]])
     found = advantages(values, np.ones((4, 1), dtype=bool), np.array([7, 7, 3, 3]))
     one = 1.0 / (np.sqrt(5.0) + 1e-4)
@@ -32,7 +32,7 @@ def test_group_scale_worked_by_hand():
 
 
 def test_masked_entries_neither_count_nor_get_an_advantage():
-    """Without the masked 100 the group is (0, 2)."""
+    """Without the masked 100, the group is (0, 2)."""
     values = np.array([[0.0], [100.0], [2.0]])
     valid = np.array([[True], [False], [True]])
     found = advantages(values, valid, np.array([0, 0, 0]))
@@ -66,7 +66,7 @@ def test_each_group_has_mean_zero(scale, seed):
     factor=st.floats(0.5, 100.0),
 )
 def test_shift_and_unit_of_a_reward_do_not_matter(scale, seed, shift, factor):
-    """Up to the offset: sigma is about 1 here, so it may change A by its share of sigma."""
+    """This holds up to the offset, which changes A by its share of sigma; sigma is about 1 here."""
     values, valid, groups = batch(seed)
     expected = advantages(values, valid, groups, scale)
     np.testing.assert_allclose(
@@ -117,7 +117,7 @@ def test_optimality_probability_is_monotone_and_odd_about_one_half(seed, clip):
     assert optimality_probability(-found, clip) == pytest.approx(1.0 - r)
 
 
-def test_masked_entries_are_neither_good_nor_bad():
+def test_masked_entries_have_an_optimality_of_one_half():
     values, valid, groups = batch(0)
     r = optimality_probability(advantages(values, valid, groups), 5.0)
     assert (r[~valid] == 0.5).all()

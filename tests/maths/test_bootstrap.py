@@ -23,23 +23,23 @@ def test_the_interval_holds_the_mean_and_stays_between_the_extremes(resample, se
     assert values.min() <= low <= mean <= high <= values.max()
 
 
-def test_within_sees_no_difference_between_clusters():
-    """Clusters that are constant inside: other noise on the same prompts changes nothing."""
+def test_the_interval_within_clusters_ignores_differences_between_them():
+    """Clusters are constant, so other noise on the same prompts would change nothing."""
     values, clusters = np.array([1.0, 5.0, 1.0, 5.0]), np.array([7, 9, 7, 9])
     assert bootstrap_interval(values, clusters, "within", rng()) == (3.0, 3.0, 3.0)
     _, low, high = bootstrap_interval(values, clusters, "clusters", rng())
     assert (low, high) == (1.0, 5.0)
 
 
-def test_clusters_sees_no_difference_inside_clusters():
-    """Every cluster has the same mean: other prompts like these change nothing."""
+def test_the_interval_over_clusters_ignores_differences_inside_them():
+    """All clusters have the same mean, so other prompts like these would change nothing."""
     values, clusters = np.array([0.0, 2.0, 0.0, 2.0]), np.array([0, 0, 1, 1])
     assert bootstrap_interval(values, clusters, "clusters", rng()) == (1.0, 1.0, 1.0)
     _, low, high = bootstrap_interval(values, clusters, "within", rng())
     assert (low, high) == (0.0, 2.0)
 
 
-def test_clusters_of_different_sizes_count_by_their_items():
+def test_clusters_count_by_their_numbers_of_items():
     """The mean of a draw of clusters (0) and (3, 3) is 0, 2 or 3."""
     values, clusters = np.array([3.0, 0.0, 3.0]), np.array([1, 0, 1])
     mean, low, high = bootstrap_interval(values, clusters, "clusters", rng())
@@ -48,7 +48,7 @@ def test_clusters_of_different_sizes_count_by_their_items():
 
 @pytest.mark.parametrize("resample", ["clusters", "within"])
 def test_the_width_is_that_of_the_normal_theory(resample):
-    """Each item its own cluster, or all one cluster: 2 * 1.96 sigma / sqrt(n)."""
+    """It is 2 * 1.96 sigma / sqrt(n) if each item is a cluster, and if all items are in one."""
     values = np.random.default_rng(1).normal(size=400)
     clusters = np.arange(400) if resample == "clusters" else np.zeros(400, dtype=np.int64)
     _, low, high = bootstrap_interval(values, clusters, resample, rng(), draws=4000)

@@ -35,7 +35,7 @@ def test_inner_products_with_a_direction() -> None:
 
 
 def test_float32_is_accumulated_in_float64() -> None:
-    """One big and many small elements: a float32 sum would lose every small one, 5e-5 of the whole.
+    """With one large and many small elements, a float32 sum would lose all small ones, or 5e-5.
 
     How a float64 sum of a chunk is ordered is the processor's choice. It may err by a rounding for
     each of its 2^18 elements, 2.9e-11 together.
@@ -92,7 +92,7 @@ def test_parts_add_up_to_the_whole() -> None:
     )
 
 
-def test_a_masked_reward_has_no_parts() -> None:
+def test_the_parts_of_a_masked_reward_are_zero() -> None:
     parts = blocks(rewards=6)
     parts[0][1] = float("nan")
     grams = part_grams(gram_matrix(parts), np.array([True, False]))

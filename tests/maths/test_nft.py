@@ -1,4 +1,4 @@
-"""The loss against METHOD's formulas written out naively, and what collapses into what."""
+"""The loss against the formulas written out naively, and against its own amortised forms."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def branches_of(case: dict[str, Tensor]) -> BranchLosses:
 
 
 def naive_loss(case: dict[str, Tensor], reward: int) -> Tensor:
-    """L_k of METHOD.md, sample by sample and element by element."""
+    """L_k, written out sample by sample and element by element."""
     count = float(case["valid"][:, reward].sum())
     total = torch.zeros((), dtype=torch.float64)
     for i in range(len(case["latents"])):
@@ -84,7 +84,7 @@ def test_loss_and_gradient_are_the_formulas(reward: int) -> None:
 
 
 def test_gradient_is_the_cotangent_of_residual_and_pull() -> None:
-    """u_ik = (m/n)(2ct/D)[s e + t beta p Delta], derived independently of autograd."""
+    """u_ik = (m/n)(2ct/D)[s e + t beta p Delta], a formula derived without autograd."""
     case = random_case(seed=1)
     shares = reward_shares(case["valid"], case["valid"].sum(0))
     losses = reward_losses(branches_of(case), case["optimality"], shares, CLIP / MIX)

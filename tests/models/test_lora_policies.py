@@ -12,7 +12,7 @@ from marblecli.train.batch import TrainingBatch
 
 
 def velocity(policies: Policies, name: PolicyName, batch: TrainingBatch) -> Tensor:
-    return policies.velocity(name, batch.latents, batch.noise_levels[:, 0], batch.conditioning)
+    return policies.velocity(name, batch.latents, batch.levels[:, 0], batch.conditioning)
 
 
 def test_fresh_adapters_are_the_base_model(

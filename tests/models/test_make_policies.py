@@ -17,7 +17,7 @@ MODES = pytest.mark.parametrize("mode", ["lora", "full"])
 
 
 def velocity(policies: Policies, name: PolicyName, batch: TrainingBatch) -> Tensor:
-    return policies.velocity(name, batch.latents, batch.noise_levels[:, 0], batch.conditioning)
+    return policies.velocity(name, batch.latents, batch.levels[:, 0], batch.conditioning)
 
 
 @MODES

@@ -57,5 +57,5 @@ def test_fake_tensors_are_alike_to_whoever_asks() -> None:
 
 
 def test_fake_shards_know_whom_they_are_shared_among() -> None:
-    assert not FakeShards().divided
-    assert FakeShards(offloaded=True).divided
+    assert not FakeShards().sharded
+    assert FakeShards(offloaded=True).sharded

@@ -44,7 +44,7 @@ def settings(**table: Any) -> RewardSettings:
     return RewardSettings.model_validate(table)
 
 
-def test_a_reward_is_loaded_where_the_run_is_with_its_settings() -> None:
+def test_a_reward_is_loaded_on_the_runs_device_with_its_settings() -> None:
     table = settings(batch_size=3, timeout=7, sources=["ocr"], size=2)
     active = activate(CATALOG, "movable", table, "cpu")
     assert active.name == "movable"
@@ -54,14 +54,14 @@ def test_a_reward_is_loaded_where_the_run_is_with_its_settings() -> None:
     assert active.scorer.device == "cpu"
 
 
-def test_the_runs_own_device_is_taken_as_it_is() -> None:
-    """It was chosen by accelerate, which knows more of them."""
+def test_the_runs_own_device_is_not_checked() -> None:
+    """Accelerate has chosen it, and knows more kinds of devices."""
     active = activate(CATALOG, "movable", settings(), "xpu:1")
     assert isinstance(active.scorer, Movable)
     assert active.scorer.device == "xpu:1"
 
 
-def test_offload_loads_on_the_cpu_and_visits_the_runs_device() -> None:
+def test_an_offloaded_reward_is_loaded_on_the_cpu_and_scores_on_the_runs_device() -> None:
     active = activate(CATALOG, "movable", settings(device="offload"), "cuda:0")
     assert isinstance(active.scorer, Movable)
     assert active.scorer.device == "cpu"
@@ -82,7 +82,7 @@ def test_offload_needs_a_reward_that_can_be_moved(device: str) -> None:
     )
 
 
-def test_a_device_that_isnt_there_is_named_with_those_that_are() -> None:
+def test_the_error_for_a_missing_device_names_those_that_exist() -> None:
     with pytest.raises(BadInputError) as caught:
         activate(CATALOG, "plain", settings(device="cuda:64"), "cpu")
     assert "rewards.plain.device: there is no cuda:64 on this machine" in str(caught.value)
@@ -90,13 +90,13 @@ def test_a_device_that_isnt_there_is_named_with_those_that_are() -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
-def test_a_gpu_isnt_taken_for_granted() -> None:
+def test_a_gpu_that_does_not_exist_is_an_error() -> None:
     with pytest.raises(BadInputError, match="there is no cuda on this machine"):
         activate(CATALOG, "plain", settings(device="cuda"), "cpu")
 
 
 @pytest.mark.gpu
-def test_offloaded_weights_take_gpu_memory_only_while_they_visit() -> None:
+def test_offloaded_weights_take_gpu_memory_only_while_they_score() -> None:
     from marblecli.rewards.lane import Lane
 
     class Weights(Movable):
@@ -137,12 +137,12 @@ def test_numbers_are_bounded(table: dict[str, Any]) -> None:
         settings(**table)
 
 
-def test_what_isnt_marbles_own_is_the_plugins() -> None:
+def test_keys_that_are_not_marbles_are_the_plugins_options() -> None:
     table = settings(device="cpu", batch_size=2, timeout=1, weight=0, sources=["a"], size=3)
     assert table.options == {"size": 3}
 
 
-def test_what_the_plugin_cant_load_is_an_error_of_the_run() -> None:
+def test_a_reward_that_cannot_be_loaded_is_an_error_of_the_run() -> None:
     def fail(options: Options, device: str) -> Scorer:
         raise OSError("no weights")
 

@@ -19,7 +19,7 @@ def test_calls_run_in_order_and_give_their_results() -> None:
     executor.close(1.0)
 
 
-def test_several_threads_work_side_by_side() -> None:
+def test_several_threads_run_calls_in_parallel() -> None:
     executor, together = DaemonExecutor("t", 3), threading.Barrier(3)
     futures = [executor.submit(together.wait, 10) for _ in range(3)]
     assert sorted(future.result(10) for future in futures) == [0, 1, 2]
@@ -27,7 +27,7 @@ def test_several_threads_work_side_by_side() -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), SystemExit(3), KeyboardInterrupt()])
-def test_whatever_is_raised_reaches_the_caller_and_not_the_thread(error: BaseException) -> None:
+def test_any_exception_reaches_the_caller_and_does_not_end_the_thread(error: BaseException) -> None:
     def fail() -> None:
         raise error
 
@@ -37,7 +37,7 @@ def test_whatever_is_raised_reaches_the_caller_and_not_the_thread(error: BaseExc
     executor.close(1.0)
 
 
-def test_closing_drops_what_waits_and_leaves_what_never_ends() -> None:
+def test_closing_cancels_waiting_calls_and_leaves_one_that_never_ends() -> None:
     executor, started, gate = DaemonExecutor("t"), threading.Event(), threading.Event()
 
     def stay() -> None:
@@ -57,7 +57,7 @@ def test_closing_drops_what_waits_and_leaves_what_never_ends() -> None:
     running.result(10)
 
 
-def test_closing_lets_what_runs_end() -> None:
+def test_closing_waits_for_a_running_call() -> None:
     executor = DaemonExecutor("t")
     future = executor.submit(time.sleep, 0.2)
     time.sleep(0.05)
@@ -65,7 +65,7 @@ def test_closing_lets_what_runs_end() -> None:
     assert future.done()
 
 
-def test_a_closed_executor_takes_nothing() -> None:
+def test_a_closed_executor_refuses_calls() -> None:
     executor = DaemonExecutor("t")
     executor.close(1.0)
     executor.close(1.0)
@@ -73,7 +73,7 @@ def test_a_closed_executor_takes_nothing() -> None:
         executor.submit(int)
 
 
-def test_a_call_that_never_ends_doesnt_hold_up_the_process() -> None:
+def test_a_call_that_never_ends_does_not_keep_the_process_from_ending() -> None:
     code = "import time; from marblecli.rewards.daemon import DaemonExecutor as D;"
     code += "f = D('t').submit(time.sleep, 3600); time.sleep(0.1); assert f.running()"
     began = time.monotonic()

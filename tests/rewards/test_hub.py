@@ -11,7 +11,7 @@ from marblecli.rewards.spec import HubFiles
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 FILES = HubFiles("someone/weights", REVISION, ("config.json", "*.safetensors", "absent.txt"))
-"""The last pattern may match nothing: not every repository has every file."""
+"""The last pattern matches nothing, which is allowed: some repositories lack optional files."""
 
 
 def test_files_are_fetched_once_and_then_found_without_the_hub(
@@ -29,7 +29,7 @@ def test_files_are_fetched_once_and_then_found_without_the_hub(
     assert fetch(FILES) == folder
 
 
-def test_an_inventory_knows_sizes_and_what_is_missing(hub: list[str]) -> None:
+def test_an_inventory_has_the_sizes_and_what_is_missing(hub: list[str]) -> None:
     assert take_inventory(FILES) == Inventory(2, 5011, 5011)
     fetch(HubFiles("someone/weights", REVISION, ("config.json",)))
     assert take_inventory(FILES) == Inventory(2, 5011, 5000)
@@ -38,7 +38,7 @@ def test_an_inventory_knows_sizes_and_what_is_missing(hub: list[str]) -> None:
 
 
 @pytest.mark.usefixtures("empty_cache")
-def test_without_a_network_what_is_missing_is_one_line() -> None:
+def test_missing_files_without_a_network_are_one_line() -> None:
     for function in (fetch, take_inventory):
         with pytest.raises(MissingFilesError) as caught:
             function(FILES)
@@ -49,7 +49,7 @@ def test_without_a_network_what_is_missing_is_one_line() -> None:
     assert issubclass(MissingFilesError, MarbleError)
 
 
-def test_half_a_snapshot_isnt_taken_for_a_whole_one(
+def test_an_incomplete_snapshot_is_not_used(
     hub: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from huggingface_hub import constants
@@ -60,7 +60,7 @@ def test_half_a_snapshot_isnt_taken_for_a_whole_one(
         fetch(FILES)
 
 
-def test_a_repository_that_isnt_there_is_named(hub: list[str]) -> None:
+def test_a_repository_that_does_not_exist_is_named(hub: list[str]) -> None:
     with pytest.raises(MissingFilesError, match="nobody/nothing at 0123456789ab") as caught:
         fetch(HubFiles("nobody/nothing", REVISION, ("config.json",)))
     assert "\n" not in str(caught.value)
@@ -74,13 +74,13 @@ def test_patterns_that_match_nothing_are_named(hub: list[str]) -> None:
 
 
 @pytest.mark.usefixtures("empty_cache")
-def test_a_name_that_is_none_is_told_too() -> None:
+def test_an_invalid_repository_name_is_reported() -> None:
     with pytest.raises(MissingFilesError, match="two words"):
         fetch(HubFiles("two words", REVISION, ("config.json",)))
 
 
 @pytest.mark.usefixtures("empty_cache")
-def test_the_hubs_own_log_is_left_as_it_was() -> None:
+def test_the_level_of_the_hubs_log_is_restored() -> None:
     log = logging.getLogger("huggingface_hub")
     before = log.level
     with pytest.raises(MissingFilesError):
@@ -88,5 +88,5 @@ def test_the_hubs_own_log_is_left_as_it_was() -> None:
     assert log.level == before
 
 
-def test_the_folder_is_where_the_cache_is(hub: list[str], empty_cache: Path) -> None:
+def test_the_folder_is_in_the_cache(hub: list[str], empty_cache: Path) -> None:
     assert empty_cache in fetch(FILES).parents

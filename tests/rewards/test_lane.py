@@ -61,7 +61,7 @@ def test_a_call_has_at_most_the_batch_size_and_the_scores_stay_in_place(
     assert column.fault is None
 
 
-def test_chunks_are_of_the_images_that_it_applies_to(open_lane: OpenLane) -> None:
+def test_only_images_that_the_reward_applies_to_are_in_its_calls(open_lane: OpenLane) -> None:
     seen: list[list[str]] = []
     lane = open_lane(lambda b: seen.append(list(b.prompts)) or values(b), batch_size=2)
     applies = [True, False, True, False, False, True]
@@ -71,7 +71,7 @@ def test_chunks_are_of_the_images_that_it_applies_to(open_lane: OpenLane) -> Non
     np.testing.assert_array_equal(column.valid, applies)
 
 
-def test_a_failing_call_costs_its_own_images_only(open_lane: OpenLane) -> None:
+def test_a_failing_call_masks_only_its_own_images(open_lane: OpenLane) -> None:
     def fail_on_2(batch: RewardBatch) -> Any:
         if "p2" in batch.prompts:
             raise KeyError("lost")
@@ -95,7 +95,7 @@ def test_failing_calls_and_values_that_arent_finite_are_one_fault(open_lane: Ope
     np.testing.assert_array_equal(column.valid, [0, 0, 1, 1, 0, 1])
 
 
-def test_masked_elements_are_not_scored_and_no_fault(open_lane: OpenLane) -> None:
+def test_masked_elements_have_no_score_and_are_no_fault(open_lane: OpenLane) -> None:
     mask = [False, True, False, False, True, False]
     given = np.ma.array([0.0, np.nan, 2.0, 3.0, 9.0, 5.0], mask=mask)
     column = score(open_lane(lambda batch: given))
@@ -104,7 +104,7 @@ def test_masked_elements_are_not_scored_and_no_fault(open_lane: OpenLane) -> Non
     np.testing.assert_array_equal(column.values, [0, 0, 2, 3, 0, 5])
 
 
-def test_nan_beside_the_mask_is_still_a_fault(open_lane: OpenLane) -> None:
+def test_nan_outside_the_mask_is_a_fault(open_lane: OpenLane) -> None:
     given = np.ma.array([np.nan, 1.0, 2.0, 3.0, 4.0, np.nan], mask=[True] + [False] * 5)
     column = score(open_lane(lambda batch: given))
     assert column.fault == RewardFault("r", "1 of 6 values aren't finite", 1)
@@ -112,7 +112,7 @@ def test_nan_beside_the_mask_is_still_a_fault(open_lane: OpenLane) -> None:
 
 
 @pytest.mark.parametrize("error", [SystemExit(2), KeyboardInterrupt("stop")])
-def test_no_scorer_can_end_the_run(open_lane: OpenLane, error: BaseException) -> None:
+def test_a_scorer_cannot_end_the_run(open_lane: OpenLane, error: BaseException) -> None:
     def leave(batch: RewardBatch) -> Any:
         raise error
 
@@ -122,7 +122,7 @@ def test_no_scorer_can_end_the_run(open_lane: OpenLane, error: BaseException) ->
     assert not column.valid.any()
 
 
-def test_a_slow_call_is_left_behind_and_named(open_lane: OpenLane) -> None:
+def test_a_slow_call_is_abandoned_and_named(open_lane: OpenLane) -> None:
     gate = threading.Event()
 
     def hang(batch: RewardBatch) -> Any:
@@ -137,7 +137,7 @@ def test_a_slow_call_is_left_behind_and_named(open_lane: OpenLane) -> None:
     assert not column.valid.any()
 
 
-def test_a_scorer_that_never_returns_costs_two_time_outs_and_no_more(open_lane: OpenLane) -> None:
+def test_a_scorer_that_never_returns_costs_two_time_outs(open_lane: OpenLane) -> None:
     gate, calls = threading.Event(), []
 
     def hang(batch: RewardBatch) -> Any:
@@ -158,8 +158,8 @@ def test_a_scorer_that_never_returns_costs_two_time_outs_and_no_more(open_lane: 
     }
 
 
-def test_a_call_that_was_only_slow_is_waited_for(open_lane: OpenLane) -> None:
-    """The second call starts once the first, late one is back: never two at a time."""
+def test_the_next_call_waits_for_a_slow_one(open_lane: OpenLane) -> None:
+    """The second call starts once the first one, which was late, has returned."""
     running, most = threading.Semaphore(1), []
 
     def slow_once(batch: RewardBatch) -> Any:
@@ -177,7 +177,7 @@ def test_a_call_that_was_only_slow_is_waited_for(open_lane: OpenLane) -> None:
 
 
 class Movable:
-    """Scores only where it should be, and writes down its moves."""
+    """Scores only on the device where it should score, and notes its moves."""
 
     def __init__(self, fails_on: str = "") -> None:
         self.moves: list[str] = []
@@ -193,7 +193,7 @@ class Movable:
         self.moves.append(device)
 
 
-def test_offloaded_weights_visit_and_rest(open_lane: OpenLane) -> None:
+def test_offloaded_weights_move_to_the_device_and_back(open_lane: OpenLane) -> None:
     scorer = Movable()
     assert isinstance(scorer, MovableScorer)
     lane = open_lane(scorer, offload_from="cuda:7", batch_size=2)
@@ -206,7 +206,7 @@ def test_offloaded_weights_visit_and_rest(open_lane: OpenLane) -> None:
     assert scorer.moves == ["cuda:7", "cpu", "cuda:7", "cpu"]
 
 
-def test_a_reward_that_stays_is_never_moved(open_lane: OpenLane) -> None:
+def test_a_reward_that_is_not_offloaded_is_not_moved(open_lane: OpenLane) -> None:
     scorer = Movable()
     scorer.moves.append("cuda:7")
     lane = open_lane(scorer)
@@ -216,20 +216,22 @@ def test_a_reward_that_stays_is_never_moved(open_lane: OpenLane) -> None:
     assert scorer.moves == ["cuda:7"]
 
 
-def test_a_visit_that_fails_is_told_with_the_column_and_tried_again(open_lane: OpenLane) -> None:
+def test_a_failed_move_to_the_device_is_reported_in_the_column_and_tried_again(
+    open_lane: OpenLane,
+) -> None:
     scorer = Movable(fails_on="cuda:7")
     lane = open_lane(scorer, offload_from="cuda:7")
     lane.visit()
     assert score(lane).fault == RewardFault("r", "RuntimeError: cuda:7 is full", 6)
     assert lane.rest() is None
-    # What may be half there is brought back.
+    # Weights that may have been moved in part are brought back.
     assert scorer.moves == ["cpu"]
     scorer.fails_on = ""
     lane.visit()
     assert score(lane).fault is None
 
 
-def test_a_way_back_that_fails_is_a_fault_without_images(open_lane: OpenLane) -> None:
+def test_a_failed_move_back_is_a_fault_without_images(open_lane: OpenLane) -> None:
     scorer = Movable(fails_on="cpu")
     lane = open_lane(scorer, offload_from="cuda:7")
     lane.visit()
@@ -237,7 +239,9 @@ def test_a_way_back_that_fails_is_a_fault_without_images(open_lane: OpenLane) ->
     assert lane.rest() == RewardFault("r", "RuntimeError: cpu is full", 0)
 
 
-def test_weights_of_a_call_left_behind_come_back_once_it_is_done(open_lane: OpenLane) -> None:
+def test_weights_of_an_abandoned_call_are_moved_back_once_it_has_returned(
+    open_lane: OpenLane,
+) -> None:
     gate = threading.Event()
 
     class Stuck(Movable):

@@ -51,7 +51,7 @@ PROMPTS = (
 IMAGES = torch.linspace(0, 1, 4).reshape(4, 1, 1, 1).expand(4, 3, 2, 5)
 
 
-def test_applicability_is_known_from_metadata_and_source_alone() -> None:
+def test_where_a_reward_applies_follows_from_metadata_and_source() -> None:
     suite = RewardSuite(
         [
             reward(unused, "all"),
@@ -98,14 +98,14 @@ def test_each_reward_scores_only_where_it_applies() -> None:
     assert table.faults == ()
 
 
-def test_a_reward_that_applies_nowhere_isnt_called() -> None:
+def test_a_reward_that_applies_nowhere_is_not_called() -> None:
     with RewardSuite([reward(unused, metadata=("absent",))]) as suite:
         table = suite.score(IMAGES, PROMPTS)
     assert not table.valid.any()
     assert table.faults == ()
 
 
-def test_images_come_in_the_declared_layout() -> None:
+def test_images_have_the_declared_layout() -> None:
     seen: dict[str, Any] = {}
 
     def note(name: str) -> Callable[[RewardBatch], Any]:
@@ -129,7 +129,7 @@ def test_images_come_in_the_declared_layout() -> None:
 
 
 @pytest.mark.parametrize("layout", ["uint8", "float", "pil"])
-def test_what_a_scorer_does_to_its_images_reaches_no_other(layout: ImageLayout) -> None:
+def test_a_scorer_that_changes_its_images_does_not_affect_others(layout: ImageLayout) -> None:
     def spoil(batch: RewardBatch) -> Any:
         for image in batch.images:
             if layout == "pil":
@@ -153,7 +153,7 @@ def test_what_a_scorer_does_to_its_images_reaches_no_other(layout: ImageLayout) 
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
-def test_values_that_arent_finite_are_masked_and_counted(bad: float) -> None:
+def test_values_that_are_not_finite_are_masked_and_counted(bad: float) -> None:
     with RewardSuite([reward(lambda batch: [1.0, bad, 3.0, bad]), reward(ones, "s")]) as suite:
         table = suite.score(IMAGES, PROMPTS)
     assert table.faults == (RewardFault("r", "2 of 4 values aren't finite", 2),)
@@ -188,7 +188,7 @@ def test_a_failing_scorer_masks_its_images_and_no_others(
     assert np.isfinite(table.values).all()
 
 
-def test_tensors_and_lists_are_taken_as_values() -> None:
+def test_a_scorer_may_return_tensors_and_lists() -> None:
     scorers = [lambda batch: torch.arange(4.0), lambda batch: [0, 1, 2, 3]]
     with RewardSuite([reward(s, n) for s, n in zip(scorers, "ab", strict=True)]) as suite:
         table = suite.score(IMAGES, PROMPTS)
@@ -208,7 +208,7 @@ def test_scorers_run_without_gradients() -> None:
     assert modes == [False]
 
 
-def test_scoring_waits_for_nobody_and_calls_one_reward_at_a_time() -> None:
+def test_submitting_does_not_wait_and_each_reward_has_one_call_at_a_time() -> None:
     gate, running, most = threading.Event(), threading.Lock(), []
 
     def slow(batch: RewardBatch) -> Any:
@@ -227,7 +227,7 @@ def test_scoring_waits_for_nobody_and_calls_one_reward_at_a_time() -> None:
     np.testing.assert_array_equal(table.values, [[0], [1], [2]])
 
 
-def test_rewards_of_one_batch_run_side_by_side() -> None:
+def test_the_rewards_of_one_batch_run_in_parallel() -> None:
     together = threading.Barrier(2)
 
     def meet(batch: RewardBatch) -> Any:
@@ -238,12 +238,12 @@ def test_rewards_of_one_batch_run_side_by_side() -> None:
         assert suite.score(IMAGES, PROMPTS).faults == ()
 
 
-def test_every_image_needs_its_prompt() -> None:
+def test_every_image_needs_a_prompt() -> None:
     with RewardSuite([reward(ones)]) as suite, pytest.raises(ValueError, match="4 images but 2"):
         suite.submit(IMAGES, PROMPTS[:2])
 
 
-def test_a_closed_suite_takes_nothing() -> None:
+def test_a_closed_suite_refuses_images() -> None:
     suite = RewardSuite([reward(ones)])
     suite.close()
     suite.close()
@@ -257,7 +257,7 @@ def test_a_suite_with_a_scorer_that_never_returns_closes_and_the_process_ends() 
         [sys.executable, "-c", NEVER], capture_output=True, text=True, timeout=120, check=True
     )
     assert done.stdout.split() == ["1", "[[True,", "False]]"]
-    # Import torch, one time-out, the patience of closing.
+    # This is the time to import torch, one time-out, and the wait when the suite is closed.
     assert time.monotonic() - began < 60
 
 
@@ -280,7 +280,7 @@ print(len(table.faults), table.valid.tolist())
 
 
 class Movable:
-    """Scores only where it should be, and writes down its moves."""
+    """Scores only on the device where it should score, and notes its moves."""
 
     def __init__(self, moves: list[str], name: str) -> None:
         self.moves, self.name = moves, name
@@ -295,8 +295,8 @@ class Movable:
         self.moves.append(f"{self.name} to {device}")
 
 
-def test_offloaded_rewards_move_in_before_any_scores_and_out_when_nothing_waits() -> None:
-    """Rewards may share a model: none moves while another scores."""
+def test_offloaded_rewards_are_moved_before_any_scores_and_back_when_no_batch_waits() -> None:
+    """Rewards may share a model, so none is moved while another one scores."""
     moves: list[str] = []
     gate = threading.Event()
 
@@ -322,7 +322,7 @@ def test_offloaded_rewards_move_in_before_any_scores_and_out_when_nothing_waits(
     assert [table.faults for table in tables] == [(), ()]
 
 
-def test_merging_joins_images_and_faults() -> None:
+def test_merging_concatenates_images_and_faults() -> None:
     fault = RewardFault("a", "x", 1)
     one = RewardTable(("a",), np.array([[1.0]]), np.array([[True]]), (fault,))
     two = RewardTable(("a",), np.array([[0.0], [3.0]]), np.array([[False], [True]]), (fault,))
@@ -332,7 +332,7 @@ def test_merging_joins_images_and_faults() -> None:
     assert table.faults == (fault, fault)
 
 
-def test_only_tables_of_the_same_rewards_merge() -> None:
+def test_only_tables_of_the_same_rewards_can_be_merged() -> None:
     one = RewardTable(("a",), np.zeros((1, 1)), np.ones((1, 1), bool))
     two = RewardTable(("b",), np.zeros((1, 1)), np.ones((1, 1), bool))
     for tables in ([one, two], []):

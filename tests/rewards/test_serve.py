@@ -59,7 +59,7 @@ def request(**changes: Any) -> dict[str, Any]:
     }
 
 
-def test_it_says_what_it_scores(start: Start) -> None:
+def test_the_server_describes_its_reward(start: Start) -> None:
     server = start(unused, needs=("text",))
     assert ask(server, "GET", "/v1/reward") == (
         200,
@@ -68,7 +68,9 @@ def test_it_says_what_it_scores(start: Start) -> None:
 
 
 @pytest.mark.parametrize("layout", ["uint8", "float", "pil"])
-def test_it_scores_the_very_images_with_their_prompts(start: Start, layout: ImageLayout) -> None:
+def test_the_server_scores_the_sent_images_with_their_prompts(
+    start: Start, layout: ImageLayout
+) -> None:
     seen: list[RewardBatch] = []
     server = start(lambda batch: seen.append(batch) or [0.1, -2.5, 1e-300], layout)
     status, reply = ask(server, "POST", "/v1/score", request(reward="r"))
@@ -82,13 +84,13 @@ def test_it_scores_the_very_images_with_their_prompts(start: Start, layout: Imag
     np.testing.assert_array_equal(pixels, IMAGES)
 
 
-def test_prompts_that_lack_what_it_needs_are_null_without_a_fault(start: Start) -> None:
+def test_images_whose_prompts_lack_metadata_are_null_without_a_fault(start: Start) -> None:
     server = start(lambda batch: [1.0] * len(batch.prompts), needs=("text",))
     status, reply = ask(server, "POST", "/v1/score", request())
     assert (status, reply) == (200, {"scores": [1.0, None, 1.0], "faults": []})
 
 
-def test_what_fails_is_null_with_its_reason(start: Start) -> None:
+def test_images_that_failed_are_null_with_a_reason(start: Start) -> None:
     status, reply = ask(start(lambda batch: 1 / 0), "POST", "/v1/score", request())
     assert status == 200
     assert reply == {"scores": [None] * 3, "faults": ["ZeroDivisionError: division by zero"]}
@@ -96,7 +98,7 @@ def test_what_fails_is_null_with_its_reason(start: Start) -> None:
     assert reply == {"scores": [1.0, None, 2.0], "faults": ["1 of 3 values aren't finite"]}
 
 
-def test_a_scorer_that_never_returns_is_answered_for(start: Start) -> None:
+def test_a_request_is_answered_even_if_the_scorer_never_returns(start: Start) -> None:
     gate = threading.Event()
     server = start(lambda batch: gate.wait(30), timeout=0.1)
     _, reply = ask(server, "POST", "/v1/score", request())
@@ -128,7 +130,7 @@ def test_unknown_paths_are_refused(start: Start, method: str, path: str) -> None
 
 
 @pytest.mark.parametrize("length", [str(MAX_BYTES + 1), "-1", "many"])
-def test_what_is_too_large_isnt_even_read(start: Start, length: str) -> None:
+def test_a_request_that_is_too_large_is_not_read(start: Start, length: str) -> None:
     server = start(unused)
     with closing(http.client.HTTPConnection(*server.server_address[:2], timeout=30)) as line:
         line.putrequest("POST", "/v1/score")
@@ -172,7 +174,7 @@ def test_one_connection_serves_many_requests(start: Start) -> None:
             assert json.loads(line.getresponse().read())["scores"] == [1.0] * 3
 
 
-def test_a_client_that_hangs_up_leaves_no_traceback(
+def test_a_client_that_closes_the_connection_leaves_no_traceback(
     start: Start, capfd: pytest.CaptureFixture[str]
 ) -> None:
     gate = threading.Event()
@@ -185,13 +187,13 @@ def test_a_client_that_hangs_up_leaves_no_traceback(
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_a_taken_port_is_one_line(start: Start) -> None:
+def test_the_error_for_a_taken_port_is_one_line(start: Start) -> None:
     server = start(unused)
     reward = ActiveReward(RewardSpec("r", "", unused), unused)
     with pytest.raises(MarbleError, match=r"can't serve at 127\.0\.0\.1:\d+: Address already"):
         RewardServer(reward, "127.0.0.1", server.server_port)
 
 
-def test_the_address_can_be_asked_for(start: Start) -> None:
+def test_the_server_knows_its_address(start: Start) -> None:
     server = start(unused)
     assert server.url == f"http://127.0.0.1:{server.server_port}"

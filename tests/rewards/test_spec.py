@@ -17,7 +17,7 @@ from marblecli.rewards.spec import (
 )
 
 
-def test_a_spec_needs_three_things_only() -> None:
+def test_a_spec_needs_only_a_name_a_summary_and_a_build() -> None:
     spec = RewardSpec("plain", "Nothing.", lambda options, device: len)  # type: ignore[arg-type,return-value]
     assert (spec.images, spec.metadata, spec.range) == ("uint8", (), (0.0, 1.0))
     assert spec.options is NoOptions
@@ -26,12 +26,12 @@ def test_a_spec_needs_three_things_only() -> None:
         spec.name = "other"  # type: ignore[misc]
 
 
-def test_a_reward_without_options_takes_none() -> None:
+def test_a_reward_without_options_refuses_any() -> None:
     with pytest.raises(ValidationError):
         NoOptions.model_validate({"size": 1})
 
 
-def test_layouts_are_three() -> None:
+def test_there_are_three_layouts() -> None:
     assert get_args(ImageLayout) == ("uint8", "float", "pil")
 
 
@@ -40,7 +40,7 @@ def test_plugin_authors_import_from_the_room() -> None:
     assert rewards.hookimpl is hookimpl
 
 
-def test_a_scorer_with_weights_can_be_told_from_one_without() -> None:
+def test_a_scorer_that_can_be_moved_is_recognised() -> None:
     class Movable:
         def __call__(self, batch: RewardBatch) -> list[float]:
             return []

@@ -40,7 +40,7 @@ def test_an_installed_reward_is_checked_by_its_name() -> None:
 
 
 @pytest.mark.parametrize("check", CHECKS)
-def test_or_one_test_a_check(check: str, report: testing.Report) -> None:
+def test_each_check_can_be_a_test(check: str, report: testing.Report) -> None:
     report[check].raise_if_failed()
 
 
@@ -49,7 +49,7 @@ def report() -> testing.Report:
     return check_reward("shapes-compressibility")
 
 
-def test_a_plugin_that_imports_torch_is_found_out(install_plugin: InstallPlugin) -> None:
+def test_a_plugin_that_imports_torch_is_reported(install_plugin: InstallPlugin) -> None:
     code = """
 import scipy
 from marblecli.rewards import RewardSpec, hookimpl
@@ -77,7 +77,7 @@ def test_options_are_validated_and_used() -> None:
         check_reward("shapes")
 
 
-def test_its_examples_are_what_it_is_tried_on() -> None:
+def test_a_reward_is_tried_on_its_examples() -> None:
     batches: list[RewardBatch] = []
     examples = tuple(Prompt(f"number {n}", "s", {"n": n}) for n in range(10))
     check_reward(seen_by(batches, metadata=("n",), examples=examples)).raise_if_failed()
@@ -85,7 +85,7 @@ def test_its_examples_are_what_it_is_tried_on() -> None:
     assert batches[0].metadata[3]["n"] == 3
 
 
-def test_without_examples_it_gets_the_plain_prompts_that_it_applies_to() -> None:
+def test_without_examples_a_reward_is_tried_on_the_plain_prompts_it_applies_to() -> None:
     batches: list[RewardBatch] = []
     quoted = seen_by(batches, condition=lambda prompt: '"' in prompt.text)
     check_reward(quoted).raise_if_failed()

@@ -19,14 +19,14 @@ from marblecli.rewards.wire import (
 )
 
 
-def test_images_travel_without_loss() -> None:
+def test_images_are_transferred_without_loss() -> None:
     images = np.random.default_rng(0).integers(0, 256, (3, 17, 40, 3), dtype=np.uint8)
     back = decode_images([encode_image(image) for image in images])
     assert back.dtype == np.uint8
     np.testing.assert_array_equal(back, images)
 
 
-def test_scores_travel_to_the_bit() -> None:
+def test_scores_are_transferred_to_the_bit() -> None:
     rng = np.random.default_rng(0)
     bits = rng.integers(0, 2**64, 20_000, dtype=np.uint64).view(np.float64)
     values = tuple(bits[np.isfinite(bits)].tolist())
@@ -34,13 +34,13 @@ def test_scores_travel_to_the_bit() -> None:
     assert np.array(reply.scores).tobytes() == np.array(values).tobytes()
 
 
-def test_what_wasnt_scored_is_null() -> None:
+def test_an_image_without_a_score_is_null() -> None:
     text = ScoreReply(scores=(0.5, None)).model_dump_json()
     assert text == '{"scores":[0.5,null],"faults":[]}'
     assert ScoreReply.model_validate_json(text).scores == (0.5, None)
 
 
-def test_the_least_that_a_request_and_a_reply_need() -> None:
+def test_the_required_fields_of_a_request_and_a_reply() -> None:
     request = ScoreRequest.model_validate_json(
         '{"images": ["x"], "prompts": ["a cat"], "metadata": [{"count": [1, {"a": null}]}]}'
     )
@@ -67,13 +67,13 @@ def test_fields_of_a_later_version_are_ignored() -> None:
         '{"images": ["x"], "prompts": ["a"], "metadata": [[]]}',
     ],
 )
-def test_requests_that_make_no_sense(text: str) -> None:
+def test_invalid_requests_are_refused(text: str) -> None:
     with pytest.raises(ValidationError):
         ScoreRequest.model_validate_json(text)
 
 
 @pytest.mark.parametrize("text", ['{"scores": ["good"]}', '{"scores": 1}', "{}"])
-def test_replies_that_make_no_sense(text: str) -> None:
+def test_invalid_replies_are_refused(text: str) -> None:
     with pytest.raises(ValidationError):
         ScoreReply.model_validate_json(text)
 
@@ -85,7 +85,7 @@ def encoded(kind: str, mode: str = "RGB") -> str:
 
 
 @pytest.mark.parametrize("text", ["", "!", "aGVsbG8=", encoded("jpeg"), encoded("png")[:40]])
-def test_what_is_no_png_is_named_by_its_place(text: str) -> None:
+def test_an_image_that_is_no_png_is_named_by_its_place(text: str) -> None:
     with pytest.raises(ValueError, match="image 1 is no PNG file in base64"):
         decode_images([encoded("png"), text])
 
@@ -94,7 +94,7 @@ def test_other_png_files_become_rgb() -> None:
     assert decode_images([encoded("png", "L"), encoded("png", "RGBA")]).shape == (2, 4, 4, 3)
 
 
-def test_images_are_of_one_size() -> None:
+def test_images_of_different_sizes_are_refused() -> None:
     small = encode_image(np.zeros((2, 2, 3), dtype=np.uint8))
     with pytest.raises(ValueError, match="of one size"):
         decode_images([encoded("png"), small])

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from marblecli.engine.shards import UNDIVIDED, Shards
+from marblecli.engine.shards import UNSHARDED, Shards
 from marblecli.models.architectures import Architecture, folder_architecture
 from marblecli.models.dtypes import DTYPES
 from marblecli.models.family import FrozenParts, LoadRequest
@@ -113,7 +113,7 @@ def _numbers(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.isdigit() else value
 
 
-def real_policies(case: ModelCase, shards: Shards = UNDIVIDED) -> Policies:
+def real_policies(case: ModelCase, shards: Shards = UNSHARDED) -> Policies:
     """Policies on real tensors, with an old policy that differs from the trained one."""
     torch.manual_seed(0)
     network = build_part("transformer", case.subject.architecture.parts["transformer"])
@@ -137,7 +137,7 @@ def real_batch(
     return TrainingBatch(
         latents=torch.randn(images, *case.subject.latent_shape(case.resolution)),
         conditioning=case.conditioning(images),
-        noise_levels=torch.rand(images, levels),
+        levels=torch.rand(images, levels),
         advantages=torch.randn(each),
         optimality=torch.rand(each),
         shares=torch.rand(each),
@@ -164,7 +164,7 @@ class Held:
 
 
 def real_passes(
-    case: ModelCase, passes: GradientCase, rows: int, shards: Shards = UNDIVIDED
+    case: ModelCase, passes: GradientCase, rows: int, shards: Shards = UNSHARDED
 ) -> Held:
     """Make the passes that the plan simulates, on real tensors."""
     policies, batch = real_policies(case, shards), real_batch(case, passes, rows)

@@ -119,7 +119,7 @@ def make_batch(dtype: torch.dtype, seed: int = 0) -> TrainingBatch:
                 "pooled": torch.randn(IMAGES, 8, generator=g, dtype=dtype),
             }
         ),
-        noise_levels=grid[order],
+        levels=grid[order],
         advantages=valid * torch.randn(IMAGES, REWARDS, generator=g, dtype=dtype),
         optimality=torch.rand(IMAGES, REWARDS, generator=g, dtype=dtype),
         # Shares 300-fold apart make the gradients' norms differ 30-fold or more.
@@ -135,7 +135,7 @@ def moved_to() -> Callable[[TrainingBatch, str], TrainingBatch]:
 
 
 def moved(batch: TrainingBatch, device: str) -> TrainingBatch:
-    names = ("latents", "noise_levels", "advantages", "optimality", "shares", "halves")
+    names = ("latents", "levels", "advantages", "optimality", "shares", "halves")
     conditioning = batch.conditioning.to(torch.device(device))
     fields = {name: getattr(batch, name).to(device) for name in names}
     return replace(batch, conditioning=conditioning, **fields)
@@ -148,7 +148,7 @@ def cut(batch: TrainingBatch, start: int, stop: int) -> TrainingBatch:
         batch,
         latents=batch.latents[mine],
         conditioning=batch.conditioning[mine],
-        noise_levels=batch.noise_levels[mine],
+        levels=batch.levels[mine],
         advantages=batch.advantages[mine],
         optimality=batch.optimality[mine],
         shares=batch.shares[mine],

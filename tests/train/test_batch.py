@@ -22,7 +22,7 @@ def test_sources_with_one_group_each_do_not_all_fall_into_one_half() -> None:
     assert halves.tolist() == [False, False, True, True]
 
 
-def test_interleaved_sources_are_told_apart() -> None:
+def test_interleaved_sources_are_split_separately() -> None:
     halves = split_halves(["a", "b", "a", "b"], np.array([0, 1, 2, 3]))
     assert halves.tolist() == [False, True, True, False]
 
@@ -49,7 +49,7 @@ def test_the_head_is_the_first_micro_batch(batch: TrainingBatch) -> None:
     head, rows = batch.head(4), next(batch.rows(4))
     assert head.micro_steps(4) == 1
     torch.testing.assert_close(head.latents, rows.latents)
-    torch.testing.assert_close(head.noise_levels[:, 0], rows.noise_level)
+    torch.testing.assert_close(head.levels[:, 0], rows.levels)
     for name, part in rows.conditioning.tensors.items():
         torch.testing.assert_close(head.conditioning.tensors[name], part)
     torch.testing.assert_close(head.shares, rows.shares)
@@ -64,19 +64,19 @@ def test_the_parts_of_a_batch_have_the_noise_of_the_whole(
     batch: TrainingBatch, part_of: Cut
 ) -> None:
     parts = [part_of(batch, 0, 4), part_of(batch, 4, 5), part_of(batch, 5, 6)]
-    for index in range(batch.noise_levels.shape[1]):
+    for index in range(batch.levels.shape[1]):
         whole = list(batch.rows(6))[index]
         rows = [list(part.rows(6))[index] for part in parts]
         assert torch.equal(torch.cat([row.noise for row in rows]), whole.noise)
-        assert torch.equal(torch.cat([row.noise_level for row in rows]), whole.noise_level)
+        assert torch.equal(torch.cat([row.levels for row in rows]), whole.levels)
     assert {part.whole for part in parts} == {6}
-    assert {part.whole_rows for part in parts} == {batch.noise_levels.numel()}
+    assert {part.whole_rows for part in parts} == {batch.levels.numel()}
 
 
-def test_the_heads_of_the_parts_are_the_head_of_the_whole(
+def test_the_heads_of_the_parts_together_are_the_head_of_the_whole(
     batch: TrainingBatch, part_of: Cut
 ) -> None:
-    """The first micro-batch may reach into a second process's part, and not into a third's."""
+    """Here the first micro-batch has images of the first two processes, and none of the third."""
     parts = [part_of(batch, 0, 2), part_of(batch, 2, 5), part_of(batch, 5, 6)]
     heads = [part.head(4) for part in parts]
     assert [len(head.latents) for head in heads] == [2, 2, 0]

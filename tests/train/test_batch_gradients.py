@@ -1,4 +1,4 @@
-"""The recipe's way to the gradients, whatever the memory."""
+"""Gradients are computed in the way that the recipe asks for."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def found(open_tiny: Opener) -> dict[str, RewardGradients]:
     return gradients
 
 
-def test_every_way_leads_to_the_same_gradients(found: dict[str, RewardGradients]) -> None:
+def test_all_ways_give_the_same_gradients(found: dict[str, RewardGradients]) -> None:
     expected = flat(found["backward"])
     for gradients in found.values():
         torch.testing.assert_close(flat(gradients), expected, rtol=1e-3, atol=1e-6)
 
 
-def test_parts_and_slices_are_kept_where_they_are_wanted(
+def test_parts_and_slices_are_kept_if_the_recipe_asks_for_them(
     found: dict[str, RewardGradients],
 ) -> None:
     parts = {name: gradients.parts for name, gradients in found.items()}
@@ -49,10 +49,10 @@ def test_parts_and_slices_are_kept_where_they_are_wanted(
 
 
 @pytest.mark.parametrize("overrides", [{}, {"training.gradients": "backward"}])
-def test_fresh_images_are_measured_in_parts_with_every_anchor(
+def test_fresh_images_are_measured_in_parts_with_the_pull_on_all_micro_batches(
     overrides: dict[str, object], open_tiny: Opener
 ) -> None:
-    trainer = open_tiny({"training.anchor_share": 0.5, "training.micro_batch_size": 3, **overrides})
+    trainer = open_tiny({"training.pull_share": 0.5, "training.micro_batch_size": 3, **overrides})
     trainer.sampler.policies.blend_old(0.5)
     with torch.no_grad():
         for parameter in trainer.sampler.policies.trained_parameters().values():

@@ -48,7 +48,7 @@ def test_fresh_images_have_noise_of_their_own(open_tiny: Opener) -> None:
     assert not any(torch.equal(a.noise, b.noise) for a, b in rows)
 
 
-def test_slices_come_when_due_and_not_with_fresh_images(open_tiny: Opener) -> None:
+def test_slices_are_measured_when_they_are_due_and_not_on_fresh_images(open_tiny: Opener) -> None:
     trainer = open_tiny({"measure.slices_every": 2})
     assert not training_batch(trainer.sampler, 1, collect(trainer.sampler, 1)).slices
     assert training_batch(trainer.sampler, 2, collect(trainer.sampler, 2)).slices

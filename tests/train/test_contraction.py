@@ -1,4 +1,4 @@
-"""A tapped network runs as it always did; its backward pass fills C accumulators."""
+"""A tapped network computes the same output; its backward pass fills C accumulators."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SAMPLES, COLUMNS = 5, 3
 
 
 class Scaled(nn.Module):
-    """A layer of no kind that the contraction knows."""
+    """A layer that isn't linear, for the general form of the contraction."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ def network(kind: str) -> tuple[nn.Module, tuple[int, ...]]:
 def expected(
     model: nn.Module, parameters: list[nn.Parameter], x: Tensor, cotangent: Tensor, w: Tensor
 ) -> list[Tensor]:
-    """One plain backward pass for every set of weights."""
+    """The accumulators, computed by one plain backward pass for every set of weights."""
     rows = []
     for column in w.T:
         weighted = column.view(-1, *(1,) * (cotangent.ndim - 1)) * cotangent
@@ -79,7 +79,7 @@ def test_accumulators_are_the_weighted_sums_of_the_samples_gradients(kind: str) 
     assert all(parameter.grad is None for parameter in parameters)
 
 
-def test_two_passes_over_one_graph_fill_columns_of_their_own_and_add_up() -> None:
+def test_two_passes_over_one_graph_fill_their_own_columns_and_add_up() -> None:
     model, shape = network("tokens")
     parameters = list(model.parameters())
     contraction = Contraction(model, parameters, 3)
@@ -100,7 +100,7 @@ def test_two_passes_over_one_graph_fill_columns_of_their_own_and_add_up() -> Non
         torch.testing.assert_close(total, 2 * torch.cat([a, b]))
 
 
-def test_only_the_parameters_asked_for_are_gathered() -> None:
+def test_only_the_given_parameters_have_accumulators() -> None:
     model, shape = network("tokens")
     last = model[2]
     contraction = Contraction(model, [last.weight], 1)
@@ -113,7 +113,7 @@ def test_only_the_parameters_asked_for_are_gathered() -> None:
     torch.testing.assert_close(contraction.totals[0][0], hidden.sum(0).expand(4, 6))
 
 
-def test_tapped_layers_compute_what_they_always_did_and_are_left_as_they_were() -> None:
+def test_tapped_layers_compute_the_same_output_and_are_restored_afterwards() -> None:
     model, shape = network("unknown")
     x = torch.randn(SAMPLES, *shape, dtype=torch.float64)
     before = model(x)
@@ -133,7 +133,7 @@ def test_a_plain_backward_through_a_tapped_layer_is_refused() -> None:
             y.sum().backward()
 
 
-def test_checkpointed_activations_give_the_same() -> None:
+def test_checkpointed_activations_give_the_same_accumulators() -> None:
     model, shape = network("tokens")
     parameters = list(model.parameters())
     x = torch.randn(SAMPLES, *shape, dtype=torch.float64)

@@ -18,9 +18,7 @@ Opener = Callable[..., Trainer]
 
 
 @pytest.mark.parametrize("split", ["train", "held-out"])
-def test_the_base_model_against_itself_changes_by_exactly_nothing(
-    split: str, open_tiny: Opener
-) -> None:
+def test_the_base_model_has_no_change_against_itself(split: str, open_tiny: Opener) -> None:
     trainer = open_tiny()
     base, again = (evaluate(trainer.sampler, "reference", split) for _ in range(2))
     assert torch.equal(base.rollout.images, again.rollout.images)
@@ -30,7 +28,7 @@ def test_the_base_model_against_itself_changes_by_exactly_nothing(
         assert (change.end - change.start, change.low, change.high) == (0.0, 0.0, 0.0)
 
 
-def test_untrained_adapters_change_nothing_either(open_tiny: Opener) -> None:
+def test_untrained_adapters_change_nothing(open_tiny: Opener) -> None:
     trainer = open_tiny()
     for change in changes(
         evaluate(trainer.sampler, "reference", "train"),
@@ -45,7 +43,7 @@ def test_images_are_counted_and_inapplicable_rewards_left_out(open_tiny: Opener)
     train, held_out = (
         evaluate(trainer.sampler, "reference", split) for split in ("train", "held-out")
     )
-    # Two prompts each; two images a training prompt, one a held-out one.
+    # There are two prompts in each split; two images of a training prompt, one of a held-out one.
     assert train.rollout.images.shape == (4, 3, 16, 16)
     assert held_out.rollout.images.shape == (2, 3, 16, 16)
     images = {change.reward: change.images for change in changes(train, train, seed=0)}
@@ -54,7 +52,7 @@ def test_images_are_counted_and_inapplicable_rewards_left_out(open_tiny: Opener)
     assert {change.reward for change in changes(held_out, held_out, seed=0)} == {"bright", "red"}
 
 
-def test_noise_is_the_same_at_every_step_and_the_reference_stays_put(
+def test_the_noise_is_the_same_at_every_step_and_the_reference_does_not_change(
     open_tiny: Opener, recorded: object
 ) -> None:
     trainer = open_tiny()
@@ -66,19 +64,19 @@ def test_noise_is_the_same_at_every_step_and_the_reference_stays_put(
 
 
 def rewards_of(evaluation: Evaluation) -> set[str]:
-    """Those that scored some image."""
+    """The names of the rewards that scored some image."""
     scores = [image.scores for image in evaluation.images()]
     return {name for each in scores for name, value in each.items() if value is not None}
 
 
 def evaluated(trainer: Trainer, name: Literal["reference", "trained"]) -> Evaluation:
-    """On the training prompts, as the loop does it: the trained policy by its average."""
+    """Evaluate as the loop does on the training prompts: the trained policy by its average."""
     with averaged_weights(trainer.sampler.policies, trainer.average):
         return evaluate(trainer.sampler, name, "train")
 
 
 def test_splits_places_and_seeds_have_noise_of_their_own(open_tiny: Opener) -> None:
-    """One prompt everywhere: what differs is the noise."""
+    """The prompt is the same everywhere, so only the noise differs."""
     images = []
     for seed in (0, 1):
         trainer = open_tiny({"run.seed": seed})
@@ -88,7 +86,7 @@ def test_splits_places_and_seeds_have_noise_of_their_own(open_tiny: Opener) -> N
             images += evaluate(
                 replace(trainer.sampler, prompts=prompts), "reference", split
             ).rollout.images
-    # Two seeds, two prompts; two images of a training prompt, one of a held-out one.
+    # There are two seeds and two prompts; two images of a training prompt, one of a held-out one.
     assert len({image.numpy().tobytes() for image in images}) == len(images) == 2 * 2 * (2 + 1)
 
 
@@ -97,7 +95,7 @@ def test_the_trained_policy_is_judged_by_its_moving_average_and_keeps_its_weight
 ) -> None:
     trainer = open_tiny()
     progress, _ = train_step(trainer, recorded, Progress())
-    # The average of one step is that step.
+    # After one step, the average is that step's weights.
     train_step(trainer, recorded, progress)
     weights = [p.detach().clone() for p in trainer.sampler.policies.trained_parameters().values()]
     averaged = evaluated(trainer, "trained").rollout.images
@@ -115,7 +113,7 @@ def test_the_trained_policy_is_judged_by_its_moving_average_and_keeps_its_weight
 
 
 def by_hand(split: str, values: list[float], valid: list[bool] | None = None) -> Evaluation:
-    """One reward on 2 prompts, 2 images each."""
+    """An evaluation with one reward on two prompts, with two images of each."""
     prompts = tuple(Prompt(text, "plain") for text in "aabb")
     images = torch.zeros(4, 3, 8, 8)
     rollout = Rollout(prompts, np.array([0, 0, 1, 1]), torch.zeros(4, 1, 1, 1), images)
@@ -125,7 +123,7 @@ def by_hand(split: str, values: list[float], valid: list[bool] | None = None) ->
 
 @pytest.mark.parametrize("split", ["train", "held-out"])
 def test_the_interval_is_paired_image_by_image(split: str) -> None:
-    """Every image gains 0.25, however much images differ: the change is certain, the end isn't."""
+    """Every image gains 0.25, though images differ: the change is certain, the end value isn't."""
     before, after = by_hand(split, [0.0, 4.0, 1.0, 9.0]), by_hand(split, [0.25, 4.25, 1.25, 9.25])
     (change,) = changes(before, after, seed=0)
     assert (change.reward, change.start, change.end, change.images) == ("ocr", 3.5, 3.75, 4)
@@ -133,8 +131,8 @@ def test_the_interval_is_paired_image_by_image(split: str) -> None:
     assert change.end_low < 3.75 < change.end_high
 
 
-def test_training_prompts_resample_noise_and_held_out_prompts_resample_prompts() -> None:
-    """Prompts gain 0 and 1 whatever the noise: only a statement on fresh prompts is uncertain."""
+def test_noise_is_resampled_on_training_prompts_and_prompts_on_held_out_ones() -> None:
+    """Prompts gain 0 and 1 whatever the noise, so only the interval for new prompts is wide."""
     start, end = [0.0] * 4, [0.0, 0.0, 1.0, 1.0]
     (noise,) = changes(by_hand("train", start), by_hand("train", end), seed=0)
     assert (noise.low, noise.high) == (0.5, 0.5)

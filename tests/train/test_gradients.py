@@ -1,4 +1,4 @@
-"""The amortised step is the combined gradient, and nothing depends on how a batch is cut."""
+"""All ways to compute the gradients agree, and they don't depend on the micro-batch size."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_amortised_step_is_the_combined_gradient(
     batch_of: Batchmaker,
     loss_settings: LossSettings,
 ) -> None:
-    """One backward with P and Q against K backwards: random masks, norms 30-fold apart, float64."""
+    """One backward pass with P and Q against K, in float64: random masks, norms 30-fold apart."""
     policies = policies_of(mode, torch.float64)
     batch = batch_of(torch.float64, seed)
     found = reward_gradients(policies, batch, loss_settings)
@@ -68,10 +68,10 @@ def test_amortised_step_is_the_combined_gradient(
 
 
 @pytest.mark.parametrize("mode", ["lora", "full"])
-def test_k_gradients_are_plain_backward_passes_of_the_naive_losses(
+def test_each_gradient_is_that_of_a_batch_with_this_reward_alone(
     mode: str, policies_of: Policymaker, batch_of: Batchmaker, loss_settings: LossSettings
 ) -> None:
-    """A batch of one reward, through ``amortised_backward``, is that reward alone."""
+    """The gradient of a batch with one reward is computed by ``amortised_backward``."""
     policies = policies_of(mode, torch.float64)
     batch = batch_of(torch.float64)
     settings = replace(loss_settings, kl_weight=0.0)
@@ -99,7 +99,7 @@ def test_micro_batch_size_does_not_change_the_result(
     torch.testing.assert_close(flat(parts), flat(whole), rtol=1e-9, atol=1e-12)
 
 
-def test_penalty_pulls_towards_the_reference_and_stays_outside(
+def test_the_penalty_pulls_towards_the_reference_and_is_not_balanced(
     policies_of: Policymaker, batch: TrainingBatch, loss_settings: LossSettings
 ) -> None:
     policies = policies_of("lora")
@@ -110,7 +110,7 @@ def test_penalty_pulls_towards_the_reference_and_stays_outside(
     torch.testing.assert_close(flat(with_penalty.blocks), flat(without.blocks))
 
 
-def test_a_dropped_reward_may_be_nan(
+def test_a_gradient_with_coefficient_zero_may_be_nan(
     policies_of: Policymaker, batch: TrainingBatch, loss_settings: LossSettings
 ) -> None:
     found = reward_gradients(policies_of("lora"), batch, loss_settings)
@@ -132,9 +132,9 @@ def test_the_same_step_draws_the_same_noise_and_another_step_does_not(
 
 def test_rows_cover_every_image_at_every_level(batch: TrainingBatch) -> None:
     rows = list(batch.rows(4))
-    assert [len(part.noise_level) for part in rows] == [4, 2, 4, 2]
-    levels = torch.cat([part.noise_level for part in rows]).view(2, 6).T
-    assert torch.equal(levels, batch.noise_levels)
+    assert [len(part.levels) for part in rows] == [4, 2, 4, 2]
+    levels = torch.cat([part.levels for part in rows]).view(2, 6).T
+    assert torch.equal(levels, batch.levels)
 
 
 @pytest.mark.parametrize("mode", ["lora", "full"])
@@ -167,7 +167,7 @@ def test_two_backward_passes_give_all_k_gradients(
 def test_the_halves_are_those_of_the_batch(
     policies_of: Policymaker, batch: TrainingBatch, loss_settings: LossSettings
 ) -> None:
-    """Without the other half's shares, that half's signal is nothing and this one's is the same."""
+    """Without the other half's shares, the other half's signal is 0 and this one's is the same."""
     policies = policies_of("lora")
     settings = replace(loss_settings, kl_weight=0.0)
     whole = contracted_gradients(policies, batch, settings)
@@ -184,7 +184,7 @@ def test_slices_of_the_signal_add_up_to_it(
     policies_of: Policymaker, batch: TrainingBatch, loss_settings: LossSettings
 ) -> None:
     sources = ["scenes"] * 4 + ["letters"] * 2
-    sliced = replace(batch, slices=row_slices(sources, batch.noise_levels))
+    sliced = replace(batch, slices=row_slices(sources, batch.levels))
     found = contracted_gradients(policies_of("lora"), sliced, loss_settings)
     signal = flat(list(found.signal()))
     by_source = [flat(found.slices[f"source {name}"]) for name in ("scenes", "letters")]
@@ -194,13 +194,13 @@ def test_slices_of_the_signal_add_up_to_it(
     torch.testing.assert_close(sum(by_level), signal, rtol=1e-4, atol=1e-5)
 
 
-def test_an_anchor_on_one_micro_batch_is_right_on_average(
+def test_the_pull_of_one_micro_batch_is_right_on_average(
     policies_of: Policymaker,
     batch: TrainingBatch,
     loss_settings: LossSettings,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Over all choices of one of the six micro-batches, the mean is what all of them give."""
+    """The mean over all choices of one of the six micro-batches is the pull of all of them."""
     policies = policies_of("lora")
     settings = replace(loss_settings, micro_batch_size=2)
     whole = contracted_gradients(policies, batch, settings)
@@ -216,7 +216,7 @@ def test_an_anchor_on_one_micro_batch_is_right_on_average(
     torch.testing.assert_close(penalty, flat(whole.penalty), rtol=1e-4, atol=1e-6)
 
 
-def test_pulled_are_drawn_from_all_micro_batches(
+def test_the_micro_batches_with_the_pull_are_drawn_from_all(
     batch: TrainingBatch, loss_settings: LossSettings
 ) -> None:
     settings = replace(loss_settings, micro_batch_size=2)
@@ -224,15 +224,15 @@ def test_pulled_are_drawn_from_all_micro_batches(
         gradients._pulled(replace(batch, noise_seed=(0, step)), settings, 0.34)
         for step in range(50)
     ]
-    assert {len(anchors) for anchors, _ in drawn} == {2}
+    assert {len(pulled) for pulled, _ in drawn} == {2}
     assert {weight for _, weight in drawn} == {3.0}
-    assert frozenset().union(*(anchors for anchors, _ in drawn)) == set(range(6))
+    assert frozenset().union(*(pulled for pulled, _ in drawn)) == set(range(6))
 
 
 def test_the_published_step_worked_by_hand(
     policies_of: Policymaker, batch_of: Batchmaker, loss_settings: LossSettings
 ) -> None:
-    """The summed advantage, clipped, as the only reward, over all images alike."""
+    """The published loss has one reward: the summed and clipped advantage, on all images alike."""
     policies = policies_of("lora", torch.float64)
     batch = batch_of(torch.float64)
     weights = torch.tensor([0.1, 0.2, 0.0, 0.3, 0.4], dtype=torch.float64)
@@ -250,7 +250,7 @@ def test_the_published_step_worked_by_hand(
     torch.testing.assert_close(found, expected)
 
 
-def test_under_bf16_autocast_both_ways_point_the_same_way(
+def test_under_bf16_autocast_both_ways_give_the_same_direction(
     policies_of: Policymaker, batch: TrainingBatch, loss_settings: LossSettings
 ) -> None:
     policies = policies_of("lora", autocast=torch.bfloat16)
@@ -265,7 +265,7 @@ def test_without_parts_the_whole_gradients_are_the_same(
     share: float, policies_of: Policymaker, batch_of: Batchmaker, loss_settings: LossSettings
 ) -> None:
     policies, batch = policies_of("lora", torch.float64), batch_of(torch.float64)
-    sliced = replace(batch, slices=row_slices(["scenes"] * 6, batch.noise_levels))
+    sliced = replace(batch, slices=row_slices(["scenes"] * 6, batch.levels))
     expected = contracted_gradients(policies, batch, loss_settings, share)
     found = contracted_gradients(policies, sliced, loss_settings, share, parts=False)
     assert found.parts == WHOLE
@@ -277,7 +277,7 @@ def test_without_parts_the_whole_gradients_are_the_same(
 
 @pytest.mark.parametrize("mode", ["lora", "full"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_an_old_policy_that_is_the_trained_one_is_not_run_and_changes_rounding_only(
+def test_an_old_policy_that_is_the_trained_one_does_not_run(
     mode: str,
     dtype: torch.dtype,
     policies_of: Policymaker,
@@ -312,8 +312,9 @@ def test_an_old_policy_that_is_the_trained_one_is_not_run_and_changes_rounding_o
 
 
 class NoWaiting(TorchDispatchMode):
-    """Refuses whatever would make this process wait for a device: a tensor's value, or a result
-    whose size depends on one.
+    """Raises on each operation that would make this process wait for a device.
+
+    These read a tensor's value, or have a result whose size depends on one.
     """
 
     def __torch_dispatch__(
@@ -330,7 +331,7 @@ class NoWaiting(TorchDispatchMode):
 
 @pytest.mark.parametrize("parts", [True, False])
 @pytest.mark.parametrize("mode", ["lora", "full"])
-def test_a_micro_step_waits_for_no_value(
+def test_a_micro_step_reads_no_value_of_a_tensor(
     mode: str,
     parts: bool,
     policies_of: Policymaker,
@@ -338,7 +339,7 @@ def test_a_micro_step_waits_for_no_value(
     loss_settings: LossSettings,
 ) -> None:
     policies = policies_of(mode)
-    sliced = replace(batch, slices=row_slices(["scenes"] * 6, batch.noise_levels))
+    sliced = replace(batch, slices=row_slices(["scenes"] * 6, batch.levels))
     with NoWaiting():
         contracted_gradients(policies, sliced, loss_settings, parts=parts)
         amortised_backward(policies, batch, loss_settings, torch.ones(5))
@@ -371,7 +372,7 @@ def test_a_micro_step_does_not_wait_for_the_device(
 def test_dora_by_plain_backward_passes(
     transformer: SD3Transformer2DModel, batch: TrainingBatch, loss_settings: LossSettings
 ) -> None:
-    """K backward passes, combined, are the amortised one; magnitudes are among them."""
+    """K combined backward passes are the amortised one, also for the magnitudes."""
     policies = LoraPolicies(SD3, transformer, LoraSettings(rank=3, dora=True), torch.float32)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():

@@ -34,7 +34,8 @@ def test_every_step_is_measured_and_recorded(method: str, mode: str, run_tiny: R
     assert [record.step for record in recorded.conflicts] == [1, 2, 3, 4]
     assert [report.step for report in recorded.reports] == [1, 2, 3, 4]
     for line, record in zip(recorded.metrics, recorded.conflicts, strict=True):
-        # Two prompts of three images a step; one source in two has the text that contrast needs.
+        # A step has two prompts with three images each; only one of the two has the text that the
+        # reward "contrast" needs.
         assert line["valid"] == {"bright": 6, "red": 6, "contrast": 3}
         assert record.valid == (6, 6, 3)
         assert line["faults"] == []
@@ -46,8 +47,8 @@ def test_every_step_is_measured_and_recorded(method: str, mode: str, run_tiny: R
     assert set(outcome.changes) == {"train", "held-out"}
 
 
-def test_marble_fights_no_reward_on_the_batch_it_solved(run_tiny: Runner) -> None:
-    """By theorem, without the regulariser; the QP's common descent direction is what is stepped."""
+def test_marble_conflicts_with_no_reward_on_the_batch_it_solved(run_tiny: Runner) -> None:
+    """Without the regulariser, this is a theorem: the QP's common descent direction is stepped."""
     recorded, _ = run_tiny()
     for record in recorded.conflicts:
         assert min(record.cosines["applied"]) >= -1e-6
@@ -55,7 +56,7 @@ def test_marble_fights_no_reward_on_the_batch_it_solved(run_tiny: Runner) -> Non
         assert min(record.cosines["applied"]) >= min(record.cosines["weighted-sum"]) - 1e-6
 
 
-def test_the_equal_method_weighs_unit_gradients_alike(run_tiny: Runner) -> None:
+def test_the_method_equal_weighs_all_unit_gradients_the_same(run_tiny: Runner) -> None:
     recorded, _ = run_tiny({"balance.method": "equal"})
     for record in recorded.conflicts:
         lengths = np.array(record.coefficients) * np.array(record.norms)
@@ -69,7 +70,7 @@ def test_the_weighted_sum_takes_the_recipes_weights(run_tiny: Runner) -> None:
         assert record.cosines["applied"] == pytest.approx(record.cosines["weighted-sum"], abs=1e-5)
 
 
-def test_between_refreshes_the_coefficients_are_reused_and_nothing_is_measured(
+def test_between_refreshes_coefficients_are_reused_and_nothing_is_measured(
     run_tiny: Runner,
 ) -> None:
     recorded, _ = run_tiny({"balance.refresh_every": 2})
@@ -81,10 +82,10 @@ def test_between_refreshes_the_coefficients_are_reused_and_nothing_is_measured(
     assert [line["worst_cosine"] is None for line in recorded.metrics] == [False, True, False, True]
 
 
-def test_a_refreshed_and_a_reused_step_with_the_same_coefficients_are_one_step(
+def test_reused_coefficients_make_the_same_step_as_new_ones_that_are_equal(
     open_tiny: Opener, new_record: Recorders
 ) -> None:
-    """With a weighted sum the coefficients never change: how they are applied must not either."""
+    """The coefficients of a weighted sum never change, so reusing them must not change a step."""
     weights = []
     for refresh_every in (1, 4):
         trainer = open_tiny(
@@ -101,7 +102,7 @@ def test_a_refreshed_and_a_reused_step_with_the_same_coefficients_are_one_step(
 
 
 @pytest.mark.parametrize("method", ["marble", "marble-published"])
-def test_steps_that_reuse_coefficients_are_measured_where_asked_and_are_the_same_steps(
+def test_measuring_steps_that_reuse_coefficients_does_not_change_them(
     open_tiny: Opener, new_record: Recorders, method: str
 ) -> None:
     weights, records = [], []
@@ -136,7 +137,7 @@ def test_the_run_begins_and_ends_with_an_evaluation(run_tiny: Runner) -> None:
             assert change.end != change.start
 
 
-def test_checkpoints_come_when_due_and_at_the_end(run_tiny: Runner) -> None:
+def test_checkpoints_are_saved_when_they_are_due_and_at_the_end(run_tiny: Runner) -> None:
     recorded, _ = run_tiny({"checkpoint.every": 3})
     assert [snapshot.step for snapshot in recorded.checkpoints] == [3, 4]
 
@@ -204,7 +205,9 @@ def test_an_interrupted_and_resumed_run_is_the_same_run_to_the_bit(
     assert 0 not in second.evaluations, "the evaluation of the start is on file already"
 
 
-def test_interrupting_the_last_step_is_finishing(open_tiny: Opener, new_record: Recorders) -> None:
+def test_a_run_interrupted_in_its_last_step_finishes(
+    open_tiny: Opener, new_record: Recorders
+) -> None:
     recorded = new_record()
     train(open_tiny(), recorded.callbacks(stop_after=4))
     assert [snapshot.step for snapshot in recorded.checkpoints] == [4]
@@ -226,14 +229,14 @@ def first_is_nan(batch: RewardBatch) -> np.ndarray:
     return np.array([NAN, *brightness(batch)[1:]])
 
 
-def test_a_raising_reward_is_masked_named_and_stops_the_run_past_the_limit(
+def test_a_reward_that_raises_is_masked_and_reported_and_stops_the_run_at_the_limit(
     open_tiny: Opener, new_record: Recorders
 ) -> None:
     recorded = new_record()
     overrides = {"training.max_faults": 4, "training.steps": 50, "sampling.batch_size": 4}
     with pytest.raises(MarbleError) as caught:
         train(open_tiny(overrides, {"red": raises}), recorded.callbacks())
-    # Six images a step are sampled four at a time: two faults a step.
+    # The six images of a step are sampled four at a time, so there are two faults in each step.
     assert [line["step"] for line in recorded.metrics] == [1, 2]
     assert str(caught.value) == (
         "step 3: more than 4 faults (training.max_faults), the last: red: RuntimeError: no driver"
@@ -248,7 +251,7 @@ def test_a_raising_reward_is_masked_named_and_stops_the_run_past_the_limit(
         assert record.norms[1] == 0.0
 
 
-def test_faults_below_the_limit_cost_only_their_images(run_tiny: Runner) -> None:
+def test_faults_below_the_limit_only_mask_their_images(run_tiny: Runner) -> None:
     recorded, _ = run_tiny({"sampling.batch_size": 4}, {"bright": first_is_nan})
     for line in recorded.metrics:
         assert line["valid"]["bright"] == 4
@@ -311,7 +314,7 @@ def test_a_reward_that_never_varies_is_left_out_without_fault(run_tiny: Runner) 
     assert all(line["faults"] == [] for line in recorded.metrics)
 
 
-def test_all_gradients_in_two_passes_make_the_same_run_as_one_pass_each(run_tiny: Runner) -> None:
+def test_contracted_and_plain_backward_passes_make_the_same_run(run_tiny: Runner) -> None:
     overrides = {"training.kl_weight": 1e-2}
     contracted, _ = run_tiny(overrides)
     backward, _ = run_tiny({**overrides, "training.gradients": "backward"})
@@ -322,7 +325,7 @@ def test_all_gradients_in_two_passes_make_the_same_run_as_one_pass_each(run_tiny
         assert not other.parts
 
 
-def test_the_parts_of_a_record_make_up_its_gram(run_tiny: Runner) -> None:
+def test_the_parts_of_a_record_add_up_to_its_gram(run_tiny: Runner) -> None:
     recorded, _ = run_tiny({"measure.slices_every": 2})
     for record in recorded.conflicts:
         parts = record.part_grams
@@ -362,7 +365,8 @@ def test_the_published_method_solves_on_the_first_micro_batch(run_tiny: Runner) 
     recorded, _ = run_tiny({**overrides, "training.micro_batch_size": 2})
     assert [record.step for record in recorded.conflicts] == [1, 3]
     first, second = (np.array(record.coefficients) for record in recorded.conflicts)
-    # Raw simplex weights, and from the second refresh on 0.7 of what was and 0.3 of what is.
+    # These are the raw simplex weights; from the second refresh on, 0.7 of the earlier ones and 0.3
+    # of the new ones.
     assert first.sum() == pytest.approx(1.0)
     assert (second >= 0.7 * first - 1e-9).all()
     lines = [tuple(line["coefficients"].values()) for line in recorded.metrics]

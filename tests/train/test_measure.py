@@ -21,14 +21,14 @@ NAN = float("nan")
 
 
 def gradients(*rows: tuple[float, ...], penalty: float = 0.0) -> RewardGradients:
-    """One row a reward, over two parameters: all numbers but the last, and the last."""
+    """Gradients from one row for each reward. The last number is the second parameter's."""
     stacked = torch.tensor(rows)
     blocks = [stacked[None, :, :-1], stacked[None, :, -1:]]
     return RewardGradients(blocks, [torch.full_like(block[0, 0], penalty) for block in blocks])
 
 
 def table(names: str, counts: tuple[int, ...], faults: tuple[RewardFault, ...] = ()) -> RewardTable:
-    """Rewards that apply to the first so many of 4 images."""
+    """A table of 4 images; each reward applies to the given number of them."""
     valid = np.arange(4)[:, None] < np.array(counts)
     return RewardTable(tuple(names), np.zeros(valid.shape), valid, faults)
 
@@ -41,7 +41,7 @@ def plan(method: str, loss_weights: np.ndarray) -> BalancePlan:
 def measured(
     method: str, *rows: tuple[float, ...], counts: tuple[int, ...] | None = None
 ) -> Measurement:
-    """With loss weights 1, 3, 5, ..."""
+    """The measurement, with loss weights 1, 3, 5, ..."""
     names = "abcdef"[: len(rows)]
     return measure(
         gradients(*rows),
@@ -78,14 +78,14 @@ def test_a_gradient_that_is_not_finite_is_named_and_left_out(bad: float) -> None
     assert result.stats.gram.tolist() == [[9.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 16.0]]
 
 
-def test_a_reward_that_applies_to_nothing_or_pulls_nowhere_is_no_fault() -> None:
+def test_a_reward_without_images_or_with_a_zero_gradient_is_no_fault() -> None:
     result = measured("marble", (3.0, 0.0, 0.0), (NAN, NAN, NAN), (0.0, 0.0, 0.0), counts=(4, 0, 4))
     assert gradient_faults(result) == []
     assert result.stats.usable.tolist() == [True, False, False]
     assert flat(result.direction()) == pytest.approx([3.0, 0.0, 0.0])
 
 
-def test_without_any_usable_gradient_the_error_says_why_of_each() -> None:
+def test_without_a_usable_gradient_the_error_gives_the_reason_for_each_reward() -> None:
     faults = (RewardFault("b", "RuntimeError: no driver", 4),)
     with pytest.raises(MarbleError) as caught:
         measure(

@@ -1,8 +1,8 @@
-"""A micro-step on a device that isn't the CPU, where there is none.
+"""A micro-step on a device other than the CPU, on machines that have no such device.
 
-Fake tensors have shapes and a device, and no values: an operation on tensors of two devices fails,
-and so does reading a value back. The device is a made-up one that torch is told of. It is told so
-in a process of its own, and what stands below in torch's way there is replaced.
+Fake tensors have shapes and a device, but no values. An operation on tensors of two devices fails,
+and so does reading a value. The device is a made-up one, which is registered with torch in a
+process of its own. What torch lacks there for such a device is replaced below.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ DEVICE = f"{NAME}:0"
 
 
 class ImaginaryModule:
-    """What ``torch.cuda`` is to CUDA: streams as a CPU has them."""
+    """The made-up device's counterpart of ``torch.cuda``, with the streams of a CPU."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(torch.cpu, name)
@@ -63,7 +63,7 @@ class ImaginaryModule:
 def replace_parameters(
     module: nn.Module, convert: Callable[[torch.Tensor], torch.Tensor], _recurse: bool = True
 ) -> nn.Module:
-    """Fake tensors can't be exchanged in place, as ``Module._apply`` does it."""
+    """Replace parameters, because ``Module._apply`` can't exchange fake tensors in place."""
     for part in module.modules():
         for name, parameter in part._parameters.items():
             if parameter is not None:
@@ -82,7 +82,7 @@ def relabel(parameters: Any, buffers: Any, device: torch.device) -> None:
 
 @contextmanager
 def imaginary_device() -> Iterator[None]:
-    """Inside, all tensors are fake."""
+    """Inside, all tensors are fake, and the made-up device exists."""
     from torch.distributed import device_mesh
     from torch.distributed.fsdp._fully_shard import _fsdp_init
     from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
@@ -115,7 +115,7 @@ def policies_on_the_device(mode: str) -> Policies:
 
 
 def devices(_rank: int, _count: int) -> dict[str, dict[str, set[str]]]:
-    """By mode and by what it is of."""
+    """The devices that tensors are on, by mode and kind of tensor."""
     from torch import distributed
 
     from support import training as conftest
@@ -124,8 +124,8 @@ def devices(_rank: int, _count: int) -> dict[str, dict[str, set[str]]]:
     found: dict[str, dict[str, set[str]]] = {}
     with imaginary_device():
         batch = conftest.moved(conftest.make_batch(torch.float32), DEVICE)
-        # One micro-batch: what is fake takes its time.
-        batch = replace(batch, noise_levels=batch.noise_levels[:, :1])
+        # One micro-batch is enough, because fake tensors are slow.
+        batch = replace(batch, levels=batch.levels[:, :1])
         for mode in ("lora", "offloaded"):
             policies = policies_on_the_device(mode)
             policies.blend_old(0.5)

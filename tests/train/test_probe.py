@@ -27,9 +27,7 @@ def not_a_number(batch: RewardBatch) -> np.ndarray:
     return np.full(len(batch.images), np.nan)
 
 
-def test_the_first_batch_is_the_one_that_training_would_start_from(
-    open_tiny: Opener, run_tiny: Runner
-) -> None:
+def test_the_first_batch_is_the_first_one_of_training(open_tiny: Opener, run_tiny: Runner) -> None:
     recorded, _ = run_tiny()
     (probed,) = probe(open_tiny().sampler, 1)
     trained = recorded.conflicts[0]
@@ -48,12 +46,12 @@ def test_nothing_is_ever_stepped(open_tiny: Opener) -> None:
     for name, value in weights_of(trainer).items():
         assert np.array_equal(value, before[name]), name
     assert first.record.gram != second.record.gram
-    # The trained policy is the old one, so nothing pulls it back.
+    # The trained policy is the old one, so there is no pull.
     assert second.record.part_grams is not None
     assert second.record.part_grams.pull == pytest.approx(0.0, abs=1e-20)
 
 
-def test_the_whole_measurement_is_that_of_the_recipe(open_tiny: Opener) -> None:
+def test_batches_are_measured_as_the_recipe_says(open_tiny: Opener) -> None:
     trainer = open_tiny({"measure.slices_every": 1, "measure.fresh_every": 2})
     first, second = probe(trainer.sampler, 2)
     assert {"source scenes", "source letters"} <= first.record.slices.keys()
@@ -74,14 +72,14 @@ def test_the_balance_remembers_the_batches_before(open_tiny: Opener) -> None:
     assert forgetful[1].record.coefficients != pytest.approx(remembering[1].record.coefficients)
 
 
-def test_a_reward_that_fails_is_told_and_masked(open_tiny: Opener) -> None:
+def test_a_reward_that_fails_is_reported_and_masked(open_tiny: Opener) -> None:
     (probed,) = probe(open_tiny(faulty={"red": not_a_number}).sampler, 1)
     assert probed.record.valid == (6, 0, 3)
     (fault,) = probed.faults
     assert fault.startswith("red: ")
 
 
-def test_a_batch_without_any_gradient_is_no_measurement(open_tiny: Opener) -> None:
+def test_a_batch_without_a_usable_gradient_is_an_error(open_tiny: Opener) -> None:
     faulty = dict.fromkeys(("bright", "red", "contrast"), constant)
     with pytest.raises(MarbleError, match="step 1: no reward has a usable gradient"):
         list(probe(open_tiny(faulty=faulty).sampler, 1))

@@ -49,7 +49,7 @@ def test_sources_have_equal_shares_whatever_their_sizes(per_step: int) -> None:
     )
 
 
-def test_every_prompt_comes_once_an_epoch_of_its_source() -> None:
+def test_every_prompt_is_drawn_once_in_each_epoch_of_its_source() -> None:
     per_source = {
         source[0].source: [p.text for p in drawn(3, 24) if p.source == source[0].source]
         for source in SOURCES
@@ -64,7 +64,7 @@ def test_every_prompt_comes_once_an_epoch_of_its_source() -> None:
     assert len(orders) == 4, "each epoch has an order of its own"
 
 
-def test_the_draw_is_a_function_of_its_arguments() -> None:
+def test_the_draw_depends_only_on_its_arguments() -> None:
     forwards = drawn(4, 5)
     backwards = [draw_prompts(SOURCES, 4, step, 0) for step in (5, 4, 3, 2, 1)]
     assert [prompt for step in reversed(backwards) for prompt in step] == forwards
@@ -72,7 +72,7 @@ def test_the_draw_is_a_function_of_its_arguments() -> None:
 
 
 DEVIATION = 0.5
-"""Of the clean data along every coordinate, for which the exact flow is known."""
+"""The standard deviation of the clean data along every coordinate; the exact flow is known."""
 
 
 class GaussianFlow:
@@ -104,12 +104,12 @@ def gaussian_sampler(steps: int) -> Sampler:
 
 
 def exact_end(first: float) -> float:
-    """Where the exact flow takes 1 from the noise level ``first``."""
+    """Where the exact flow leads from 1 at the noise level ``first``."""
     return DEVIATION / math.sqrt((1 - first) ** 2 * DEVIATION**2 + first**2)
 
 
 def solver_error(steps: int) -> float:
-    """Distance from the exact solution, as a share of it."""
+    """The relative distance from the exact solution."""
     sampler = gaussian_sampler(steps)
     exact = exact_end(float(sampler.backbone.solver(steps, (1, 1, 1)).levels[0]))
     one = torch.ones(1, 1, 1, 1, dtype=torch.float64)
@@ -124,7 +124,7 @@ def solver_error(steps: int) -> float:
 
 
 def euler_error(steps: int) -> float:
-    """The same of Euler's method on the same grid."""
+    """The relative error of Euler's method on the same grid."""
     sampler = gaussian_sampler(steps)
     grid = sampler.backbone.solver(steps, (1, 1, 1)).levels.double()
     latents = torch.ones(1, 1, 1, 1, dtype=torch.float64)
@@ -135,7 +135,10 @@ def euler_error(steps: int) -> float:
 
 
 def test_the_solver_is_of_second_order() -> None:
-    """Twice the steps, nearly a quarter of the error (4 less a logarithm); Euler's only halves."""
+    """With twice the steps, the error falls to nearly a quarter (up to a logarithm).
+
+    That of Euler's method only halves.
+    """
     errors = [solver_error(steps) for steps in (80, 160, 320)]
     for coarse, fine in pairwise(errors):
         assert 3.2 < coarse / fine < 4.2
@@ -143,7 +146,7 @@ def test_the_solver_is_of_second_order() -> None:
 
 
 @pytest.mark.parametrize("steps", [10, 20, 40])
-def test_a_rollouts_few_steps_beat_eulers_fivefold(steps: int) -> None:
+def test_with_few_steps_the_error_is_a_fifth_of_eulers(steps: int) -> None:
     assert solver_error(steps) < euler_error(steps) / 5
 
 
@@ -179,7 +182,7 @@ def tiny(open_tiny: Callable[..., Trainer]) -> tuple[Sampler, tuple[Prompt, ...]
     return trainer.sampler, prompts
 
 
-def test_images_of_a_prompt_stand_together(tiny: tuple[Sampler, tuple[Prompt, ...]]) -> None:
+def test_images_of_a_prompt_are_consecutive(tiny: tuple[Sampler, tuple[Prompt, ...]]) -> None:
     sampler, prompts = tiny
     rollout = sample(sampler, OLD, prompts, 2, generators(3), nobody)
     assert rollout.prompts == tuple(prompts[index] for index in (0, 0, 1, 1, 2, 2))
@@ -202,7 +205,7 @@ def test_images_depend_neither_on_the_batch_size_nor_on_the_other_prompts(
     torch.testing.assert_close(alone.latents, whole.latents[4:], rtol=1e-4, atol=1e-5)
 
 
-def test_the_same_generators_give_the_same_bits_and_others_do_not(
+def test_the_same_generators_give_the_same_bits_and_other_ones_do_not(
     tiny: tuple[Sampler, tuple[Prompt, ...]],
 ) -> None:
     sampler, prompts = tiny
@@ -212,7 +215,7 @@ def test_the_same_generators_give_the_same_bits_and_others_do_not(
     assert not torch.allclose(first.latents, other.latents)
 
 
-def test_each_batch_is_handed_on_before_the_next_is_sampled(
+def test_each_batch_is_handed_over_before_the_next_is_sampled(
     tiny: tuple[Sampler, tuple[Prompt, ...]],
 ) -> None:
     sampler, prompts = tiny
@@ -233,7 +236,7 @@ def test_each_batch_is_handed_on_before_the_next_is_sampled(
     assert log == [4, 4, 4, texts[:4], 2, 2, 2, texts[4:]]
 
 
-def test_scores_stand_in_the_order_of_the_images(open_tiny: Callable[..., Trainer]) -> None:
+def test_scores_are_in_the_order_of_the_images(open_tiny: Callable[..., Trainer]) -> None:
     trainer = open_tiny({"sampling.batch_size": 4})
     prompts = tuple(prompt for source in trainer.sampler.prompts.train for prompt in source)
     rollout, table = sample_and_score(trainer.sampler, OLD, prompts, 2, generators(3))

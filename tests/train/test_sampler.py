@@ -23,7 +23,7 @@ def test_only_the_texts_that_are_asked_for_are_embedded(tiny_folder: Path) -> No
             sampler.backbone.conditioning([PROMPTS.train[0][0].text])
 
 
-def test_without_a_choice_every_prompt_is_embedded(tiny_folder: Path) -> None:
+def test_by_default_every_prompt_is_embedded(tiny_folder: Path) -> None:
     recipe = tiny_recipe(tiny_folder, {})
     sampler = open_sampler(recipe, PROMPTS, lambda _: make_suite({}))
     with sampler.suite:
@@ -54,7 +54,7 @@ def source(name: str, count: int) -> tuple[Prompt, ...]:
     ],
 )
 def test_evaluation_prompts_come_evenly_from_the_sources(limit: int, expected: list[str]) -> None:
-    """The first of each, as long as each has some left; listed source by source."""
+    """The first prompts of each source are taken in turn, and listed source by source."""
     sources = [source("b", 1), source("a", 3), source("c", 4)]
     assert [prompt.text for prompt in evaluation_prompts(sources, limit)] == expected
 

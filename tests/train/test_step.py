@@ -1,4 +1,4 @@
-"""The loop and a probe get the direction of a batch from the same place."""
+"""The loop and the probe get the direction of a batch from the same function."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EVERY_METHOD = [one.spec.name for one in own_methods()]
 
 @pytest.mark.parametrize("method", EVERY_METHOD)
 def test_a_probe_probes_what_training_does(method: str, open_tiny: Opener, recorded: Any) -> None:
-    """The first batch of a run, and the first of a probe: the same record but for the update."""
+    """The first batch of a run and of a probe have the same record, but for the update."""
     overrides = {
         **OPTIONS.get(method, {}),
         "balance.method": method,
@@ -44,7 +44,7 @@ def test_a_probe_probes_what_training_does(method: str, open_tiny: Opener, recor
     assert set(trained.cosines) - set(probed.record.cosines) == {"update"}
 
 
-def test_coefficients_are_used_again_between_measurements(open_tiny: Opener) -> None:
+def test_coefficients_are_reused_between_measurements(open_tiny: Opener) -> None:
     sampler = open_tiny({"balance.refresh_every": 2}).sampler
     first = find_direction(sampler, 1, Carried())
     second = find_direction(sampler, 2, first.carried)
@@ -63,7 +63,7 @@ def test_a_reused_balance_is_recorded_when_every_batch_is_to_be(open_tiny: Opene
     assert (second.balance.coefficients == first.balance.coefficients).all()
 
 
-def test_the_measured_and_the_amortised_direction_are_one(open_tiny: Opener) -> None:
+def test_the_measured_and_the_amortised_direction_are_the_same(open_tiny: Opener) -> None:
     """With the same coefficients, one backward pass gives the combination of the K gradients."""
     sampler = open_tiny({"balance.refresh_every": 2, "training.kl_weight": 0.1}).sampler
     first = find_direction(sampler, 1, Carried())
@@ -73,7 +73,7 @@ def test_the_measured_and_the_amortised_direction_are_one(open_tiny: Opener) -> 
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
 
 
-def test_finding_a_direction_leaves_weights_and_gradients_alone(open_tiny: Opener) -> None:
+def test_finding_a_direction_does_not_change_weights_and_gradients(open_tiny: Opener) -> None:
     trainer = open_tiny({"balance.method": "marble-published"})
     before = [parameter.detach().clone() for parameter in trainer.parameters()]
     find_direction(trainer.sampler, 1, Carried())
@@ -96,10 +96,10 @@ def test_a_fault_on_fresh_images_is_reported(open_tiny: Opener) -> None:
 
 
 @pytest.mark.parametrize("error", [LostProcessError("gone"), MarbleError("no reason")])
-def test_a_process_that_is_lost_while_gradients_are_summed_stays_one(
+def test_a_lost_process_keeps_its_error_type(
     error: MarbleError, open_tiny: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Any other error of the measurement gets its step; this one is told by its type."""
+    """Other errors of the measurement get the step's number; the launcher needs this one's type."""
 
     def lost(_reduction: Reduction, _tensors: object) -> None:
         raise error

@@ -14,13 +14,13 @@ Opener = Callable[..., Trainer]
 
 
 def flat(saved: Snapshot) -> dict[str, torch.Tensor]:
-    """Its tensors by file and name."""
+    """The snapshot's tensors by file and name, in one mapping."""
     parts = saved.tensors.items()
     return {f"{stem}/{name}": value for stem, part in parts for name, value in part.items()}
 
 
 def nested(tensors: dict[str, torch.Tensor]) -> dict[str, dict[str, torch.Tensor]]:
-    """The way back, with copies."""
+    """The snapshot's form of such a mapping, with copies of the tensors."""
     parts: dict[str, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
         stem, name = key.split("/", 1)
@@ -60,7 +60,7 @@ def test_a_fresh_sampler_is_the_base_model(mode: str, open_tiny: Opener) -> None
             assert torch.equal(each[0], each[2])
 
 
-def test_adapters_come_from_the_runs_seed_alone(open_tiny: Opener) -> None:
+def test_adapters_depend_on_the_runs_seed_alone(open_tiny: Opener) -> None:
     first = tensors(open_tiny())
     torch.manual_seed(99)
     again, other = tensors(open_tiny()), tensors(open_tiny({"run.seed": 1}))
@@ -70,7 +70,7 @@ def test_adapters_come_from_the_runs_seed_alone(open_tiny: Opener) -> None:
     assert not any(torch.equal(first[key], other[key]) for key in drawn)
 
 
-def test_opening_a_trainer_leaves_the_global_generator_alone(open_tiny: Opener) -> None:
+def test_opening_a_trainer_does_not_change_the_global_generator(open_tiny: Opener) -> None:
     before = torch.get_rng_state()
     open_tiny()
     assert torch.equal(torch.get_rng_state(), before)
@@ -98,7 +98,7 @@ def test_snapshot_and_restore_are_a_round_trip_to_the_bit(
     assert fresh.average.steps == 2
 
 
-def test_training_on_does_not_reach_into_the_saved_state(
+def test_further_training_does_not_change_the_saved_state(
     open_tiny: Opener, recorded: object
 ) -> None:
     trainer = open_tiny()

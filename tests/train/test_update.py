@@ -12,7 +12,7 @@ from marblecli.train.update import apply_gradient
 Opener = Callable[..., Trainer]
 
 
-def test_a_gradient_is_clipped_to_the_recipes_norm_and_its_own_norm_is_told(
+def test_a_gradient_is_clipped_to_the_recipes_norm_and_its_norm_before_is_returned(
     open_tiny: Opener,
 ) -> None:
     trainer = open_tiny({"training.max_grad_norm": 0.5})
@@ -22,7 +22,7 @@ def test_a_gradient_is_clipped_to_the_recipes_norm_and_its_own_norm_is_told(
     assert torch.stack([part.norm() for part in gradient]).norm() == pytest.approx(0.5, rel=1e-4)
 
 
-def test_the_old_policy_follows_by_its_schedule_and_the_average_counts_the_step(
+def test_the_old_policy_follows_its_schedule_and_the_average_counts_the_step(
     open_tiny: Opener,
 ) -> None:
     trainer = open_tiny({"training.old_policy": {"slope": 0.25, "cap": 1.0}})
@@ -38,7 +38,7 @@ def test_the_old_policy_follows_by_its_schedule_and_the_average_counts_the_step(
     assert trainer.average.steps == 2
 
 
-def test_a_gradient_that_is_not_finite_is_never_stepped(open_tiny: Opener) -> None:
+def test_a_gradient_that_is_not_finite_makes_no_step(open_tiny: Opener) -> None:
     trainer = open_tiny()
     before = [p.detach().clone() for p in trainer.parameters()]
     bad = [torch.full_like(p, float("inf")) for p in trainer.parameters()]

@@ -52,17 +52,17 @@ def wants_launch(count: int) -> bool:
 
 
 def check_processes(recipe: Recipe, count: int) -> None:
-    """Every process needs a prompt of each step, and as many with divided weights.
+    """Raise BadInputError if some of ``count`` processes would have no prompt in a step.
 
-    Raises BadInputError.
+    With sharded weights, also if they wouldn't all have the same number of prompts.
     """
     prompts = recipe.sampling.prompts_per_step
     if prompts < count:
         raise BadInputError(
-            f"sampling.prompts_per_step: {prompts} can't be divided among {count} processes; "
+            f"sampling.prompts_per_step: {prompts} can't be shared among {count} processes; "
             f"start at most {prompts}, or sample more prompts a step"
         )
-    if recipe.model.divided:
+    if recipe.model.sharded:
         check_even(prompts, count)
 
 

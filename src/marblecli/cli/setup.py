@@ -14,6 +14,7 @@ from marblecli.models.check import model_problems
 from marblecli.models.family import Family
 from marblecli.models.options import resolved
 from marblecli.models.supported import examine_model
+from marblecli.report.render import tell
 from marblecli.rewards.host import RewardCatalog, discover
 from marblecli.runs.prompts import load_prompts
 from marblecli.runs.recipe import load_recipe
@@ -40,11 +41,12 @@ class Plan:
     """Of the model, or why its configurations couldn't be read."""
 
 
-def load_plan(path: Path, overrides: Sequence[str]) -> Plan:
+def load_plan(path: Path, overrides: Sequence[str], *, quiet: bool = False) -> Plan:
     """Check the recipe whole: keys, rewards, files, the model's configurations as far as they can
     be read, and that every reward applies somewhere.
 
-    The plan's recipe has the defaults of the model's family written out.
+    The plan's recipe has the defaults of the model's family written out. Keys that were renamed are
+    reported on stderr, unless ``quiet``.
 
     Raises:
         RecipeError: all faults at once.
@@ -52,7 +54,8 @@ def load_plan(path: Path, overrides: Sequence[str]) -> Plan:
 
     """
     catalog = discover()
-    recipe = load_recipe(path, overrides, catalog.check_options, model_problems)
+    check_options, notify = catalog.check_options, None if quiet else tell
+    recipe = load_recipe(path, overrides, check_options, model_problems, notify)
     examined = examine_model(recipe.model)
     model = resolved(examined.family, recipe.model)
     recipe = recipe.model_copy(update={"model": model, "balance": checks.resolved(recipe.balance)})

@@ -57,7 +57,9 @@ def train(  # noqa: PLR0913, PLR0917 - one parameter an option
     if memory is not None and not dry_run:
         raise BadInputError("--memory needs --dry-run: it plans, and limits nothing")
     random = [_RANDOM] if random_weights else []
-    plan = load_plan(recipe, [*(overrides or []), *random])
+    starts_others = not dry_run and wants_launch(num_processes)
+    # The processes that are started load the recipe again, and the first of them prints for all.
+    plan = load_plan(recipe, [*(overrides or []), *random], quiet=starts_others)
     if dry_run:
         from marblecli.models.quiet import quiet_libraries
 
@@ -66,7 +68,7 @@ def train(  # noqa: PLR0913, PLR0917 - one parameter an option
 
         check_processes(plan.recipe, num_processes)
         show_plan(plan, memory, num_processes)
-    elif wants_launch(num_processes):
+    elif starts_others:
         launch(plan.recipe, num_processes, sys.argv[1:])
     else:
         run_training(plan, run_dir, resume)

@@ -1,1 +1,1 @@
-"""What any model is trained with: processes, shards, copies, checkpointing, optimizers."""
+"""What any model is trained with, whatever it is: processes, shards, copies, optimizers."""

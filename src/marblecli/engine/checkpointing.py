@@ -1,9 +1,10 @@
 """Gradient checkpointing of a transformer's blocks, for one backward pass or for several at once.
 
-Only the blocks' inputs are kept; a backward pass computes their activations again. Two passes over
-one graph would do that twice, so :meth:`BlockCheckpoints.backward` takes all cotangents together,
-block by block: counted in forward passes, with a backward pass costing b, n cotangents take 1 + n b
-after the forward pass instead of n (1 + b).
+Only the blocks' inputs are kept, and a backward pass computes their activations again. Several
+backward passes over one graph would compute them several times. To avoid that,
+:meth:`BlockCheckpoints.backward` takes all cotangents together, block by block. If a backward pass
+costs as much as b forward passes, n cotangents then cost 1 + n b forward passes instead of
+n (1 + b).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from marblecli.engine.shards import UNDIVIDED, Shards
+from marblecli.engine.shards import UNSHARDED, Shards
 
 Prepare = Callable[[int], None]
 """Called with a cotangent's number before it goes through a piece of the graph."""
@@ -30,11 +31,14 @@ class _Segment:
     block: nn.Module
     inputs: tuple[Any, ...]
     outputs: tuple[Tensor | None, ...]
-    """Without a graph; those of the next block's inputs that are theirs are these very tensors."""
+    """Detached from the block's graph. The next block gets these very tensors as inputs, so that
+    gradients at its inputs are found again as gradients at these outputs."""
     autocast: torch.autocast
 
     def computed_again(self) -> tuple[list[Tensor | None], tuple[Tensor | None, ...]]:
-        """Leaves that stand for the inputs, and the outputs with their graph."""
+        """Run the block again. Returns new leaves in place of its inputs, and the outputs with
+        their graph.
+        """
         leaves = [
             x.detach().requires_grad_(x.requires_grad) if isinstance(x, Tensor) else x
             for x in self.inputs
@@ -46,23 +50,23 @@ class _Segment:
 class BlockCheckpoints:
     """What diffusers' ``enable_gradient_checkpointing`` calls instead of a block.
 
-    By itself it is torch's own checkpointing. Inside :meth:`cut`, a forward pass leaves a graph
-    that only :meth:`backward` can go through. The block's own ``forward`` is called, so that a
-    compiled block runs as it is written: a backward pass over compiled ones can't be made twice.
+    Outside :meth:`cut` it does what torch's own checkpointing does. Inside it, a forward pass
+    leaves a graph that only :meth:`backward` can go through. A compiled block runs uncompiled here,
+    by its own ``forward``, because a graph of compiled blocks allows one backward pass only.
 
-    Blocks of a ``network`` that is divided gather their weights once for the forward pass, and once
-    for the second computation with all its backward passes.
+    The blocks of a sharded ``network`` gather their weights twice: for the forward pass, and for
+    the second computation with all its backward passes.
     """
 
-    def __init__(self, network: nn.Module | None = None, shards: Shards = UNDIVIDED) -> None:
+    def __init__(self, network: nn.Module | None = None, shards: Shards = UNSHARDED) -> None:
         self._network = network
         self._shards = shards
         self._segments: list[_Segment] | None = None
 
     def __call__(self, block: nn.Module, *inputs: Any) -> Any:
-        """Run the block. What it returns are tensors or None."""
-        # Divided blocks gather their weights when they are called.
-        run = block if self._shards.divided else block.forward
+        """Run the block; it returns tensors or None."""
+        # A sharded block gathers its weights only when it is called as a module.
+        run = block if self._shards.sharded else block.forward
         if self._segments is None:
             return checkpoint(run, *inputs, use_reentrant=False)
         tensors = [x for x in inputs if isinstance(x, Tensor)]
@@ -77,7 +81,10 @@ class BlockCheckpoints:
 
     @contextmanager
     def cut(self) -> Iterator[None]:
-        """Inside, forward passes are cut into blocks; one at a time, with its backward pass."""
+        """Inside, each forward pass is cut into blocks, for :meth:`backward`.
+
+        Call :meth:`backward` before the next forward pass.
+        """
         self._segments = []
         try:
             yield
@@ -85,12 +92,17 @@ class BlockCheckpoints:
             self._segments = None
 
     def backward(self, output: Tensor, cotangents: Sequence[Tensor], prepare: Prepare) -> None:
-        """Push every cotangent of ``output`` through the network, and forget the graph."""
+        """Make one backward pass for each of the ``cotangents`` of ``output``; frees the graph.
+
+        ``prepare`` is called with a cotangent's number before each piece of its backward pass.
+        Gradients are added where the parameters put them, by default to ``.grad``. Raises
+        RuntimeError if no block was run inside :meth:`cut`.
+        """
         segments, self._segments = self._segments or [], []
         if not segments:
             raise RuntimeError("no block was run inside BlockCheckpoints.cut")
         found = _Cotangents(len(cotangents), prepare)
-        # The head may lead past the blocks into the stem, whose graph is needed again below.
+        # The head's graph may go past the blocks to the stem, whose graph is used again below.
         found.push([output], [[each] for each in cotangents], segments[-1].outputs, retain=True)
         stem: dict[int, Tensor] = {}
         for segment in reversed(segments):
@@ -104,7 +116,7 @@ class BlockCheckpoints:
                 found.push(roots, [list(each) for each in zip(*parts, strict=True)], ())
 
     def _go_back(self, segment: _Segment, found: _Cotangents) -> None:
-        """Compute a block again, and push through it what has arrived behind it."""
+        """Run a block again, and make its part of every backward pass."""
         wanted = [found.take(x) for x in segment.outputs]
         leaves, outputs = segment.computed_again()
         # An output that no trained weight leads to carries no gradient, whatever arrives behind it.
@@ -122,7 +134,7 @@ class BlockCheckpoints:
 
 
 class _Cotangents:
-    """What has arrived at the tensors between blocks, of every cotangent."""
+    """The gradients at the tensors between blocks, for every cotangent."""
 
     def __init__(self, count: int, prepare: Prepare) -> None:
         self._count = count
@@ -130,7 +142,10 @@ class _Cotangents:
         self._at: dict[int, list[Tensor]] = {}
 
     def take(self, tensor: Tensor | None) -> list[Tensor]:
-        """One for every cotangent; nothing where none arrived."""
+        """Remove and return the gradients at ``tensor``, one for each cotangent.
+
+        Empty if ``tensor`` has none.
+        """
         return [] if tensor is None else self._at.pop(id(tensor), [])
 
     def push(
@@ -142,7 +157,11 @@ class _Cotangents:
         names: Sequence[Any] | None = None,
         retain: bool = False,
     ) -> None:
-        """Backward passes from ``outputs``; what they leave at ``leaves`` goes to ``names``."""
+        """Make the backward passes from ``outputs``, one for each of the ``cotangents``.
+
+        The gradients at ``leaves`` are kept as those of the tensors ``names``, by default of
+        ``leaves`` themselves.
+        """
         for number, each in enumerate(cotangents):
             self._prepare(number)
             keep = retain or number < self._count - 1
@@ -161,7 +180,7 @@ class _Cotangents:
 
 
 def _autocast(device: str) -> torch.autocast:
-    """The state that holds now, to be entered again."""
+    """The state of autocast now, to be entered again later."""
     return torch.autocast(
         device, torch.get_autocast_dtype(device), enabled=torch.is_autocast_enabled(device)
     )

@@ -1,11 +1,12 @@
-"""DeepSpeed as the optimizer: AdamW's state divided among the processes, or in the CPU's memory.
+"""DeepSpeed as the optimizer: AdamW's state sharded over the processes, or in the CPU's memory.
 
-A DeepSpeed engine owns the backward pass and knows one gradient. Here the gradient of an update is
-found, balanced and clipped without it; then the engine is given a network whose gradient it is, the
-linear form sum <p, g> over the trained parameters p, and goes through that alone. ZeRO's stages 1
-and 2 (Rajbhandari et al. 2020) leave the weights whole in every process and change them in place,
-so that nothing else in a run knows of it; with ZeRO-Offload (Ren et al. 2021) the state is in the
-CPU's memory, and AdamW runs there.
+A DeepSpeed engine makes the backward pass itself, and computes a single gradient. Here the gradient
+of an update is computed, balanced and clipped without DeepSpeed. The engine then trains a network
+that has exactly this gradient g: the linear form sum <p, g> over the trained parameters p.
+
+ZeRO's stages 1 and 2 (Rajbhandari et al. 2020) keep whole weights in every process and change them
+in place, so the rest of a run is the same with and without DeepSpeed. With ZeRO-Offload (Ren et al.
+2021) the state is in the CPU's memory, and AdamW runs there.
 """
 
 from __future__ import annotations
@@ -30,27 +31,28 @@ if TYPE_CHECKING:
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 _BUCKET = 2**26
-"""Elements of gradients that are sent at a time: DeepSpeed would have room for 500 million."""
+"""Elements of gradients that are sent at a time. By default, DeepSpeed reserves memory for 500
+million."""
 _PRECISIONS = ("fp16", "bf16", "amp", "torch_autocast")
 
 
 class LinearForm(nn.Module):
-    """The sum of <p, g> over parameters p: its gradient is what it is given."""
+    """The sum of <p, g> over parameters p: its gradient by p is the given g."""
 
     def __init__(self, parameters: Sequence[Parameter]) -> None:
         super().__init__()
         self.parts = nn.ParameterList(parameters)
 
     def forward(self, gradients: Sequence[Tensor]) -> Tensor:
-        """The form's value; the gradients are as the parameters, and in their order."""
+        """The value of the form. ``gradients`` have the parameters' shapes and order."""
         pairs = zip(self.parts, gradients, strict=True)
         return torch.stack([torch.dot(p.flatten(), g.flatten()) for p, g in pairs]).sum()
 
 
 class ZeroOptimizer:
-    """AdamW of parameters that every process holds whole, with its state divided by DeepSpeed.
+    """AdamW for parameters that every process holds whole; DeepSpeed shards its state.
 
-    All processes must do everything together, and step by the same gradients.
+    All processes must call the same methods in the same order, with the same gradients.
     """
 
     def __init__(
@@ -62,11 +64,12 @@ class ZeroOptimizer:
         config = accelerator.deepspeed_plugin.deepspeed_config
         elements = sum(parameter.numel() for parameter in parameters)
         complete(config, accelerator.num_processes, elements)
-        # It gathers the weights by a function that newer torch calls by another name.
+        # DeepSpeed gathers the weights by a function that newer versions of torch have renamed.
         warnings.filterwarnings("ignore", ".*is deprecated", FutureWarning, "torch.distributed")
         self._accelerator = accelerator
         self._parameters = tuple(parameters)
-        # Its own, in the same memory: DeepSpeed takes the gradients of every backward pass.
+        # DeepSpeed takes the gradient of every backward pass through its parameters. So it gets
+        # parameters of its own, in the same memory.
         self._twins = tuple(Parameter(parameter.detach()) for parameter in parameters)
         self._adam = make_optimizer(self._twins, settings, fused=_offloaded(config))
         with running_together():
@@ -74,16 +77,16 @@ class ZeroOptimizer:
         self._share()
 
     def _share(self) -> None:
-        """DeepSpeed has moved its parameters, one after the other into one piece of memory."""
+        """Put our parameters where DeepSpeed has moved its own: into one piece of memory."""
         for mine, twin in zip(self._parameters, self._twins, strict=True):
             mine.data = twin.data
 
     def step(self) -> None:
-        """Change the parameters by their ``.grad``, which is given up; None counts as zeros."""
+        """Update the parameters by their ``.grad``, and set it to None; None counts as zeros."""
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self._parameters]
         self.zero_grad()
         self._accelerator.backward(self._engine(gradients))
-        # They have changed, but not in a way that torch would see.
+        # DeepSpeed changes the parameters in a way that autograd doesn't notice.
         increment_version(self._parameters)
 
     def zero_grad(self, set_to_none: bool = True) -> None:  # noqa: ARG002 - as torch's
@@ -93,12 +96,15 @@ class ZeroOptimizer:
 
     @property
     def held(self) -> Tensor:
-        """What AdamW steps in this process: its part of the parameters, flat."""
+        """The part of the parameters that AdamW updates in this process: [elements], flat."""
         (part,) = self._adam.param_groups[0]["params"]
         return part
 
     def tensors(self) -> dict[str, Tensor]:
-        """As of an AdamW that isn't divided, on the CPU of the first process; nothing elsewhere."""
+        """The whole state, named as by :func:`~marblecli.engine.optimizer.optimizer_tensors`.
+
+        It is on the CPU of the first process; the other processes get no tensors.
+        """
         from deepspeed.utils import safe_get_full_optimizer_state
 
         state = self._adam.state.get(self.held)
@@ -115,13 +121,13 @@ class ZeroOptimizer:
         return found
 
     def load(self, saved: Mapping[str, Tensor]) -> None:
-        """Take over a copy of what :meth:`tensors` gave, and the parameters as they are now."""
+        """Restore a copy of what :meth:`tensors` returned, for the parameters as they are now."""
         from deepspeed.utils import (
             lazy_init_hp_params_optimizer_state,
             safe_set_full_optimizer_state,
         )
 
-        # ZeRO steps a copy of its part, and writes that over the parameters.
+        # ZeRO updates a copy of its part, and writes the copy over the parameters.
         self._engine.optimizer.refresh_fp32_params()
         steps = [value for key, value in saved.items() if key.endswith(".step")]
         state = {name: torch.zeros_like(self.held) for name in _MOMENTS}
@@ -130,50 +136,50 @@ class ZeroOptimizer:
         lazy_init_hp_params_optimizer_state(self._twins, self.held, self._adam.state)
         for index, twin in enumerate(self._twins):
             for name in _MOMENTS:
-                # Without DeepSpeed, a parameter that had no gradient has no state.
+                # In a checkpoint made without DeepSpeed, a parameter without gradient has no state.
                 if (whole := saved.get(f"{index}.{name}")) is not None:
                     safe_set_full_optimizer_state(twin, whole, name)
 
 
 def complete(config: dict[str, Any], processes: int, elements: int) -> None:
-    """Set in DeepSpeed's configuration what isn't the user's to choose; checked before."""
+    """Set what the user doesn't choose in DeepSpeed's configuration, in place.
+
+    ``config`` has passed :func:`check_zero`; ``elements`` are those of all trained parameters.
+    """
     config |= {
-        # Of batches it knows only how many processes' gradients are averaged.
+        # DeepSpeed uses these three only to know over how many processes gradients are averaged.
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
         "train_batch_size": processes,
-        # Accelerate would make 1.0 of none.
+        # If this were absent, accelerate would set 1.0.
         "gradient_clipping": 0.0,
         # torch's AdamW is vectorised on the CPU too, and needs no compiler on the user's machine.
         "zero_force_ds_cpu_optimizer": False,
     }
     zero = config["zero_optimization"]
-    # Accelerate would make them of a language model's width.
+    # Accelerate would derive these from the width of a language model, which we don't have.
     for key in [key for key, value in zero.items() if value == "auto"]:
         del zero[key]
     zero.setdefault("reduce_bucket_size", min(_BUCKET, elements))
 
 
 def check_zero(config: Mapping[str, Any], recipe: Recipe) -> None:
-    """Refuse what DeepSpeed can't be here: anything but the recipe's optimizer.
-
-    Raises BadInputError.
-    """
+    """Raise BadInputError if DeepSpeed is configured for more than the recipe's optimizer."""
     for key, reason in _refusals(config, recipe):
         raise BadInputError(f"DeepSpeed can't be used with {key}: {reason}")
 
 
 def _refusals(config: Mapping[str, Any], recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """What was asked for, and why not."""
+    """(the setting, why it can't be used) for each setting that is refused."""
     zero = config["zero_optimization"]
     if (stage := zero.get("stage", 0)) == 3:
         yield (
             "ZeRO stage 3",
-            "it would own every pass through the network; set stage 2, or divide the weights "
-            "without DeepSpeed, by model.shard = true",
+            "it needs every pass through the network to be DeepSpeed's; set stage 2, or shard the "
+            "weights without DeepSpeed by model.shard = true",
         )
     elif stage not in (1, 2):
-        yield f"ZeRO stage {stage}", "it divides nothing; set stage 1 or 2"
+        yield f"ZeRO stage {stage}", "it shards nothing; set stage 1 or 2"
     for key, is_set in (("shard", recipe.model.shard), ("offload", recipe.model.offload)):
         if is_set:
             yield f"model.{key}", "set it to false, or start without DeepSpeed"
@@ -189,7 +195,7 @@ def _refusals(config: Mapping[str, Any], recipe: Recipe) -> Iterator[tuple[str, 
 def _precision_refusals(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     reason = "trained weights are float32 and the passes follow model.dtype; leave it out"
     for name in _PRECISIONS:
-        # Accelerate writes some of them down as not enabled.
+        # Accelerate writes some of these sections itself, as not enabled.
         if (config.get(name) or {}).get("enabled") not in (None, False, "auto"):
             yield f"a section {name}", reason
     precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
@@ -202,10 +208,10 @@ def _section_refusals(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if name in config:
             yield f"a section {name}", "the recipe's [training] decides; leave it out"
     if config.get("gradient_accumulation_steps", 1) not in (1, "auto"):
-        reason = "training.micro_batch_size divides a batch; leave it out"
+        reason = "training.micro_batch_size splits a batch; leave it out"
         yield "gradient_accumulation_steps", reason
     if config.get("gradient_clipping", 0) not in (0, "auto"):
-        reason = "training.max_grad_norm has clipped before; leave it out"
+        reason = "training.max_grad_norm clips the gradient; leave it out"
         yield "gradient_clipping", reason
     zero = config["zero_optimization"]
     offload = {name: _device(zero, name) for name in ("offload_optimizer", "offload_param")}

@@ -24,8 +24,8 @@ def make_accelerator(recipe: Recipe, processes: Processes) -> Accelerator:
     accelerator = Accelerator(cpu=on_cpu(processes), mixed_precision="no")
     check_distribution(accelerator, recipe)
     if accelerator.device.type == "cuda":
-        # For what stays in float32 beside autocast: sums over samples, and all of it with
-        # dtype = "fp32". TF32 rounds the factors to 10 bits; bf16 has 7.
+        # This is for the products that stay in float32 beside autocast (sums over samples), and for
+        # all products if dtype = "fp32". TF32 keeps 10 bits of each factor; bf16 keeps 7.
         torch.set_float32_matmul_precision("high")
     return accelerator
 

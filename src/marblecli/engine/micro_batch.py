@@ -1,4 +1,4 @@
-"""How many images go through the trained network at a time, as far as the device's memory goes."""
+"""The micro-batch size: how many images go through the trained network at a time."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _T = TypeVar("_T")
 
 
 class MicroBatch:
-    """The size in use, the same in all processes; it is halved when memory runs out.
+    """The size in use, the same in all processes; it is halved when the device's memory runs out.
 
-    ``images`` is the most that a process has in a step: where ``auto`` starts. A ``fixed`` size
-    isn't halved: weights that are divided or offloaded are left half gathered where memory runs
-    out, and other processes wait for them.
+    ``setting`` is the recipe's. ``images`` is the largest number of images that a process has in a
+    step, and the first size where the setting is ``auto``. A ``fixed`` size isn't halved: sharded
+    weights stay half gathered where memory runs out, while other processes wait for them.
     """
 
     def __init__(
@@ -37,11 +37,12 @@ class MicroBatch:
         self._notices: list[str] = []
 
     def fitted(self, attempt: Callable[[int], _T]) -> _T:
-        """``attempt(size)``; after running out of memory, again from the start at half the size.
+        """Return ``attempt(size)``; if memory runs out in any process, try again at half the size.
 
-        An attempt leaves nothing behind when it fails, and talks to no other process: one that had
-        memory enough begins again with the others. Raises MarbleError if one image is too many, or
-        the size is fixed.
+        All processes try again together. So an attempt must not communicate with other processes,
+        and must leave nothing behind when it fails.
+
+        Raises MarbleError if memory runs out with one image, or with a fixed size.
         """
         while True:
             found = _tried(attempt, self.size)
@@ -49,7 +50,7 @@ class MicroBatch:
                 return self._only(found)
             if not self._processes.agree(not found):
                 return found[0]
-            # Here the failed attempt's frames, and what they held, are gone.
+            # The failed attempt's stack frames, and the tensors that they held, are gone by now.
             found.clear()
             release_memory()
             self._halve()
@@ -58,8 +59,8 @@ class MicroBatch:
         if found:
             return found[0]
         raise MarbleError(
-            f"out of memory with {min(self.size, self._images)} images at a time, and with "
-            "model.shard or model.offload the batch can't begin again; go on with --resume and a "
+            f"out of memory with {min(self.size, self._images)} images at a time; with model.shard "
+            "or model.offload the batch can't begin again with fewer. Go on with --resume and a "
             "smaller training.micro_batch_size, or model.gradient_checkpointing = true"
         )
 
@@ -77,13 +78,13 @@ class MicroBatch:
         )
 
     def take_notices(self) -> tuple[str, ...]:
-        """What there is to tell the user since the last call."""
+        """Messages for the user since the last call, one for each time the size was halved."""
         taken, self._notices = tuple(self._notices), []
         return taken
 
 
 def _tried(attempt: Callable[[int], _T], size: int) -> list[_T]:
-    """What it returned, or nothing where memory ran out."""
+    """[what ``attempt`` returned], or [] if memory ran out."""
     try:
         return [attempt(size)]
     except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""The optimizer, and its state as tensors."""
+"""The optimizer, and its state as named tensors."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from marblecli.settings import TrainingSettings
 def make_optimizer(
     parameters: Sequence[Parameter], settings: TrainingSettings, *, fused: bool = False
 ) -> torch.optim.Optimizer:
-    """AdamW, fused on CUDA or if told to; or bitsandbytes' with its two averages in 8 bits.
+    """The optimizer that ``settings`` ask for.
 
-    Raises BadInputError where bitsandbytes isn't installed.
+    This is AdamW, fused on CUDA or if ``fused``; or bitsandbytes' AdamW, which keeps its two
+    averages in 8 bits. Raises BadInputError if bitsandbytes is asked for and isn't installed.
     """
     options: dict[str, Any] = {
         "lr": settings.learning_rate,
@@ -40,7 +41,10 @@ def make_optimizer(
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The state by ``PARAMETER.NAME``, whole numbers as int64 tensors without dimensions."""
+    """The optimizer's state by ``PARAMETER.NAME``, where PARAMETER is the parameter's number.
+
+    Whole numbers become int64 tensors without dimensions.
+    """
     return {
         f"{index}.{name}": value if isinstance(value, Tensor) else torch.tensor(value)
         for index, entry in optimizer.state_dict()["state"].items()
@@ -49,13 +53,13 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def _flat(entry: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Of one parameter; bitsandbytes keeps some tensors a level deeper, and takes them here too."""
+    """The state of one parameter. bitsandbytes nests some of it, but also reads it flat."""
     for name, value in entry.items():
         yield from _flat(value) if isinstance(value, Mapping) else ((name, value),)
 
 
 def load_optimizer_tensors(optimizer: torch.optim.Optimizer, saved: Mapping[str, Tensor]) -> None:
-    """Take over a copy of what :func:`optimizer_tensors` gave."""
+    """Restore a copy of what :func:`optimizer_tensors` returned."""
     entries: dict[int, dict[str, Tensor | int]] = {}
     for key, value in saved.items():
         index, name = key.split(".", 1)

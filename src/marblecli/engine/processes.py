@@ -1,9 +1,10 @@
-"""The processes of a run: which prompts each has, and the few moments at which they talk.
+"""The processes of a run: which prompts each of them has, and how they communicate.
 
-All hold the same weights and step them alike; what is divided is the images. So they meet only to
-gather rewards (every advantage, share and standard deviation is the whole batch's), to sum
-gradients once a step, and to agree on stopping. A run of one process never talks. Weights that are
-divided, too, are another story: :mod:`marblecli.engine.shards`.
+Each process samples and trains on its own share of the images. All hold the same weights and make
+the same updates. So they communicate only to gather rewards (advantages, shares and standard
+deviations are those of the whole batch), to sum gradients once a step, and to agree on stopping. A
+run of one process doesn't communicate. Sharded weights need more:
+:mod:`marblecli.engine.shards`.
 """
 
 from __future__ import annotations
@@ -26,35 +27,36 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _PATIENCE = timedelta(minutes=30)
-"""For which a process waits for the others: one may have a slow reward."""
+"""How long a process waits for the others: one of them may have a slow reward."""
 _DEEPSPEED = "ACCELERATE_USE_DEEPSPEED"
 _BUCKET = 2**26
-"""Elements that are summed at a time, so that the sum needs no second copy of everything."""
+"""Elements that are summed at a time, so that a sum needs no second copy of all tensors."""
 
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes of a run, seen from one of them; by default it is the only one."""
+    """The processes of a run, as one of them sees them; by default it is the only one."""
 
     rank: int = 0
     count: int = 1
 
     @property
     def first(self) -> bool:
-        """Whether this is the one that writes and prints."""
+        """Whether this is the process that writes files and prints."""
         return self.rank == 0
 
     def share(self, items: int) -> slice:
-        """Which of ``items`` in order are this process's: a run of them, as even as can be.
+        """Which of ``items`` items belong to this process, as consecutive places.
 
-        All shares in the order of the ranks are all items; where there are too few, some are empty.
+        The shares of all processes, in the order of their ranks, are all items. Their sizes differ
+        by at most one; if there are fewer items than processes, some shares are empty.
         """
         each, rest = divmod(items, self.count)
         start = self.rank * each + min(self.rank, rest)
         return slice(start, start + each + (self.rank < rest))
 
     def gather(self, part: _T) -> list[_T]:
-        """Every process's part, by rank, in all of them."""
+        """The ``part`` of every process, by rank; all processes get all parts."""
         if self.count == 1:
             return [part]
         from accelerate.utils import gather_object
@@ -63,7 +65,7 @@ class Processes:
             return gather_object([part])
 
     def gather_to_first(self, part: _T) -> list[_T]:
-        """Every process's part, by rank, in the first; nothing elsewhere."""
+        """The ``part`` of every process, by rank, in the first process; [] in the others."""
         if self.count == 1:
             return [part]
         from torch import distributed
@@ -74,15 +76,18 @@ class Processes:
         return parts or []
 
     def agree(self, flag: bool) -> bool:
-        """Whether any process says so: the same answer in all."""
+        """Whether ``flag`` is true in any process; all processes get the same answer."""
         return any(self.gather(flag))
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Wait until all processes have called this."""
         self.gather(None)
 
     def sum_(self, tensors: Iterable[Tensor]) -> None:
-        """Replace each by its sum over the processes, to the same bits in all."""
+        """Replace each tensor by its sum over the processes, in place.
+
+        The sums are the same in all processes, to the bit.
+        """
         if self.count == 1:
             return
         import torch
@@ -99,7 +104,10 @@ class Processes:
 
 @contextmanager
 def running_together() -> Iterator[None]:
-    """Inside, processes run networks together: a peer that is lost is told from other errors."""
+    """Raise LostProcessError if another process ends while processes run networks together.
+
+    Other errors of torch are raised as they are.
+    """
     from torch import distributed
 
     try:
@@ -115,7 +123,7 @@ def _lost(error: RuntimeError) -> LostProcessError:
 
 
 def _buckets(tensors: Iterable[Tensor]) -> Iterator[Sequence[Tensor]]:
-    """Neighbours of one dtype, at most ``_BUCKET`` elements together (or one tensor)."""
+    """Consecutive tensors of one dtype: at most ``_BUCKET`` elements, or one larger tensor."""
     bucket: list[Tensor] = []
     for tensor in tensors:
         elements = sum(other.numel() for other in bucket) + tensor.numel()
@@ -129,7 +137,7 @@ def _buckets(tensors: Iterable[Tensor]) -> Iterator[Sequence[Tensor]]:
 
 @contextmanager
 def talking() -> Iterator[None]:
-    """Inside, what torch raises of a lost peer is a LostProcessError."""
+    """Raise LostProcessError if another process ends during a communication."""
     import torch
 
     try:
@@ -137,12 +145,12 @@ def talking() -> Iterator[None]:
     except (torch.OutOfMemoryError, torch.AcceleratorError):
         raise
     except RuntimeError as error:
-        # What gloo and NCCL raise of a peer that is gone, or silent for too long.
+        # gloo and NCCL raise this if another process has ended, or hasn't answered in time.
         raise _lost(error) from error
 
 
 def started_processes() -> Processes:
-    """What a launcher (torchrun, accelerate, ``--num-processes``) says that this process is."""
+    """The processes that a launcher (torchrun, accelerate, ``--num-processes``) has started."""
     environment = os.environ
     if "LOCAL_RANK" not in environment:
         return Processes()
@@ -150,21 +158,22 @@ def started_processes() -> Processes:
 
 
 def check_even(prompts: int, count: int) -> None:
-    """With divided weights, processes run their networks together: all need as much to do.
+    """Raise BadInputError if ``prompts`` prompts can't be shared evenly among ``count`` processes.
 
-    Raises BadInputError.
+    Processes with sharded weights run their networks together, so all need as many prompts.
     """
     if prompts % count:
         raise BadInputError(
-            f"sampling.prompts_per_step: divided weights need as many prompts in each process, and "
-            f"{prompts} can't be divided so among {count}"
+            f"sampling.prompts_per_step: sharded weights need as many prompts in each process, and "
+            f"{prompts} is no multiple of {count}"
         )
 
 
 def connect() -> Processes:
-    """Meet the other processes, if a launcher started several: NCCL on GPUs, gloo on CPUs.
+    """Connect to the other processes, if a launcher has started several.
 
-    Raises BadInputError where the launcher wants a DeepSpeed that isn't installed.
+    They communicate by NCCL on GPUs and by gloo on CPUs. Raises BadInputError if the launcher is
+    configured for DeepSpeed and DeepSpeed isn't installed.
     """
     started = started_processes()
     if wants_deepspeed():
@@ -178,7 +187,10 @@ def connect() -> Processes:
 
 
 def meet_alone(device: torch.device) -> None:
-    """What divides weights asks for a process group, also of a process that is alone."""
+    """Make a process group of this process alone, if there is no group.
+
+    FSDP2 needs a group even for the weights of a single process.
+    """
     from torch import distributed
     from torch.distributed import HashStore  # type: ignore[attr-defined] # public, not in its types
 
@@ -202,7 +214,7 @@ def wants_deepspeed() -> bool:
 
 
 def _connect_deepspeed() -> None:
-    """A single process, too, is a group to DeepSpeed."""
+    """Connect for DeepSpeed, which needs a process group even for a single process."""
     if find_spec("deepspeed") is None:
         raise BadInputError(
             "accelerate is configured for DeepSpeed, which isn't installed: pip install deepspeed"
@@ -211,15 +223,18 @@ def _connect_deepspeed() -> None:
 
     cpu = _cpu_alone()
     if cpu:
-        # It would warn that it has found no GPU.
+        # Without this, DeepSpeed warns that it has found no GPU.
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     with running_together():
-        # Told to take the CPU, accelerate would leave DeepSpeed out.
+        # With cpu=True, accelerate would ignore DeepSpeed.
         PartialState(backend="gloo" if cpu else None, timeout=_PATIENCE)
 
 
 def on_cpu(processes: Processes) -> bool:
-    """Whether accelerate has to be told so: one process, or DeepSpeed, finds its device itself."""
+    """Whether accelerate needs ``cpu=True``.
+
+    It doesn't for a single process, nor with DeepSpeed: these find their device themselves.
+    """
     from accelerate.utils import parse_flag_from_env
 
     if processes.count == 1 or wants_deepspeed():
@@ -228,9 +243,9 @@ def on_cpu(processes: Processes) -> bool:
 
 
 def _cpu_alone() -> bool:
-    """Whether processes can talk on the CPU only."""
+    """Whether processes of this machine can communicate on the CPU only."""
     import torch
 
     found = torch.accelerator.current_accelerator(check_available=True)
-    # Apple's backend has no way to talk to other processes.
+    # Apple's backend can't communicate with other processes.
     return found is None or found.type == "mps"

@@ -1,4 +1,4 @@
-"""Sums over the processes of a run: one object, handed to whoever needs them."""
+"""Sums over the processes of a run, as one object that is handed to the code that needs them."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reduction:
-    """How gradients, and what is computed from them, are summed over the processes.
+    """How gradients, and their inner products, are summed over the processes.
 
-    Where every process holds all weights, its gradients are those of its own images: they are
-    summed, and inner products of the sums are the same everywhere. Where weights are sharded, a
-    gradient has been summed when it was scattered, and every process holds its own rows of it:
-    inner products are summed instead.
+    If every process holds all weights, its gradients are those of its own images. They have to be
+    summed; the inner products of the sums are then the same in all processes. If the weights are
+    sharded, gradients are summed in the backward pass already, and every process holds its own rows
+    of the sums. Inner products over these rows have to be summed instead.
     """
 
     processes: Processes = field(default_factory=Processes)
     sharded: bool = False
-    """Whether every process holds its own rows of the trained weights only."""
+    """Whether every process holds only its own rows of the trained weights."""
 
     def gradients(self, tensors: Iterable[Tensor]) -> None:
         """Replace each gradient by its sum over the images of all processes, in place."""
@@ -36,9 +36,10 @@ class Reduction:
             self.processes.sum_(tensors)
 
     def products(self, part: FloatArray) -> FloatArray:
-        """Sums over the elements of all weights, from those over this process's elements.
+        """Sums over the elements of all weights, from sums over the elements in this process.
 
-        ``part`` is an array of any shape. The result is the same in all processes, to the bit.
+        ``part`` is an array of any shape, and so is the result, which is the same in all processes,
+        to the bit.
         """
         if not self.sharded:
             return part
@@ -47,4 +48,4 @@ class Reduction:
 
 
 ALONE = Reduction()
-"""Of a single process."""
+"""The reduction of a single process, where nothing has to be summed."""

@@ -1,13 +1,13 @@
-"""Full mode divided among the processes of a run: each holds its rows of every weight.
+"""Sharded weights in full mode: each process of a run holds its own rows of every weight.
 
-torch's FSDP2 gathers a block's weights for as long as the block runs, forwards or backwards, and
-forgets them again. The rest of the program sees a process's rows as if they were the parameters:
-optimizer, averages and accumulators are divided with them (as in ZeRO, Rajbhandari et al. 2020),
-and what is summed over elements is summed over the processes besides. Every pass through a network
-is one for all processes: they must make the same ones in the same order.
+torch's FSDP2 gathers the weights of a block for as long as the block runs, forwards or backwards,
+and then frees them. To the rest of the program, the rows in a process are the parameters. So
+optimizer, averages and accumulators are sharded like the weights (as in ZeRO, Rajbhandari et al.
+2020), and what is summed over elements has to be summed over the processes too. All processes take
+part in every pass through a network: they must make the same passes in the same order.
 
-Rows that are offloaded wait in the CPU's memory (ZeRO-Offload, Ren et al. 2021), also those of a
-single process, and with them all that has their size: the device holds what runs.
+Offloaded rows are kept in the CPU's memory (ZeRO-Offload, Ren et al. 2021), and so is everything of
+their size. The device then holds only the block that runs. A single process can offload, too.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
-from marblecli.engine.landing import Landings
+from marblecli.engine.copies import CopiesToCpu
 from marblecli.engine.processes import Processes, meet_alone, talking
 from marblecli.errors import BadInputError
 
@@ -33,44 +33,49 @@ if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
 
 TOGETHER = 2**24
-"""Elements of gradients that are made whole, and sent, at a time, or one of a larger parameter."""
+"""Elements of whole gradients that are computed and sent at a time; of a parameter with more
+elements, one gradient."""
 
 
 @dataclass(frozen=True)
 class Shards:
-    """Which rows of every parameter this process holds; by default nothing is divided.
+    """Which rows of every parameter this process holds; by default nothing is sharded.
 
-    Rows are divided as ``torch.chunk`` does it: all but the last processes have as many, and some
-    may have none.
+    The rows of a parameter are split as by ``torch.chunk``: all processes have the same number, but
+    the last ones may have fewer or none.
     """
 
     processes: Processes = field(default_factory=Processes)
-    """Among whom; one has everything."""
+    """The processes that share the rows; a single one holds all rows."""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    """Where this process's networks run."""
+    """Where the networks of this process run."""
     offloaded: bool = False
-    """Whether the rows are in the CPU's memory until their block runs."""
+    """Whether the rows are in the CPU's memory while their block doesn't run."""
 
     @property
-    def divided(self) -> bool:
-        """Whether a device lacks anything before it runs."""
+    def sharded(self) -> bool:
+        """Whether weights have to be brought to the device before they run."""
         return self.processes.count > 1 or self.offloaded
 
     @property
     def home(self) -> torch.device:
-        """Where this process's rows are."""
+        """Where the rows of this process are kept."""
         return torch.device("cpu") if self.offloaded else self.device
 
     def cut(self, whole: Tensor) -> Tensor:
-        """Rows of this process, of a whole tensor [R, ...]; a number isn't divided."""
-        if not (self.divided and whole.ndim):
+        """The rows of this process, from a whole tensor [R, ...]; a number stays as it is."""
+        if not (self.sharded and whole.ndim):
             return whole
         rows = -(-len(whole) // self.processes.count)
         return whole[self.processes.rank * rows :][:rows]
 
     def whole(self, parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The whole tensors, by name, on the CPU of the first process; nothing elsewhere."""
-        if not self.divided:
+        """The whole tensors by name, gathered from the rows ``parts`` of every process.
+
+        They are on the CPU of the first process; the other processes get no tensors. If nothing is
+        sharded, ``parts`` are returned as they are.
+        """
+        if not self.sharded:
             return dict(parts)
         mine = [len(part) if part.ndim else 0 for part in parts.values()]
         lengths = zip(*self.processes.gather(mine), strict=True)
@@ -82,12 +87,15 @@ class Shards:
         return found
 
     def _gathered_to_first(self, part: Tensor, rows: tuple[int, ...]) -> Tensor:
-        """The whole; elsewhere the part."""
+        """The whole tensor in the first process; in the others the part itself.
+
+        ``rows`` is the number of rows in each process.
+        """
         from torch import distributed
 
         if self.processes.count == 1:
             return part
-        # On the device, also of what is offloaded: NCCL knows nothing else.
+        # Offloaded parts go to the device, too: NCCL can't gather tensors on the CPU.
         padded = part.new_zeros(max(rows), *part.shape[1:], device=self.device)
         padded[: len(part)] = part
         parts = [torch.empty_like(padded) for _ in rows] if self.processes.first else None
@@ -97,12 +105,12 @@ class Shards:
             return part
         return torch.cat([each[:count] for each, count in zip(parts, rows, strict=True)])
 
-    def divide(self, network: nn.Module, blocks: Sequence[nn.Module]) -> None:
-        """Leave this process's rows of the network's parameters at :attr:`home`, block by block.
+    def shard(self, network: nn.Module, blocks: Sequence[nn.Module]) -> None:
+        """Shard the network in place: keep this process's rows of its parameters, at :attr:`home`.
 
-        ``blocks`` are the network's repeated blocks; what isn't in them is gathered as one more.
-        The network runs as before, if all processes run it together. Its ``.grad`` are sums over
-        them. Raises BadInputError where torch can't do it.
+        ``blocks`` are the network's repeated blocks; the rest is gathered as one more block. The
+        network gives the same output as before, if all processes run it together, and its ``.grad``
+        are sums over the processes. Raises BadInputError if torch can't do this here.
         """
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import (
@@ -122,26 +130,30 @@ class Shards:
                 "model.shard and model.offload need a GPU of NVIDIA or Intel, or the CPU alone; "
                 "set them to false"
             )
-        # It speaks of changes in place of the network's output, which nobody makes.
+        # It warns of changes to the network's output in place. Nobody makes any.
         warnings.filterwarnings("ignore", message="FSDP2-wrapped module")
         meet_alone(self.device)
         mesh = init_device_mesh(self.device.type, (self.processes.count,))
-        # Pinned, so that copies to the device don't wait for it.
+        # Copies to the device don't wait for it if they come from pinned memory.
         waiting = CPUOffloadPolicy(pin_memory=self.device.type == "cuda")
         policy = waiting if self.offloaded else OffloadPolicy()
         for part in (*blocks, network):
-            # The last is asked for, too: FSDP2 would keep its weights, and not see them change.
+            # The default for the last one, the network, is to keep gathered weights between passes.
+            # They wouldn't see the optimizer's changes.
             sharded = fully_shard(
                 part, mesh=mesh, reshard_after_forward=True, offload_policy=policy
             )
             sharded.set_gradient_divide_factor(1.0)
-            # With gloo a sum is all there is.
+            # gloo can sum, but not average.
             sharded.set_force_sum_reduction_for_comms(True)
 
     @contextmanager
     def gathered(self, module: nn.Module | None) -> Iterator[None]:
-        """Inside, the parameters of a block (or, of the network, the others) are whole."""
-        if not self.divided:
+        """Inside, the parameters of ``module`` are whole.
+
+        ``module`` is a block, or the network: then they are its parameters outside the blocks.
+        """
+        if not self.sharded:
             yield
             return
         sharded = cast("FSDPModule", module)
@@ -153,17 +165,17 @@ class Shards:
             sharded.reshard()
 
 
-UNDIVIDED = Shards()
-"""One process holds everything, or all hold the same."""
+UNSHARDED = Shards()
+"""Every process holds all rows of every weight."""
 
 
 def forget_pass(network: nn.Module) -> None:
-    """Of a divided network that ran without gradients: FSDP2 waits for the backward pass."""
+    """Tell FSDP2 that no backward pass follows, after a pass of a sharded network."""
     cast("FSDPModule", network).reset_iter_state()
 
 
 def local_parameters(network: nn.Module) -> dict[str, Parameter]:
-    """The rows that are here of a divided network's parameters, to be changed in place."""
+    """The rows in this process of a sharded network's parameters, to be changed in place."""
     return {
         name: Parameter(local_rows(parameter), requires_grad=parameter.requires_grad)
         for name, parameter in network.named_parameters()
@@ -172,34 +184,38 @@ def local_parameters(network: nn.Module) -> dict[str, Parameter]:
 
 @torch.no_grad()
 def local_rows(tensor: Tensor) -> Tensor:
-    """The rows of a divided tensor that are here, in the same memory."""
+    """The rows in this process of a sharded tensor, in the same memory."""
     return cast("DTensor", tensor).to_local()
 
 
 class ScatteredSums:
-    """Gradients of whole parameters, summed over the processes; each adds its rows to its totals.
+    """Sums of whole gradients over the processes; each process adds its rows to its own totals.
 
-    Every process must come with gradients of the same shapes in the same order. Totals are complete
-    after :meth:`settle`.
+    All processes must add gradients of the same shapes in the same order. The totals are complete
+    after :meth:`settle`. In the shapes below, c counts gradients and R a parameter's rows.
     """
 
     def __init__(self, shards: Shards) -> None:
         self._count = shards.processes.count
-        self._landings = Landings() if shards.offloaded else None
+        self._copies = CopiesToCpu() if shards.offloaded else None
         self._waiting: list[tuple[Tensor, Tensor]] = []
         self._elements = 0
 
     def add(self, total: Tensor, whole: Tensor) -> None:
-        """To ``total`` [c, own rows, ...], the sum of ``whole`` [c, R, ...]."""
+        """Add the sum of ``whole`` [c, R, ...] over the processes to ``total`` [c, own rows, ...].
+
+        ``total`` gets this process's rows of the sum.
+        """
         self._waiting.append((total, whole))
         self._elements += whole.numel()
         if self._elements >= TOGETHER:
             self._send()
 
     def add_columns(self, total: Tensor, like: Tensor, whole: Callable[[slice], Tensor]) -> None:
-        """To ``total`` [c, own rows, ...], what ``whole`` gives of some of the c, [.., R, ...].
+        """Like :meth:`add`, with gradients that are computed a few at a time, to save memory.
 
-        Each is shaped as ``like``. They aren't all made at once.
+        ``whole(some)`` computes the gradients of the slice ``some`` of the c: [len(some), R, ...].
+        Each has the shape of ``like`` [R, ...].
         """
         size = max(1, TOGETHER // max(1, like.numel()))
         for start in range(0, len(total), size):
@@ -207,25 +223,25 @@ class ScatteredSums:
             self.add(total[some], whole(some))
 
     def settle(self) -> None:
-        """Send what waits, and have all that was sent in the totals."""
+        """Send the gradients that wait, and complete the totals."""
         self._send()
-        if self._landings is not None:
-            self._landings.settle()
+        if self._copies is not None:
+            self._copies.settle()
 
     def _send(self) -> None:
         waiting, self._waiting, self._elements = self._waiting, [], 0
         if not waiting:
             return
         received = self._summed(torch.cat([self._by_process(whole) for _, whole in waiting], 1))
-        # Not the gradients themselves: they needn't wait for their rows to land.
+        # This keeps their shapes, not the gradients: they are freed before the rows are copied.
         targets = [(total, self._padded(whole)) for total, whole in waiting]
-        if self._landings is None:
+        if self._copies is None:
             _add_rows(targets, received)
         else:
-            self._landings.expect(received, partial(_add_rows, targets))
+            self._copies.start(received, partial(_add_rows, targets))
 
     def _summed(self, sent: Tensor) -> Tensor:
-        """[processes, elements] -> this process's, [elements]."""
+        """[processes, elements] -> the sum of this process's row over all processes, [elements]."""
         from torch import distributed
 
         if self._count == 1:
@@ -236,19 +252,19 @@ class ScatteredSums:
         return received
 
     def _by_process(self, whole: Tensor) -> Tensor:
-        """[c, R, ...] -> [processes, as many elements for each]."""
+        """[c, R, ...] -> [processes, elements], padded so that each process gets as many."""
         missing = self._count * self._padded(whole)[1] - whole.shape[1]
         if missing:
             whole = nn.functional.pad(whole, (0, 0) * (whole.ndim - 2) + (0, missing))
         return whole.unflatten(1, (self._count, -1)).movedim(1, 0).flatten(1)
 
     def _padded(self, whole: Tensor) -> tuple[int, ...]:
-        """The shape of one process's part, which is the same for all: [c, rows, ...]."""
+        """The padded shape of a process's part, which is the same for all: [c, rows, ...]."""
         return (len(whole), -(-whole.shape[1] // self._count), *whole.shape[2:])
 
 
 def _add_rows(targets: Sequence[tuple[Tensor, Sequence[int]]], flat: Tensor) -> None:
-    """To every total [c, own rows, ...] its part of ``flat``, which has that padded shape."""
+    """Add to every total [c, own rows, ...] its part of ``flat``, which has the padded shapes."""
     parts = flat.split([math.prod(shape) for _, shape in targets])
     for (total, shape), part in zip(targets, parts, strict=True):
         total.add_(part.view(*shape)[:, : total.shape[1]])

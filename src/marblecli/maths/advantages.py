@@ -1,7 +1,7 @@
-"""Rewards and groups -> advantages -> optimality probabilities, one estimator per reward.
+"""Rewards and groups -> advantages -> optimality probabilities, for each reward separately.
 
-Source: DiffusionNFT, arXiv 2509.16117, section 3 (the optimality reward r); one normalisation per
-reward, with its mask, as in MARBLE, arXiv 2605.06507.
+Source: DiffusionNFT, arXiv 2509.16117, section 3 (the optimality reward r). Each reward is
+normalised by itself, over the images that it applies to, as in MARBLE, arXiv 2605.06507.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from marblecli.types import BoolArray, FloatArray, IntArray
 
 STD_OFFSET = 1e-4
-"""Added to the standard deviation, in the reward's own unit."""
+"""Added to the standard deviation of a reward, in the reward's unit."""
 
 
 def advantages(
@@ -25,9 +25,9 @@ def advantages(
 ) -> FloatArray:
     """[N, K] A_ik = (R_ik - mean of reward k over the group of i) / (sigma_k + 1e-4).
 
-    ``values`` [N, K] raw rewards; ``valid`` [N, K], what may be read; ``groups`` [N], any integers.
-    sigma_k is the population standard deviation of the raw rewards, over the whole batch or over
-    the image's group. Only valid entries count, and the rest get 0.
+    ``values`` [N, K] are the raw rewards, ``valid`` [N, K] says which of them count, and ``groups``
+    [N] is each image's group, any integers. sigma_k is the population standard deviation of the raw
+    rewards over the whole batch or over the image's group. Entries that aren't valid get 0.
     """
     raw = np.where(valid, values, 0.0)
     _, group_of = np.unique(groups, return_inverse=True)
@@ -40,15 +40,15 @@ def advantages(
 
 
 def optimality_probability(advantages: FloatArray, clip: float) -> FloatArray:
-    """[N, K] r_ik = clip(A_ik / clip, -1, 1) / 2 + 1/2, in [0, 1]; 1/2 where nothing was valid.
+    """[N, K] r_ik = clip(A_ik / clip, -1, 1) / 2 + 1/2, in [0, 1]; 1/2 where the advantage is 0.
 
-    ``advantages`` [N, K]; ``clip`` > 0, the advantage at which r saturates.
+    ``advantages`` is [N, K]. ``clip`` > 0 is the advantage at which r reaches 1.
     """
     return np.clip(advantages / clip, -1.0, 1.0) / 2.0 + 0.5
 
 
 def _mean_by(values: FloatArray, valid: BoolArray, cells: IntArray) -> FloatArray:
-    """[N, K], each entry's mean over the valid entries of its cell; 0 where there are none."""
+    """[N, K], for each entry the mean of the valid entries in its cell; 0 if there are none."""
     shape = (int(cells.max(initial=-1)) + 1, values.shape[1])
     sums, counts = np.zeros(shape), np.zeros(shape)
     np.add.at(sums, cells, values)

@@ -1,4 +1,4 @@
-"""Percentile bootstrap of a mean over images that come in clusters (prompts).
+"""Percentile bootstrap of a mean over items in clusters, such as images of the same prompt.
 
 Source: Efron 1979 (the bootstrap); Davison and Hinkley 1997, section 3.8 (clustered data).
 """
@@ -21,11 +21,11 @@ def bootstrap_interval(
     draws: int = 2000,
     level: float = 0.95,
 ) -> tuple[float, float, float]:
-    """(mean, low, high) of ``values`` [n], at confidence ``level``.
+    """(mean, low, high): the mean of ``values`` [n], and its interval at confidence ``level``.
 
-    ``clusters`` [n], any integers. ``"clusters"`` draws whole clusters: other prompts could have
-    been taken. ``"within"`` draws items inside each cluster: the same prompts with fresh noise.
-    Raises ValueError if there are no values.
+    ``clusters`` [n] is each value's cluster, any integers. ``resample = "clusters"`` draws whole
+    clusters: the interval is for other prompts. ``"within"`` draws items inside each cluster: it is
+    for other noise on the same prompts. Raises ValueError if there are no values.
     """
     if len(values) == 0:
         raise ValueError("no values to bootstrap")

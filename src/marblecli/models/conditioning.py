@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from marblecli.engine.transfer import to_device
+from marblecli.engine.copies import to_device
 
 if TYPE_CHECKING:
     import torch

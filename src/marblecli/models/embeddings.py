@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from marblecli.engine.transfer import to_device
+from marblecli.engine.copies import to_device
 from marblecli.models.at_once import EMBEDDED_PROMPTS
 from marblecli.models.conditioning import Conditioning, stacked
 from marblecli.types import EmbeddingStore

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
-from marblecli.engine.shards import UNDIVIDED, Shards, forget_pass, local_parameters, local_rows
+from marblecli.engine.shards import UNSHARDED, Shards, forget_pass, local_parameters, local_rows
 from marblecli.models.conditioning import Conditioning
 from marblecli.models.family import Family
 from marblecli.models.policies import Policies, PolicyName
@@ -25,7 +25,7 @@ class FullPolicies(Policies):
         family: Family,
         network: nn.Module,
         dtype: torch.dtype,
-        shards: Shards = UNDIVIDED,
+        shards: Shards = UNSHARDED,
         *,
         old: bool = True,
     ) -> None:
@@ -71,7 +71,7 @@ class ShardedPolicies(FullPolicies):
     """
 
     def _placed(self, network: nn.Module) -> nn.Module:
-        self.shards.divide(network, self.family.blocks(network))
+        self.shards.shard(network, self.family.blocks(network))
         return network
 
     def _parameters_of(self, network: nn.Module) -> dict[str, Parameter]:

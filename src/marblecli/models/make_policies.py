@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from marblecli.engine.shards import UNDIVIDED, Shards
+from marblecli.engine.shards import UNSHARDED, Shards
 from marblecli.models.dtypes import DTYPES
 from marblecli.models.family import Family
 from marblecli.models.full_policies import FullPolicies, ShardedPolicies
@@ -17,7 +17,7 @@ def make_policies(
     family: Family,
     network: nn.Module,
     settings: ModelSettings,
-    shards: Shards = UNDIVIDED,
+    shards: Shards = UNSHARDED,
     *,
     old: bool = True,
 ) -> Policies:
@@ -32,7 +32,7 @@ def make_policies(
     policies: Policies
     if settings.mode == "lora":
         policies = LoraPolicies(family, network, settings.lora, dtype, old=old)
-    elif shards.divided:
+    elif shards.sharded:
         policies = ShardedPolicies(family, network, dtype, shards, old=old)
     else:
         policies = FullPolicies(family, network, dtype, old=old)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 from marblecli.engine.checkpointing import BlockCheckpoints
-from marblecli.engine.shards import UNDIVIDED, Shards
+from marblecli.engine.shards import UNSHARDED, Shards
 from marblecli.models.conditioning import Conditioning
 from marblecli.models.family import Family
 
@@ -32,7 +32,7 @@ class Policies(ABC):
     checkpoints: BlockCheckpoints | None = None
     """Of the trained network's blocks, where only their inputs are kept for the backward passes."""
 
-    def __init__(self, family: Family, dtype: torch.dtype, shards: Shards = UNDIVIDED) -> None:
+    def __init__(self, family: Family, dtype: torch.dtype, shards: Shards = UNSHARDED) -> None:
         self.family = family
         """Which knows how its network is called and what its blocks are."""
         self.shards = shards
@@ -57,7 +57,7 @@ class Policies(ABC):
                 self._dtype,
                 enabled=self._dtype != torch.float32,
                 # The cache would keep whole weights that a sharded network lets go of.
-                cache_enabled=not self.shards.divided,
+                cache_enabled=not self.shards.sharded,
             ):
                 velocity = self.family.velocity(network, noised, noise_level, conditioning)
         return velocity.to(noised.dtype)

@@ -136,7 +136,7 @@ class _Search:
             ("model.vae_tiling", True),
             ("model.dtype", "bf16"),
         ):
-            if value == "adamw-8bit" and recipe.model.divided:
+            if value == "adamw-8bit" and recipe.model.sharded:
                 continue  # Its state can be neither sharded nor offloaded.
             yield _shown(key, value), (_all_set(recipe, {key: value}), rewards)
         for reward, weights in rewards.items():

@@ -62,10 +62,10 @@ class FakeShards(Shards):
 
     mode: FakeTensorMode = field(default_factory=FakeTensorMode)
 
-    def divide(self, network: nn.Module, blocks: Sequence[nn.Module]) -> None:
+    def shard(self, network: nn.Module, blocks: Sequence[nn.Module]) -> None:
         """As of any shards, but that FSDP2 is given fake weights."""
         replace_weights(self.mode, network)
-        super().divide(network, blocks)
+        super().shard(network, blocks)
 
 
 class AlikeTensors(TorchFunctionMode):

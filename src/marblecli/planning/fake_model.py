@@ -51,7 +51,7 @@ class ModelCase:
     def sharded(self) -> bool:
         """Whether a network's weights are whole only while it runs."""
         alone = self.processes == 1 and not self.model.offload
-        return self.model.mode == "full" and self.model.divided and not alone
+        return self.model.mode == "full" and self.model.sharded and not alone
 
     def conditioning(self, rows: int) -> Conditioning:
         """That of some rows, made where this is called."""

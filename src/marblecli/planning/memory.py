@@ -97,7 +97,7 @@ class _Counter:
         self.low = FULL if self.model.dtype == "fp32" else 2
         self.full = self.model.mode == "full"
         self.away = self.full and self.model.offload
-        self.processes = processes if self.full and self.model.divided else 1
+        self.processes = processes if self.full and self.model.sharded else 1
         resolution = recipe.sampling.resolution
         self.case = simulation.case(self.model, resolution, self.processes)
         self.passes = gradient_case(recipe)

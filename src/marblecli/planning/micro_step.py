@@ -160,7 +160,7 @@ def _batch(model: ModelCase, case: GradientCase, rows: int) -> TrainingBatch:
     return TrainingBatch(
         latents=torch.zeros(rows, *model.subject.latent_shape(model.resolution)),
         conditioning=model.conditioning(rows),
-        noise_levels=torch.zeros(rows, 1),
+        levels=torch.zeros(rows, 1),
         advantages=torch.zeros(each),
         optimality=torch.zeros(each),
         shares=torch.zeros(each),

@@ -25,3 +25,8 @@ log = Console(
     highlight=False, emoji=False, quiet=_QUIET, stderr=True, width=_width(sys.stderr.isatty())
 )
 """Where everything else goes: stderr."""
+
+
+def tell(text: str) -> None:
+    """Print ``text`` on stderr as it is, without markup and without breaking its lines."""
+    log.print(text, markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""A reward of a recipe -> its scorer, loaded where the recipe wants it."""
+"""Load a recipe's reward on the device that the recipe names."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from marblecli.settings import RewardSettings
 def activate(
     catalog: RewardCatalog, name: str, settings: RewardSettings, device: str
 ) -> ActiveReward:
-    """Load the reward; ``device`` is the run's own, named as torch does.
+    """Load the reward. ``device`` is the run's, named as torch names it.
 
-    Raises BadInputError for settings that can't be met, and MarbleError if it can't load.
+    Raises BadInputError for settings that this machine or the reward can't meet, and MarbleError if
+    the reward can't be loaded.
     """
     offload = settings.device == "offload"
     wanted = "cpu" if offload else settings.device or device

@@ -1,4 +1,4 @@
-"""Threads that never hold up the end of the process."""
+"""Threads that don't keep the process from ending."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ _Call = tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]
 
 
 class DaemonExecutor:
-    """Runs calls in daemon threads, in the order of their submission.
+    """Runs calls in daemon threads, in the order in which they were submitted.
 
-    A thread can't be stopped in Python, and the standard library's executors are joined when the
-    process exits: one call that never returns would keep it alive. These threads end with it.
+    In Python a thread can't be stopped. The process waits for the threads of the standard library's
+    executors before it ends, so a call that never returns would keep it alive. It doesn't wait for
+    these threads.
     """
 
     def __init__(self, name: str, threads: int = 1) -> None:
@@ -35,7 +36,7 @@ class DaemonExecutor:
         return not self._calls.empty()
 
     def submit(self, function: Callable[..., Result], /, *arguments: Any) -> Future[Result]:
-        """Run ``function(*arguments)`` when its turn comes.
+        """Run ``function(*arguments)`` once the calls before it have begun, and a thread is free.
 
         Raises RuntimeError once the executor is closed.
         """
@@ -47,7 +48,7 @@ class DaemonExecutor:
         return future
 
     def close(self, patience: float) -> None:
-        """Drop the calls that wait; give those that run ``patience`` seconds, then leave them."""
+        """Cancel the calls that wait, and wait up to ``patience`` seconds for those that run."""
         with self._lock:
             self._closed = True
             self._drop_waiting()
@@ -69,7 +70,7 @@ class DaemonExecutor:
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:
             _run(*call)
-            # An idle thread keeps no images alive.
+            # Without this, an idle thread would keep the images of its last call in memory.
             del call
 
 

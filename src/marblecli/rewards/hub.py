@@ -1,4 +1,4 @@
-"""A reward's files on the hub: read from the cache, or named with what fetches them."""
+"""A reward's files on the hub: fetch them into the hub's cache, or say what they take."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 
 
 class MissingFilesError(MarbleError):
-    """Files that are neither in the hub's cache nor to be had; a line without advice."""
+    """Files that aren't in the hub's cache and can't be downloaded; one line, without advice."""
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """What the files of one repository take."""
+    """Number and sizes of the files of one repository."""
 
     count: int
     bytes: int
     missing_bytes: int
-    """Of those that aren't in the hub's cache yet."""
+    """The bytes of the files that aren't in the hub's cache yet."""
 
 
 def fetch(files: HubFiles) -> Path:
-    """Download what is missing; the folder of the snapshot in the hub's cache.
+    """Download the files that aren't in the hub's cache. Returns the snapshot's folder there.
 
-    What is in the cache needs no network. Raises MissingFilesError if a file is missing and the hub
+    Files in the cache need no network. Raises MissingFilesError if a file is missing and the hub
     can't be reached or refuses, and if the repository has none of the files.
     """
     from huggingface_hub import snapshot_download
@@ -72,7 +72,7 @@ def take_inventory(files: HubFiles) -> Inventory:
 
 @contextmanager
 def _explaining(files: HubFiles) -> Iterator[None]:
-    """Any failure of the hub in one line; its library's own lines about retries are left out."""
+    """Turn any failure of the hub into one line, and suppress its library's lines about retries."""
     from huggingface_hub.errors import HfHubHTTPError
 
     log = logging.getLogger("huggingface_hub")

@@ -1,4 +1,4 @@
-"""One reward at work: its images in calls of its size, within its time, on its device."""
+"""Score images by one reward: in calls of its batch size, within its time, on its device."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ _TIMEOUT: float = RewardSettings.model_fields["timeout"].default
 
 @dataclass(frozen=True)
 class ActiveReward:
-    """A reward with its scorer built."""
+    """A reward whose scorer is loaded."""
 
     spec: RewardSpec
     scorer: Scorer
     sources: tuple[str, ...] | None = None
-    """Prompt sources that it is limited to, or None for all."""
+    """The prompt sources that the reward is limited to; None for all."""
     batch_size: int | None = None
-    """Images of one call, or None for all at once."""
+    """The most images in one call; None for all at once."""
     timeout: float = _TIMEOUT
-    """Seconds of one call."""
+    """Seconds that one call may take."""
     offload_from: str | None = None
-    """The device that its weights visit only to score, and leave for the CPU; None if they stay
-    where they are."""
+    """The device where an offloaded reward scores; its weights are on the CPU otherwise. None if
+    the reward isn't offloaded, or the device is the CPU."""
 
     @property
     def name(self) -> str:
@@ -52,20 +52,21 @@ class ActiveReward:
 
 @dataclass(frozen=True)
 class Column:
-    """One reward's part of a table."""
+    """One reward's column of a table."""
 
     values: FloatArray
     """[B], zero where ``valid`` is false."""
     valid: BoolArray
-    """[B]"""
+    """[B], whether the image has a score."""
     fault: RewardFault | None = None
 
 
 class Lane:
-    """Scores one reward's images, one call at a time; what goes wrong is in the column.
+    """Scores images by one reward, one call at a time; failures are reported in the column.
 
-    A call that takes too long is left behind, since a thread can't be stopped. The scorer is busy
-    until it returns: the next call waits for it as long again, the ones after that don't.
+    A call that takes too long goes on in its thread, because a thread can't be stopped, and its
+    scores are lost. Until it returns, the scorer is busy: the next call waits for it up to the same
+    time, and the calls after that fail at once.
     """
 
     def __init__(self, reward: ActiveReward) -> None:
@@ -74,17 +75,20 @@ class Lane:
         self._late: Future[Any] | None = None
         self._patience_ends = 0.0
         self._place: str | None = "cpu"
-        """Of offloaded weights; None while they are on their way, or got stuck there."""
+        """The device of offloaded weights; None while they are moved, and if that failed."""
         self._absent: str | None = None
 
     def visit(self) -> None:
-        """Bring offloaded weights to where they score; what fails is told by :meth:`score`."""
+        """Move offloaded weights to where they score; if that fails, :meth:`score` reports it."""
         device = self._reward.offload_from
         if device is not None and self._place != device:
             self._absent = self._within_time(self._move, device)
 
     def score(self, images: Any, prompts: Sequence[Prompt], applies: BoolArray) -> Column:
-        """Score the B images where ``applies`` [B]; ``images`` are in the declared layout."""
+        """Score those of the B images where ``applies`` [B] is true.
+
+        ``images`` are in the layout that the reward declared.
+        """
         rows = np.flatnonzero(applies)
         values, valid = np.zeros(len(prompts)), np.zeros(len(prompts), dtype=bool)
         size = self._reward.batch_size or max(len(rows), 1)
@@ -107,7 +111,7 @@ class Lane:
         return Column(values, valid, RewardFault(self._reward.name, message, lost + bad))
 
     def rest(self) -> RewardFault | None:
-        """Bring offloaded weights back to the CPU; those of a call left behind stay for now."""
+        """Move offloaded weights back to the CPU, unless a call that took too long still runs."""
         busy = self._late is not None and not self._late.done()
         if self._place == "cpu" or busy:
             return None
@@ -115,14 +119,14 @@ class Lane:
         return RewardFault(self._reward.name, message, 0) if message else None
 
     def close(self, patience: float) -> None:
-        """Give a call that runs ``patience`` seconds, then leave it."""
+        """Wait up to ``patience`` seconds for a call that runs."""
         self._thread.close(patience)
 
     def _call(self, batch: RewardBatch) -> np.ma.MaskedArray[Any, Any] | str:
         return self._within_time(partial(_scores, self._reward.scorer), batch)
 
     def _within_time(self, function: Callable[[_Given], _Got], argument: _Given) -> _Got | str:
-        """What the function returns, or why it doesn't in a line."""
+        """What ``function(argument)`` returns; or one line that says why it failed."""
         timeout = self._reward.timeout
         if self._late is not None and not self._is_back(self._late):
             return f"still busy with a call that took more than {timeout:g} s (timeout)"
@@ -168,12 +172,12 @@ def _batch(images: Any, prompts: Sequence[Prompt], rows: list[int]) -> RewardBat
 
 
 def _select(images: Any, rows: list[int]) -> Any:
-    """Copies, so that what a scorer does to its images reaches no other reward."""
+    """Copies of the images, so that a scorer which changes them doesn't affect other rewards."""
     return [images[row].copy() for row in rows] if isinstance(images, list) else images[rows]
 
 
 def _scores(scorer: Scorer, batch: RewardBatch) -> np.ma.MaskedArray[Any, Any]:
-    # A worker thread starts with gradients on, whatever the caller's mode.
+    # In a new thread, gradients are enabled whatever the caller has set.
     with torch.no_grad():
         given: Any = scorer(batch)
     scores: NDArray[np.float64] = np.asarray(given, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Images -> RewardTable: each reward on the images where it applies, faults masked and named."""
+"""Score images by all rewards: each on the images it applies to; faults are masked and named."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 __all__ = ["ActiveReward", "RewardSuite", "convert", "merge"]
 
 _PATIENCE = 5.0
-"""Seconds that a call gets to return when the suite is closed."""
+"""Seconds that a running call may still take when the suite is closed."""
 
 
 class RewardSuite:
-    """K rewards that score together, each in a thread of its own, one call at a time.
+    """K rewards that score the same images, each in a thread of its own, one call at a time.
 
-    Nothing here waits for ever, and none of its threads holds up the end of the process.
-    Use it as a context manager, or call :meth:`close`.
+    A call that never returns isn't waited for, and doesn't keep the process from ending. Use the
+    suite as a context manager, or call :meth:`close`.
     """
 
     def __init__(self, rewards: Sequence[ActiveReward]) -> None:
@@ -41,33 +41,34 @@ class RewardSuite:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The rewards' names, K, in the order of the columns."""
+        """The names of the K rewards, in the order of a table's columns."""
         return tuple(reward.name for reward in self._rewards)
 
     def applies(self, prompts: Sequence[Prompt]) -> BoolArray:
-        """[N, K], known before scoring: the reward applies to the prompt."""
+        """[N, K], whether the reward applies to the prompt; this is known before scoring."""
         rows = [[reward.applies(prompt) for reward in self._rewards] for prompt in prompts]
         return np.array(rows, dtype=bool).reshape(len(prompts), len(self._rewards))
 
     def score(self, images: Tensor, prompts: Sequence[Prompt]) -> RewardTable:
-        """Score float32 [B, 3, H, W] images in [0, 1], one prompt for each; waits for all rewards.
+        """Score ``images``, float32 [B, 3, H, W] in [0, 1], one prompt for each, by all rewards.
 
-        A reward that raises, takes longer than its time-out, or gives values that aren't finite,
-        is masked there and named in ``faults``.
+        Where a reward raises, takes longer than its time-out, or gives values that aren't finite,
+        it is masked, and named in ``faults``.
         """
         return self.submit(images, prompts).result()
 
     def submit(self, images: Tensor, prompts: Sequence[Prompt]) -> Future[RewardTable]:
-        """Like :meth:`score`, in the background, so that sampling can go on; tables in order.
+        """Like :meth:`score`, in the background, so that sampling can go on.
 
-        ``images`` must not be changed until the future is done.
+        Batches are scored in the order of the calls. Don't change ``images`` until the future is
+        done. Raises ValueError unless there is one prompt for each image.
         """
         if len(images) != len(prompts):
             raise ValueError(f"{len(images)} images but {len(prompts)} prompts")
         return self._queue.submit(self._score, images, tuple(prompts))
 
     def close(self) -> None:
-        """Drop the batches that wait; give the calls that run a few seconds, then leave them."""
+        """Cancel the batches that wait, and wait a few seconds for the calls that run."""
         self._queue.close(_PATIENCE)
         self._drivers.close(0.0)
         for lane in self._lanes:
@@ -82,7 +83,7 @@ class RewardSuite:
     def _score(self, images: Tensor, prompts: tuple[Prompt, ...]) -> RewardTable:
         applies = self.applies(prompts)
         layouts = {layout: convert(images, layout) for layout in self._layouts()}
-        # One after the other, before any of them scores: rewards may share a model.
+        # Rewards may share a model, so all are moved, one by one, before any of them scores.
         for lane, column in zip(self._lanes, applies.T, strict=True):
             if column.any():
                 lane.visit()
@@ -106,9 +107,9 @@ class RewardSuite:
 
 
 def merge(tables: Sequence[RewardTable]) -> RewardTable:
-    """Tables of the same rewards, at least one, joined along N.
+    """Concatenate at least one table of the same rewards, along the images.
 
-    Raises ValueError if they are of different rewards.
+    Raises ValueError if the tables have different rewards.
     """
     names = {table.names for table in tables}
     if len(names) != 1:
@@ -122,7 +123,7 @@ def merge(tables: Sequence[RewardTable]) -> RewardTable:
 
 
 def convert(images: Tensor, layout: ImageLayout) -> Any:
-    """Float32 [B, 3, H, W] in [0, 1] -> the layout that a reward declared."""
+    """Convert ``images``, float32 [B, 3, H, W] in [0, 1], to the layout that a reward declared."""
     images = images.detach()
     if layout == "float":
         return images

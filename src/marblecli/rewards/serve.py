@@ -1,4 +1,4 @@
-"""A reward behind HTTP, by the protocol of :mod:`marblecli.rewards.wire`."""
+"""Serve a reward over HTTP, by the protocol of :mod:`marblecli.rewards.wire`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ _IDLE = 60.0
 
 
 class RewardServer(ThreadingHTTPServer):
-    """Serves one reward; requests are read side by side and scored one after the other."""
+    """Serves one reward. It reads requests in parallel and scores them one after the other.
+
+    Raises MarbleError if it can't listen at ``host`` and ``port``.
+    """
 
     daemon_threads = True
     allow_reuse_address = True
@@ -46,22 +49,22 @@ class RewardServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where it is to be reached from this machine."""
+        """The address of the server, for clients on this machine."""
         host, port = self.server_address[:2]
         return f"http://{host!s}:{port}"
 
     def server_close(self) -> None:
-        """Stop listening, and drop the requests that wait."""
+        """Stop listening, and cancel the requests that wait."""
         super().server_close()
         self.suite.close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away needs no traceback; everything else does."""
+        """Print a traceback, unless the client has closed the connection."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
     def score(self, request: ScoreRequest) -> ScoreReply:
-        """Raises ValueError if the request can't be read."""
+        """Score the images of a request. Raises ValueError if they aren't readable images."""
         pixels = torch.from_numpy(decode_images(request.images)).permute(0, 3, 1, 2)
         prompts = [
             Prompt(text, "remote", fields)
@@ -115,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.OK, reply)
 
     def _refuse(self, status: HTTPStatus, reason: str) -> None:
-        # A body that wasn't read would be taken for the next request.
+        # If the body hasn't been read, the connection can't be used for another request.
         self.close_connection = True
         self._answer(status, ErrorReply(error=reason))
 

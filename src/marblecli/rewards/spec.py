@@ -1,4 +1,4 @@
-"""The whole contract between marble and a reward plugin, on one page.
+"""The contract between marble and a reward plugin, all of it.
 
 A plugin is a package with the entry point ::
 
@@ -14,7 +14,7 @@ and, in that module, ::
         register(RewardSpec(name="brightness", summary="Mean of all pixels.", build=build))
 
 ``build(options, device)`` is called only when a run needs the reward: load weights there, not on
-import. It returns the scorer, a callable from :class:`RewardBatch` to one number an image.
+import. It returns the scorer, a callable from :class:`RewardBatch` to one number for each image.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ float32 tensor [B, 3, H, W] in [0, 1]; ``pil`` a list of B RGB images."""
 
 @dataclass(frozen=True)
 class RewardBatch:
-    """B images to score, and what was asked for."""
+    """B images to score, and their prompts."""
 
     images: Any
     """B images in the layout that the reward declared."""
@@ -46,26 +46,27 @@ class RewardBatch:
 
 
 class Scorer(Protocol):
-    """A reward ready to score; called from a worker thread, one call at a time."""
+    """A loaded reward. It is called from a worker thread, one call at a time."""
 
     def __call__(self, batch: RewardBatch) -> ArrayLike:
-        """B finite numbers, higher is better, the same for the same image whatever its batch.
+        """Return B finite numbers; higher is better.
 
-        What raises, or isn't finite, is a fault: named, counted, its images masked. An image that
-        can't be judged through no fault of the reward is an element masked by ``numpy.ma``.
+        The number of an image must not depend on the other images of its batch. An exception and
+        values that aren't finite are faults: they are reported and counted, and the images are
+        masked. If an image can't be judged and that is no fault, mask its element by ``numpy.ma``.
         """
 
 
 @runtime_checkable
 class MovableScorer(Scorer, Protocol):
-    """A scorer with weights; one that can be moved may be offloaded between phases."""
+    """A scorer whose weights can be moved, so that it can be offloaded while it doesn't score."""
 
     def to(self, device: str, /) -> None:
-        """Move the weights to ``device``; the next call scores there."""
+        """Move the weights to ``device``, where the next call scores."""
 
 
 class Build(Protocol):
-    """Makes the scorer; the place to load weights. ``options`` is the declared model, validated."""
+    """Loads the scorer on ``device``. ``options`` is an instance of the declared model."""
 
     def __call__(self, options: Any, device: str, /) -> Scorer: ...
 
@@ -77,7 +78,7 @@ class HubFiles:
     repo: str
     """``owner/name``."""
     revision: str
-    """A commit hash, so that a score means the same tomorrow."""
+    """A commit hash, so that scores stay the same."""
     patterns: tuple[str, ...]
     """Globs of the files that are needed, safetensors where they exist."""
 
@@ -92,7 +93,7 @@ def _no_files(_options: Any, /) -> tuple[HubFiles, ...]:
 
 @dataclass(frozen=True)
 class RewardSpec:
-    """A reward as a plugin declares it: enough to list, check and plan without loading it."""
+    """A reward as a plugin declares it. Listing, checking and planning need no more than this."""
 
     name: str
     """What users type in ``[rewards.NAME]``; letters, digits and dashes."""
@@ -100,29 +101,32 @@ class RewardSpec:
     """One line for ``marble rewards list``."""
     build: Build
     options: type[BaseModel] = NoOptions
-    """The schema of the recipe's table; forbid extra keys, so that typing errors are found."""
+    """The schema of the reward's own keys in the recipe; it should forbid extra keys."""
     images: ImageLayout = "uint8"
     metadata: tuple[str, ...] = ()
     """Fields that a prompt must carry for the reward to apply to it."""
     optional_metadata: tuple[str, ...] = ()
-    """Fields that it reads where a prompt carries them; ``("*",)`` is any."""
+    """Fields that the reward reads if a prompt carries them; ``("*",)`` stands for any."""
     condition: Callable[[Prompt], bool] = _always
-    """What else must hold of a prompt, such as a quoted text in it."""
+    """What a prompt must fulfil besides, such as a quoted text in it."""
     range: tuple[float, float] = (0.0, 1.0)
-    """Lowest and highest value that it can give."""
+    """The lowest and the highest score that the reward can give."""
     files: Callable[[Any], tuple[HubFiles, ...]] = _no_files
-    """What ``build`` will read from the hub, for its options; ``marble rewards download`` fetches
-    it ahead."""
+    """The files that ``build`` reads from the hub with given options. ``marble rewards download``
+    fetches them in advance."""
     examples: tuple[Prompt, ...] = ()
-    """Prompts that it applies to, for the contract kit; needed where it declares metadata."""
+    """Prompts that the reward applies to, for the contract kit; required if it needs metadata."""
 
     @property
     def conditional(self) -> bool:
-        """Whether it has a condition besides its metadata."""
+        """Whether the reward has a condition besides its metadata."""
         return self.condition is not _always
 
     def applies(self, prompt: Prompt, sources: tuple[str, ...] | None) -> bool:
-        """Whether the prompt carries the metadata, meets the condition and is of a given source."""
+        """Whether the prompt has the metadata, meets the condition, and is from one of ``sources``.
+
+        ``sources`` None stands for all.
+        """
         here = sources is None or prompt.source in sources
         carries = all(field in prompt.metadata for field in self.metadata)
         return here and carries and self.condition(prompt)

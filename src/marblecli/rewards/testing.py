@@ -1,4 +1,4 @@
-"""The contract kit: does a reward keep what :mod:`marblecli.rewards.spec` asks for?
+"""The contract kit: it checks that a reward keeps the contract of :mod:`marblecli.rewards.spec`.
 
 In a plugin's tests, ::
 
@@ -7,7 +7,7 @@ In a plugin's tests, ::
     def test_it_keeps_the_contract():
         check_reward("brightness").raise_if_failed()
 
-or one test a check, ::
+or one test for each check, ::
 
     @pytest.fixture(scope="module")
     def report():
@@ -44,14 +44,15 @@ def check_reward(
     tolerance: float = 1e-4,
     limits: Limits | None = None,
 ) -> Report:
-    """Build a reward and try it out.
+    """Build a reward and check it.
 
-    A name is that of an installed reward; a spec is tried as it is, without the check
-    ``registration``. ``samples`` are images and prompts that it applies to, by default drawn ones
-    with the spec's examples. Values may differ by ``tolerance`` times max(1, abs(value)) with the
-    order and the number of images; the same call must give the same bits on the CPU.
+    ``reward`` is the name of an installed reward; or a spec, which is checked without the check
+    ``registration``. ``samples`` are images, and prompts that the reward applies to; by default,
+    images are drawn for the spec's examples. Values may change by ``tolerance`` times
+    max(1, abs(value)) with the order and the number of images. On the CPU, the same call must give
+    the same bits.
 
-    Raises BadInputError for an unknown reward or wrong options; all else is in the report.
+    Raises BadInputError for an unknown reward or wrong options; other failures are in the report.
     """
     if isinstance(reward, str):
         catalog = discover()
@@ -73,7 +74,7 @@ def check_reward(
 
 
 def _samples(spec: RewardSpec) -> Samples:
-    """Drawn images for the spec's examples, or for those plain prompts that it applies to."""
+    """Images drawn for the spec's examples; without examples, for plain prompts it applies to."""
     plain = [prompt for prompt in PLAIN_PROMPTS if spec.applies(prompt, None)]
     prompts = spec.examples or plain
     return make_samples(prompts, max(8, len(prompts)) if prompts else 0)

@@ -1,8 +1,8 @@
-"""The protocol by which a reward is scored over HTTP, version 1: JSON and PNG, nothing that runs.
+"""The protocol for scoring by a reward over HTTP, version 1: JSON and PNG, but no code.
 
 ``POST /v1/score`` with a :class:`ScoreRequest` is answered by a :class:`ScoreReply`;
-``GET /v1/reward`` by a :class:`Description`. What can't be answered gets an :class:`ErrorReply`
-with status 400 (the request makes no sense), 404 (no such path or reward) or 413 (too large).
+``GET /v1/reward`` is answered by a :class:`Description`. Other answers are an :class:`ErrorReply`
+with status 400 (the request is invalid), 404 (no such path or reward) or 413 (too large).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MAX_BYTES = 1 << 30
 
 
 class _Message(BaseModel):
-    # A later minor change may add fields; what isn't known is ignored.
+    # A later version may add fields: unknown fields are ignored.
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
@@ -39,7 +39,7 @@ class ScoreRequest(_Message):
     metadata: tuple[Mapping[str, Any], ...]
     """B objects."""
     reward: str | None = None
-    """What the client takes the server for; the server refuses if it is another."""
+    """The reward that the client expects; if the server has another one, it refuses."""
 
     @model_validator(mode="after")
     def _same_length(self) -> ScoreRequest:
@@ -50,16 +50,16 @@ class ScoreRequest(_Message):
 
 
 class ScoreReply(_Message):
-    """What they scored."""
+    """The scores of a request's images."""
 
     scores: tuple[float | None, ...]
     """B finite numbers, in the order of the request; null where an image wasn't scored."""
     faults: tuple[str, ...] = ()
-    """Why not, where something failed: then the null ones are faults."""
+    """What failed, one line each; if there are any, the images without score are faults."""
 
 
 class Description(_Message):
-    """What a server scores."""
+    """The reward that a server has."""
 
     version: int
     reward: str
@@ -69,23 +69,26 @@ class Description(_Message):
 
 
 class ErrorReply(_Message):
-    """Why a request has no other answer."""
+    """Why a request can't be answered."""
 
     error: str
 
 
 def encode_image(image: NDArray[np.uint8]) -> str:
-    """uint8 [H, W, 3] -> PNG in base64, without loss."""
+    """Encode ``image``, uint8 [H, W, 3], as PNG in base64, without loss."""
     from PIL import Image
 
     buffer = BytesIO()
-    # Of the time that a request takes, little should go into packing.
+    # Stronger compression would take a large part of a request's time.
     Image.fromarray(image).save(buffer, format="png", compress_level=1)
     return base64.b64encode(buffer.getbuffer()).decode("ascii")
 
 
 def decode_images(texts: Sequence[str]) -> NDArray[np.uint8]:
-    """PNG files of one size in base64 -> uint8 [B, H, W, 3]. Raises ValueError if they aren't."""
+    """Decode PNG files in base64, all of one size, as uint8 [B, H, W, 3].
+
+    Raises ValueError if they aren't PNG files in base64, or have different sizes.
+    """
     images = [_decode(index, text) for index, text in enumerate(texts)]
     if len({image.shape for image in images}) != 1:
         raise ValueError("the images must be of one size")

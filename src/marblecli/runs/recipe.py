@@ -18,6 +18,7 @@ from marblecli.runs.recipe_checks.every import find_problems
 from marblecli.runs.recipe_checks.model_folder import is_missing
 from marblecli.runs.recipe_checks.sound import FaultyFieldError, sound_part, sound_settings
 from marblecli.runs.recipe_paths import resolve_paths
+from marblecli.runs.renamed_keys import use_new_keys
 from marblecli.settings import ModelSettings, Recipe
 
 CheckReward = Callable[[str, Mapping[str, Any]], list[Problem]]
@@ -40,19 +41,23 @@ def load_recipe(
     overrides: Sequence[str],
     check_reward: CheckReward,
     check_model: CheckModel | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Recipe:
     """Read a recipe, apply ``key=value`` overrides and resolve its paths to absolute ones.
 
     Paths are relative to the recipe's folder, those of overrides too. ``check_model`` isn't asked
-    about a model whose folder is missing.
+    about a model whose folder is missing. Old names of keys are read as the new ones; ``tell`` is
+    called with a line about each old name.
 
     Raises:
         BadInputError: there is no such file, it isn't TOML, or a newer version wrote it.
         RecipeError: the recipe can't be used; every fault is named by its dotted key.
 
     """
-    table = read_table(path)
-    problems = [fault for text in overrides for fault in apply_override(table, text)]
+    table, notices, problems = _with_overrides(read_table(path), overrides)
+    if tell is not None:
+        for notice in notices:
+            tell(notice)
     schema.check_schema(table.pop(schema.KEY, None), path)
     resolve_paths(table, path.absolute().parent)
     recipe, faults = _validate(table)
@@ -63,6 +68,18 @@ def load_recipe(
     if recipe is None or problems:
         raise RecipeError(str(path), problems)
     return recipe
+
+
+def _with_overrides(
+    table: dict[str, Any], overrides: Sequence[str]
+) -> tuple[dict[str, Any], list[str], list[Problem]]:
+    """The table with the overrides and new names of keys; notices, each once; and problems."""
+    notices, problems = use_new_keys(table, replace=False)
+    for text in overrides:
+        problems += apply_override(table, text)
+        # An override replaces the file's value, whichever of its two names each of them uses.
+        notices += use_new_keys(table, replace=True)[0]
+    return table, list(dict.fromkeys(notices)), problems
 
 
 def dump_recipe(recipe: Recipe) -> str:

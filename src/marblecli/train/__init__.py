@@ -1,1 +1,1 @@
-"""Training with torch: the only room that imports diffusers, peft and accelerate."""
+"""Training: sampling, gradients, the step, the loop, evaluation and the probe."""

@@ -1,4 +1,4 @@
-"""Plain backward passes: one a reward, to check the contraction by; and one for a fixed mixture."""
+"""Plain backward passes: one for each reward, or a single one for given coefficients."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from marblecli.train.micro_step import losses
 def reward_gradients(
     policies: Policies, batch: TrainingBatch, settings: LossSettings
 ) -> RewardGradients:
-    """g_k = grad L_k for every reward, by one forward and K + 1 backward passes a micro-batch.
+    """g_k = grad L_k for every reward, by K + 1 backward passes for each micro-batch.
 
-    Slower than :func:`~marblecli.train.gradients.contracted_gradients`, which is tested against it.
+    It is slower than :func:`~marblecli.train.gradients.contracted_gradients`, whose results are
+    tested against these.
     """
     parameters = list(policies.trained_parameters().values())
     rewards = batch.optimality.shape[1]
@@ -42,10 +43,11 @@ def reward_gradients(
 def amortised_backward(
     policies: Policies, batch: TrainingBatch, settings: LossSettings, coefficients: Tensor
 ) -> None:
-    """Add sum_k coefficients_k g_k plus the regulariser's gradient to ``.grad``, in one backward.
+    """Add sum_k coefficients_k g_k and the regulariser's gradient to the parameters' ``.grad``.
 
-    Exact for this batch, to rounding, whatever batch the coefficients come from (MARBLE,
-    arXiv 2605.06507, section 4.3).
+    One backward pass for each micro-batch is enough, because the sum of the losses is computed
+    first. It is exact for this batch, to rounding, whatever batch the ``coefficients`` [K] come
+    from (MARBLE, arXiv 2605.06507, section 4.3).
     """
     for rows in batch.rows(settings.micro_batch_size):
         branches, regulariser = losses(policies, batch, rows, settings)
@@ -64,9 +66,9 @@ def own_loss_backward(
     coefficients: Tensor,
     targets: Callable[[LossInputs], LossTargets],
 ) -> None:
-    """Like :func:`amortised_backward`, with a loss of a method's own in place of the K losses.
+    """Like :func:`amortised_backward`, with a method's own loss in place of the K losses.
 
-    ``coefficients`` is [K]; ``targets`` makes of it, and of the advantages, one loss.
+    ``targets`` computes one loss's targets from ``coefficients`` [K] and the batch's advantages.
     """
     inputs = LossInputs(
         advantages=batch.advantages.double().cpu().numpy(),

@@ -1,4 +1,4 @@
-"""One optimizer batch, cut into rows: an image at one of its noise levels each."""
+"""One optimizer batch, and its rows: each row is an image at one of its noise levels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from marblecli.engine.transfer import to_device
+from marblecli.engine.copies import to_device
 from marblecli.models.conditioning import Conditioning
 from marblecli.seeding import torch_stream
 from marblecli.types import BoolArray, IntArray
@@ -20,10 +20,10 @@ _LEVEL_BOUNDS = (0.0, 0.33, 0.67, 1.0)
 
 
 def split_halves(sources: Sequence[str], groups: IntArray) -> BoolArray:
-    """[N], which half each image belongs to: the groups of every source take turns.
+    """[N], which half of the batch each image is in: the groups of each source take turns.
 
-    ``sources`` [N] and ``groups`` [N] name each image's prompt source and group. Whole groups,
-    because the advantages of a group sum to zero, which would set its own halves at odds.
+    ``sources`` [N] and ``groups`` [N] are each image's prompt source and group. A group isn't
+    split: its advantages sum to zero, so its two halves would point in opposite directions.
     """
     half: dict[int, bool] = {}
     turns: Counter[str] = Counter()
@@ -35,14 +35,17 @@ def split_halves(sources: Sequence[str], groups: IntArray) -> BoolArray:
     return np.array([half[group] for group in groups.tolist()])
 
 
-def row_slices(sources: Sequence[str], noise_levels: Tensor) -> dict[str, Tensor]:
-    """Bool [N, T] by name: the rows of each source [N], and of each third of the noise levels."""
+def row_slices(sources: Sequence[str], levels: Tensor) -> dict[str, Tensor]:
+    """The rows of each prompt source, and of each third of the noise levels: bool [N, T] by name.
+
+    ``sources`` [N] is each image's prompt source, ``levels`` [N, T] its noise levels.
+    """
     slices = {}
     for source in dict.fromkeys(sources):
-        of_source = torch.tensor([one == source for one in sources], device=noise_levels.device)
-        slices[f"source {source}"] = of_source[:, None].expand(noise_levels.shape)
+        of_source = torch.tensor([one == source for one in sources], device=levels.device)
+        slices[f"source {source}"] = of_source[:, None].expand(levels.shape)
     for low, high in itertools.pairwise(_LEVEL_BOUNDS):
-        slices[f"noise {low}-{high}"] = (noise_levels > low) & (noise_levels <= high)
+        slices[f"noise {low}-{high}"] = (levels > low) & (levels <= high)
     return slices
 
 
@@ -53,9 +56,9 @@ class LossSettings:
     mix: float
     """beta of DiffusionNFT."""
     advantage_clip: float
-    """c: the losses are scaled by c / beta."""
+    """c of DiffusionNFT: advantages are clipped to it, and losses are scaled by c / mix."""
     kl_weight: float
-    """kappa."""
+    """kappa, the weight of the regulariser."""
     micro_batch_size: int
 
 
@@ -66,49 +69,52 @@ class TrainingBatch:
     latents: Tensor
     """[N, C, h, w], x0."""
     conditioning: Conditioning
-    """Of the N images."""
-    noise_levels: Tensor
-    """[N, T], t in (0, 1), no two of an image alike."""
+    """The embedded prompts of the N images."""
+    levels: Tensor
+    """[N, T], the noise levels t in (0, 1); those of one image differ."""
     advantages: Tensor
-    """[N, K], A_ik; 0 where the reward doesn't apply."""
+    """[N, K], the advantage A_ik; 0 where the reward doesn't apply."""
     optimality: Tensor
-    """[N, K], r_ik."""
+    """[N, K], the optimality probability r_ik."""
     shares: Tensor
-    """[N, K], m_ik / n_k."""
+    """[N, K], m_ik / n_k: 1 over the number of images that the reward applies to, or 0."""
     halves: Tensor
-    """bool [N], which half of the batch an image is in; a prompt's images are in one."""
+    """Bool [N], which half of the batch an image is in; all images of a prompt are in one half."""
     noise_seed: tuple[int, ...]
-    """Seed of the run, step, and a number where the images aren't for training: the noise of a row
-    depends on these, its level's index and image."""
+    """The run's seed, the step, and one more number if the images aren't for training. The noise of
+    a row depends on these, on the index of its level and on its image."""
     slices: Mapping[str, Tensor] = field(default_factory=dict)
-    """Bool [N, T] by name: rows whose signal is wanted by itself."""
+    """Bool [N, T] by name: groups of rows whose signal is also measured separately."""
     start: int = 0
     """The place of the first image in the whole batch."""
     elsewhere: int = 0
-    """Images of the whole batch that other processes have."""
+    """How many images of the whole batch other processes have."""
 
     @property
     def whole(self) -> int:
-        """Images of the whole batch."""
+        """The number of images of the whole batch, in all processes."""
         return len(self.latents) + self.elsewhere
 
     @property
     def whole_rows(self) -> int:
-        """Rows of the whole batch: each of its images at each noise level."""
-        return self.whole * self.noise_levels.shape[1]
+        """The number of rows of the whole batch: each image at each of its noise levels."""
+        return self.whole * self.levels.shape[1]
 
     def rows(self, size: int) -> Iterator[Rows]:
-        """Micro-batches of at most ``size`` images at one noise level each; none of no images."""
+        """Micro-batches of at most ``size`` images, each at one of its noise levels.
+
+        There are none if this process has no images.
+        """
         if not len(self.latents):
             return
-        for index in range(self.noise_levels.shape[1]):
+        for index in range(self.levels.shape[1]):
             noise = self._noise(index)
             for start in range(0, len(self.latents), size):
                 images = slice(start, start + size)
                 yield Rows(
                     latents=self.latents[images],
                     noise=noise[images],
-                    noise_level=self.noise_levels[images, index],
+                    levels=self.levels[images, index],
                     conditioning=self.conditioning[images],
                     optimality=self.optimality[images],
                     shares=self.shares[images],
@@ -117,13 +123,13 @@ class TrainingBatch:
                 )
 
     def head(self, size: int) -> TrainingBatch:
-        """The first micro-batch as a batch by itself: ``size`` images at one noise level."""
+        """The first micro-batch as a batch of its own: ``size`` images, each at its first level."""
         mine = min(max(size - self.start, 0), len(self.latents))
         return replace(
             self,
             latents=self.latents[:mine],
             conditioning=self.conditioning[slice(mine)],
-            noise_levels=self.noise_levels[:mine, :1],
+            levels=self.levels[:mine, :1],
             advantages=self.advantages[:mine],
             optimality=self.optimality[:mine],
             shares=self.shares[:mine],
@@ -134,11 +140,11 @@ class TrainingBatch:
 
     def micro_steps(self, size: int) -> int:
         """How many micro-batches :meth:`rows` yields."""
-        return self.noise_levels.shape[1] * -(-len(self.latents) // size)
+        return self.levels.shape[1] * -(-len(self.latents) // size)
 
     def scale(self, settings: LossSettings) -> float:
-        """C / beta, divided by the T noise levels: what multiplies the losses' sums over rows."""
-        return settings.advantage_clip / settings.mix / self.noise_levels.shape[1]
+        """advantage_clip / mix / T: the losses' sums over rows are multiplied by it."""
+        return settings.advantage_clip / settings.mix / self.levels.shape[1]
 
     def _slices(self, images: slice, index: int) -> Tensor:
         columns = [chosen[images, index] for chosen in self.slices.values()]
@@ -148,7 +154,7 @@ class TrainingBatch:
     def _noise(self, index: int) -> Tensor:
         seed, *place = self.noise_seed
         generator = torch_stream(seed, "noise", *place, index)
-        # For the whole batch, so that the noise doesn't depend on how it is divided.
+        # Noise is drawn for the whole batch, so that it doesn't depend on the number of processes.
         noise = torch.randn((self.whole, *self.latents.shape[1:]), generator=generator)
         mine = noise[self.start :][: len(self.latents)].to(self.latents.dtype)
         return to_device(mine, self.latents.device)
@@ -156,14 +162,17 @@ class TrainingBatch:
 
 @dataclass(frozen=True)
 class Rows:
-    """B images at one noise level each; shapes as in ``TrainingBatch``, with B for N."""
+    """B images, each at one of its noise levels.
+
+    The shapes are those of ``TrainingBatch`` with B for N and without T: ``levels`` is [B].
+    """
 
     latents: Tensor
     noise: Tensor
-    noise_level: Tensor
+    levels: Tensor
     conditioning: Conditioning
     optimality: Tensor
     shares: Tensor
     halves: Tensor
     slices: Tensor
-    """bool [B, slices]"""
+    """Bool [B, number of slices]."""

@@ -1,4 +1,4 @@
-"""The rewards' gradients of a whole batch, computed the way that the recipe asks for."""
+"""The rewards' gradients of a whole batch, computed in the way that the recipe asks for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from marblecli.train.sampler import Sampler
 
 
 def batch_gradients(sampler: Sampler, batch: TrainingBatch) -> RewardGradients:
-    """Of ``batch``, which is this process's part, summed over all processes."""
+    """The gradients of a batch, summed over all processes; ``batch`` is this process's part."""
     recipe, policies = sampler.recipe, sampler.policies
     training = recipe.training
 
@@ -19,14 +19,14 @@ def batch_gradients(sampler: Sampler, batch: TrainingBatch) -> RewardGradients:
         if training.gradients == "backward":
             return reward_gradients(policies, batch, settings)
         return contracted_gradients(
-            policies, batch, settings, training.anchor_share, parts=recipe.measure.parts
+            policies, batch, settings, training.pull_share, parts=recipe.measure.parts
         )
 
     return _summed(sampler, sampler.micro_batch.fitted(attempt))
 
 
 def judging_gradients(sampler: Sampler, batch: TrainingBatch) -> RewardGradients:
-    """Of a batch that only judges: in parts, and with the pull on every micro-batch."""
+    """The gradients of a batch that judges a step: in parts, with the pull on all micro-batches."""
 
     def attempt(size: int) -> RewardGradients:
         return contracted_gradients(sampler.policies, batch, loss_settings(sampler.recipe, size))
@@ -35,6 +35,6 @@ def judging_gradients(sampler: Sampler, batch: TrainingBatch) -> RewardGradients
 
 
 def _summed(sampler: Sampler, gradients: RewardGradients) -> RewardGradients:
-    """The processes meet here once a step."""
+    """Sum the gradients over the processes, in place."""
     sampler.reduction.gradients(gradients.tensors())
     return gradients

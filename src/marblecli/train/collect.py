@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from marblecli.engine.transfer import to_device
+from marblecli.engine.copies import to_device
 from marblecli.maths.advantages import advantages, optimality_probability
 from marblecli.maths.nft import reward_shares
 from marblecli.seeding import stream, torch_stream
@@ -21,23 +21,23 @@ from marblecli.train.sampler import Sampler
 from marblecli.types import IntArray, Prompt, RewardTable, Rollout
 
 Purpose = Literal["rollout", "fresh"]
-"""What the images are for: to train on, or to judge a step that was made without them."""
+"""What images are for: ``rollout`` to train on, ``fresh`` to judge a step made without them."""
 
 
 @dataclass(frozen=True)
 class Collected:
-    """Images of the old policy and their rewards; N counts the images of all processes."""
+    """Images of the old policy and their rewards; N is the number of images of all processes."""
 
     rollout: Rollout
     """This process's images."""
     table: RewardTable
-    """Of all images."""
+    """The rewards of all N images."""
     sources: tuple[str, ...]
-    """N, the prompt source of each image."""
+    """The prompt source of each of the N images."""
     groups: IntArray
     """[N], the group of each image."""
     start: int
-    """The place of this process's first image."""
+    """The place of this process's first image among the N."""
     purpose: Purpose
 
     def faults(self) -> list[str]:
@@ -85,16 +85,16 @@ def training_batch(sampler: Sampler, step: int, collected: Collected) -> Trainin
     optimality = optimality_probability(scaled, recipe.training.advantage_clip)
     valid = torch.from_numpy(table.valid).float()
     place = (step,) if collected.purpose == "rollout" else (step, 1)
-    noise_levels = to_device(_noise_levels(sampler, len(groups), place), device)
+    levels = to_device(_draw_levels(sampler, len(groups), place), device)
     mine = slice(collected.start, collected.start + len(rollout.prompts))
     every = recipe.measure.slices_every
     due = every > 0 and step % every == 0 and recipe.measure.parts
     sliced = due and collected.purpose == "rollout"
-    slices = row_slices(sources, noise_levels) if sliced else {}
+    slices = row_slices(sources, levels) if sliced else {}
     return TrainingBatch(
         latents=rollout.latents.float(),
         conditioning=sampler.backbone.conditioning([p.text for p in rollout.prompts]),
-        noise_levels=noise_levels[mine],
+        levels=levels[mine],
         advantages=to_device(torch.from_numpy(scaled[mine]).float(), device),
         optimality=to_device(torch.from_numpy(optimality[mine]).float(), device),
         shares=to_device(reward_shares(valid, valid.sum(0))[mine], device),
@@ -106,8 +106,8 @@ def training_batch(sampler: Sampler, step: int, collected: Collected) -> Trainin
     )
 
 
-def _noise_levels(sampler: Sampler, images: int, place: tuple[int, ...]) -> Tensor:
-    """[images, noise_levels], drawn for each image without replacement from the sampler's grid."""
+def _draw_levels(sampler: Sampler, images: int, place: tuple[int, ...]) -> Tensor:
+    """[images, T], drawn for each image without replacement from the noise levels of sampling."""
     recipe = sampler.recipe
     shape = sampler.backbone.latent_shape(recipe.sampling.resolution)
     grid = sampler.backbone.solver(recipe.sampling.steps, shape).levels[:-1]

@@ -1,9 +1,10 @@
-"""A backward pass that sums each parameter's gradient over samples with several sets of weights.
+"""Backward passes that sum the samples' gradients with several sets of weights at once.
 
-Every reward's gradient is sum_i S_ik a_i + T_ik b_i for two vectors a_i and b_i a sample, whatever
-the number of rewards. So two backward passes are enough for all of them, if each layer contracts
-its per-sample gradients with the weights as the pass goes by. Nothing per sample is kept: what
-stays are C accumulators of the parameters' size, for C sets of weights.
+The gradient of reward k is sum_i S_ik a_i + T_ik b_i, with two vectors a_i and b_i for each sample
+i, whatever the number of rewards. So two backward passes are enough for all rewards, if each layer
+multiplies its per-sample gradients by all sets of weights while the pass is there. Per-sample
+gradients aren't kept. What is kept are C accumulators of the parameters' size, for C sets of
+weights.
 """
 
 from __future__ import annotations
@@ -20,31 +21,32 @@ from torch.autograd.function import once_differentiable
 from torch.nn import Parameter
 
 from marblecli.engine.checkpointing import BlockCheckpoints
-from marblecli.engine.shards import UNDIVIDED, ScatteredSums, Shards, local_rows
+from marblecli.engine.shards import UNSHARDED, ScatteredSums, Shards, local_rows
 
 
 @dataclass(frozen=True)
 class BackwardPass:
-    """One vector a sample, and what it counts in which accumulators."""
+    """A vector for each sample, and its weight in each accumulator."""
 
     cotangent: Tensor
-    """[B, ...], of the network's output."""
+    """[B, ...], the vectors: gradients by the network's output."""
     weights: Tensor
-    """[B, c]."""
+    """[B, c], the weight of each vector in each of c accumulators."""
     columns: slice
-    """Of the C accumulators, the c that it fills."""
+    """Which c of the C accumulators are filled."""
 
 
 class Contraction:
-    """Accumulators of the gradients of ``parameters``, filled by :meth:`backward`.
+    """Accumulators for the gradients of ``parameters``, filled by :meth:`backward`.
 
-    Inside :meth:`tapped`, the layers of ``network`` that own the parameters run as always, but a
-    backward pass through them fills the accumulators and leaves ``.grad`` alone. Inputs and
-    outputs of those layers must have the B samples first (B may be multiplied out with what
-    follows). ``columns`` is C; ``checkpoints`` are the network's, if it has any.
+    Inside :meth:`tapped`, the layers of ``network`` that own the parameters compute the same output
+    as before, but a backward pass through them fills the accumulators and doesn't change ``.grad``.
+    The first dimension of these layers' inputs and outputs must be the B samples, or the B samples
+    flattened with the dimensions after it. ``columns`` is C; ``checkpoints`` are the network's, if
+    it has any.
 
-    Where the parameters are divided, so are the accumulators, and :meth:`backward` adds the sum
-    over all processes; a layer's gradient is whole for a moment only.
+    If the parameters are sharded, so are the accumulators: :meth:`backward` adds this process's
+    rows of the sum over all processes. A layer's whole gradient exists only until it is sent.
     """
 
     def __init__(
@@ -53,16 +55,16 @@ class Contraction:
         parameters: Sequence[Parameter],
         columns: int,
         checkpoints: BlockCheckpoints | None = None,
-        shards: Shards = UNDIVIDED,
+        shards: Shards = UNSHARDED,
     ) -> None:
-        held = [local_rows(each) for each in parameters] if shards.divided else parameters
+        held = [local_rows(each) for each in parameters] if shards.sharded else parameters
         self.totals = [
             torch.zeros((columns, *parameter.shape), device=parameter.device, dtype=parameter.dtype)
             for parameter in held
         ]
-        """For each parameter [C, ...]."""
+        """The accumulators: for each parameter [C, ...]."""
         self._checkpoints = checkpoints
-        self._sums = ScatteredSums(shards) if shards.divided else None
+        self._sums = ScatteredSums(shards) if shards.sharded else None
         self._target = _Target(self._sums)
         places = {
             id(parameter): total for parameter, total in zip(parameters, self.totals, strict=True)
@@ -75,7 +77,7 @@ class Contraction:
 
     @contextmanager
     def tapped(self) -> Iterator[None]:
-        """Inside, forward passes of the network prepare the contraction."""
+        """Inside, forward passes of the network are prepared for :meth:`backward`."""
         with ExitStack() as stack:
             for tap in self._taps:
                 stack.enter_context(tap.installed())
@@ -86,7 +88,8 @@ class Contraction:
     def backward(self, output: Tensor, passes: Sequence[BackwardPass]) -> None:
         """Add sum_i weights_ic J_i^T cotangent_i to accumulator ``columns[c]``, for every pass.
 
-        ``output`` is [B, ...]; its graph is freed.
+        J_i is the Jacobian of sample i's output by the parameters. ``output`` [B, ...] is the
+        network's; its graph is freed.
         """
         if self._checkpoints is not None:
             cotangents = [each.cotangent for each in passes]
@@ -113,7 +116,7 @@ class _Target:
     """
 
     sums: ScatteredSums | None
-    """Where the accumulators are divided."""
+    """Where the accumulators are sharded."""
     running: BackwardPass | None = None
 
     def current(self) -> BackwardPass:
@@ -126,9 +129,9 @@ class _Target:
 
 
 class _Tap:
-    """One layer: runs as it always did, contracts when a gradient comes by.
+    """One layer of a tapped network, whose backward pass fills the accumulators.
 
-    This general form differentiates the layer once for every set of weights.
+    This general form works for any layer: it differentiates the layer once for each set of weights.
     """
 
     def __init__(self, layer: nn.Module, totals: dict[str, Tensor], target: _Target) -> None:
@@ -138,7 +141,7 @@ class _Tap:
 
     @property
     def parameters(self) -> list[Parameter]:
-        """As they are now: divided ones are whole while the layer runs, either way."""
+        """The layer's parameters; sharded ones are whole during its forward and backward pass."""
         return [getattr(self.layer, name) for name in self.totals]
 
     @contextmanager
@@ -151,7 +154,7 @@ class _Tap:
             del self.layer.forward
 
     def backward(self, x: Tensor, gradient: Tensor, *, wanted: bool) -> Tensor | None:
-        """Contract; the gradient of the input, if ``wanted``."""
+        """Fill the accumulators. Returns the gradient by the input ``x``, if it is ``wanted``."""
         current, parameters = self.target.current(), self.parameters
         with torch.enable_grad():
             x = x.detach().requires_grad_(wanted)
@@ -174,9 +177,10 @@ class _Tap:
 
 
 class _LinearTap(_Tap):
-    """A linear layer: one product a sample, then one with all sets of weights at once.
+    """A linear layer: it computes per-sample gradients, then multiplies by all sets of weights.
 
-    A sample of one token needs no product of its own, which would be as large as the weight.
+    If each sample is one token, no per-sample gradients are computed: each of them would be as
+    large as the layer's weight.
     """
 
     layer: nn.Linear
@@ -230,7 +234,7 @@ def _tapped(tap: _Tap, x: Tensor) -> Tensor:
 
 
 class _Contract(torch.autograd.Function):
-    """Runs the tap's layer; its backward fills the accumulators instead of the parameters."""
+    """Runs the tap's layer; its backward pass fills the accumulators instead of ``.grad``."""
 
     @staticmethod
     def forward(ctx: Any, tap: _Tap, x: Tensor, *parameters: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Sample and score without an update: the same prompts from the same noise for every policy."""
+"""Sample and score without an update, from the same prompts and noise for every policy."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from marblecli.types import FloatArray, Prompt, RewardChange, RewardTable, Rollo
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of one split, image by image, in an order that depends on the prompts alone."""
+    """Scores of one split, image by image; the order depends on the prompts alone."""
 
     split: str
     table: RewardTable
     rollout: Rollout
-    """All prompts and groups; of several processes, only the first has the images."""
+    """All prompts and groups. If there are several processes, only the first has the images."""
 
     def images(self) -> tuple[ScoredImage, ...]:
-        """Every image with its place among its split's prompts, and its scores."""
+        """Every image with its scores, and the place of its prompt in the split."""
         names, groups = self.table.names, self.rollout.groups
         _, starts = np.unique(groups, return_index=True)
         numbers = np.arange(len(groups)) - starts[groups]
@@ -51,8 +51,8 @@ class Evaluation:
 def evaluate(sampler: Sampler, policy: Literal["reference", "trained"], split: str) -> Evaluation:
     """Score one split of the evaluation prompts.
 
-    Its noise belongs to the split and the prompt's place, is the same for every policy and step,
-    and is never used in training.
+    The initial noise depends on the split and the prompt's place only. So it is the same for every
+    policy and step, and it isn't used in training.
     """
     settings = sampler.recipe.eval
     prompts = sampler.prompts.evaluation[split]
@@ -65,7 +65,7 @@ def evaluate(sampler: Sampler, policy: Literal["reference", "trained"], split: s
 
 
 def _whole(processes: Processes, part: Rollout, prompts: Sequence[Prompt], count: int) -> Rollout:
-    """The images of all processes, in the first."""
+    """The rollout of all ``prompts``, with the images of all processes in the first process."""
     if processes.count == 1:
         return part
     images = processes.gather_to_first(part.images) or [part.images[:0]]
@@ -74,12 +74,12 @@ def _whole(processes: Processes, part: Rollout, prompts: Sequence[Prompt], count
 
 
 def changes(before: Evaluation, after: Evaluation, seed: int) -> tuple[RewardChange, ...]:
-    """What every reward did, with a 95 % bootstrap interval of the paired difference.
+    """The change of every reward's mean, with a 95 % bootstrap interval of the paired difference.
 
-    On training prompts images are resampled within their prompt: the interval speaks of fresh
-    noise on these prompts. On held-out prompts whole prompts are resampled: it speaks of fresh
-    prompts. A reward that applies to no prompt of the split is left out; one that failed on all
-    images has a change that says so.
+    On training prompts, images are resampled within their prompt: the interval is for new noise on
+    the same prompts. On other prompts, whole prompts are resampled: it is for new prompts. A reward
+    that applies to no prompt of the split is left out. One that failed on all images has a change
+    that says so.
     """
     found = (_change(before, after, index, seed) for index in range(len(after.table.names)))
     return tuple(change for change in found if change is not None)
@@ -113,14 +113,14 @@ def _change(before: Evaluation, after: Evaluation, index: int, seed: int) -> Rew
 
 
 def _failure(name: str, evaluations: Sequence[Evaluation]) -> RewardChange | None:
-    """A reward without a value: why, or None where it applies to no image."""
+    """The failed change of a reward without values; None if it applies to no image."""
     faults = (fault for each in evaluations for fault in each.table.faults)
     message = next((fault.message for fault in faults if fault.reward == name), None)
     return None if message is None else RewardChange(name, *(math.nan,) * 6, 0, failure=message)
 
 
 def mean_over_valid(table: RewardTable) -> FloatArray:
-    """[K], the mean of each reward over the images it applies to; NaN where there are none."""
+    """[K], the mean of each reward over the images it is valid on; NaN if there are none."""
     counts = table.valid.sum(0)
     totals = np.where(table.valid, table.values, 0.0).sum(0)
     return np.divide(totals, counts, out=np.full(len(table.names), np.nan), where=counts > 0)

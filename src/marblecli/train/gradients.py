@@ -1,4 +1,4 @@
-"""The K reward gradients of one batch, by two backward passes a micro-batch for any K."""
+"""The K reward gradients of one batch, by two backward passes for each micro-batch, for any K."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from marblecli.train.micro_step import Layout, backward_passes, forward
 
 WHOLE = ("whole",)
 PARTS = ("signal-a", "signal-b", "pull")
-"""The signal (what carries the rewards) of each half of the batch, and the pull towards the old
-policy."""
+"""The signal (the part that depends on the rewards) of each half of the batch, and the pull
+towards the old policy."""
 
 
 @dataclass(frozen=True)
@@ -28,16 +28,16 @@ class RewardGradients:
     """
 
     blocks: list[Tensor]
-    """For each parameter [P, K, ...]: parts of g_k, which sum to it."""
+    """For each parameter [P, K, ...]: the P parts of every g_k, whose sum is g_k."""
     penalty: list[Tensor]
-    """For each parameter [...], the gradient of the regulariser, which stays outside the QP."""
+    """For each parameter [...]: the gradient of the regulariser, which isn't balanced."""
     parts: tuple[str, ...] = WHOLE
-    """P names."""
+    """The names of the P parts."""
     slices: Mapping[str, list[Tensor]] = field(default_factory=dict)
-    """For each parameter [K, ...]: the signal of some of the rows, by name."""
+    """By slice, for each parameter [K, ...]: the signal of the slice's rows."""
 
     def whole(self) -> Iterator[Tensor]:
-        """For each parameter [K, ...], g_k; made one by one, to hold no second copy of all."""
+        """For each parameter [K, ...], g_k; one by one, so that no second copy of all is held."""
         return (block.sum(0) for block in self.blocks)
 
     def signal(self) -> Iterator[Tensor]:
@@ -45,7 +45,7 @@ class RewardGradients:
         return (block[:2].sum(0) for block in self.blocks)
 
     def tensors(self) -> Iterator[Tensor]:
-        """All tensors, to be summed over processes."""
+        """All tensors, which have to be summed over the processes."""
         yield from self.blocks
         yield from self.penalty
         for parts in self.slices.values():
@@ -54,12 +54,12 @@ class RewardGradients:
     def combine(self, coefficients: Tensor) -> list[Tensor]:
         """sum_k coefficients_k g_k plus the regulariser's gradient, for each parameter [...].
 
-        A coefficient of 0 drops its gradient: that of a masked reward may hold NaN, which a product
-        with 0 would keep.
+        A gradient whose coefficient is 0 is left out: a masked reward's gradient may hold NaN, and
+        0 times NaN is NaN.
         """
         kept = coefficients.nonzero().flatten()
         like = self.blocks[0]
-        # Moved once: a copy to the device for every parameter would make it wait each time.
+        # These are copied once: a copy for every parameter would make the device wait each time.
         weights, kept = coefficients[kept].to(like), kept.to(like.device)
         return [
             torch.tensordot(weights, block[:, kept].sum(0), dims=1) + penalty
@@ -77,13 +77,13 @@ def contracted_gradients(
 ) -> RewardGradients:
     """g_k = grad L_k for every reward, in :data:`PARTS`.
 
-    The pull and the regulariser are computed on a random ``pull_share`` of the micro-batches (at
-    least one) and reweighted; the reference policy, and every backward pass but the first, run
-    there only. With a share of 1 the gradients equal
-    :func:`~marblecli.train.backward.reward_gradients` to rounding. The signal of the batch's
-    slices, if it has any, comes besides.
+    The pull and the regulariser are computed on a random share ``pull_share`` of the micro-batches
+    (at least one), and multiplied by the inverse of the share. Only these micro-batches need the
+    reference policy, and more than one backward pass. With a share of 1, the gradients equal
+    :func:`~marblecli.train.backward.reward_gradients` to rounding. If the batch has slices, their
+    signal is computed, too.
 
-    Without ``parts`` there are whole gradients only, in a third of the memory, and no slices.
+    Without ``parts``, there are only whole gradients, in a third of the memory, and no slices.
     """
     rewards = batch.optimality.shape[1]
     layout = Layout(rewards, len(batch.slices) if parts else 0, parts)
@@ -94,7 +94,7 @@ def contracted_gradients(
         checkpoints=policies.checkpoints,
         shards=policies.shards,
     )
-    pulled, weight = _pulled(batch, settings, pull_share, policies.shards.divided)
+    pulled, weight = _pulled(batch, settings, pull_share, policies.shards.sharded)
     with contraction.tapped():
         for index, rows in enumerate(batch.rows(settings.micro_batch_size)):
             pulls = index in pulled
@@ -117,14 +117,17 @@ def contracted_gradients(
 def _pulled(
     batch: TrainingBatch, settings: LossSettings, share: float, together: bool = False
 ) -> tuple[frozenset[int], float]:
-    """Which micro-batches compute the pull, and by what it is multiplied there."""
+    """Which micro-batches compute the pull, and the factor that it is multiplied by there.
+
+    ``together`` says whether processes with sharded weights run their networks together.
+    """
     count = batch.micro_steps(settings.micro_batch_size)
     if not count:
         return frozenset(), 0.0
     chosen = max(1, round(share * count))
     seed, *place = batch.noise_seed
-    # Every process draws among its own micro-batches, which keeps the sum right on average; those
-    # that go through a network together draw the same.
+    # Every process draws among its own micro-batches: the sum over processes is still right on
+    # average. Processes that run their networks together have to draw the same micro-batches.
     drawn_by = (batch.start,) if batch.start and not together else ()
     picked = stream(seed, "anchors", *place, *drawn_by).choice(count, chosen, replace=False)
     return frozenset(picked.tolist()), count / chosen

@@ -1,7 +1,7 @@
-"""A run, top to bottom: evaluate, then step after step, until the last.
+"""A whole run: evaluate the base model, make all steps, and evaluate along the way and at the end.
 
 One step is: draw prompts -> sample (old policy) -> score -> advantages -> K gradients -> balance
-(all in :mod:`marblecli.train.step`) -> update -> record.
+(all these are in :mod:`marblecli.train.step`) -> update -> record.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from marblecli.types import (
 
 @dataclass(frozen=True)
 class Progress:
-    """What the loop carries from step to step, besides the trainer."""
+    """What the loop passes from step to step, besides the trainer."""
 
     step: int = 0
     carried: Carried = field(default_factory=Carried)
@@ -51,12 +51,12 @@ class StepReport:
     step: int
     seconds: float
     rewards: Mapping[str, float]
-    """Means over the step's rollout; rewards that applied to no image are left out."""
+    """Each reward's mean over the step's images; rewards that applied to no image are left out."""
     cosines: Mapping[str, float]
-    """With the direction stepped, of a measured batch; empty otherwise."""
+    """Each reward's cosine with the stepped direction; empty if the batch wasn't measured."""
     faults: tuple[str, ...]
     notices: tuple[str, ...] = ()
-    """What was changed to go on, such as a smaller micro-batch."""
+    """One line for each change that was needed to go on, such as a smaller micro-batch."""
 
 
 @dataclass(frozen=True)
@@ -65,15 +65,16 @@ class EvaluationReport:
 
     step: int
     changes: Mapping[str, tuple[RewardChange, ...]]
-    """By split, what every reward did since the base model; empty for the base model itself."""
+    """By split, every reward's change since the base model; empty for the base model itself."""
     faults: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished run did to every reward, by split."""
+    """The result of a finished run."""
 
     changes: Mapping[str, tuple[RewardChange, ...]]
+    """By split, every reward's change since the base model."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,8 @@ def train(trainer: Trainer, callbacks: Callbacks, saved: Snapshot | None = None)
     """Run the recipe from the start, or from ``saved``, to its last step.
 
     Raises:
-        InterruptedRunError: ``should_stop`` said so; the checkpoint is saved.
-        MarbleError: a reward or gradient failed too often, or an update isn't finite.
+        InterruptedRunError: ``should_stop`` returned true; the checkpoint has been saved.
+        MarbleError: rewards or gradients failed too often, or an update isn't finite.
         LostProcessError: another process of the run has ended.
 
     """
@@ -112,7 +113,8 @@ def train(trainer: Trainer, callbacks: Callbacks, saved: Snapshot | None = None)
         progress, report = train_step(trainer, callbacks.recorder, progress)
         callbacks.on_step(report)
         interrupted = processes.agree(callbacks.should_stop()) and progress.step < steps
-        # What is written of a step comes before its checkpoint: a resumed run keeps those lines.
+        # Everything about a step is written before its checkpoint, because a resumed run keeps what
+        # was written up to the checkpoint.
         if _due(progress.step, recipe.eval.every, steps) and not interrupted:
             trained = _evaluate_trained(trainer)
             _record_evaluation(trainer, callbacks, progress.step, trained)
@@ -121,7 +123,8 @@ def train(trainer: Trainer, callbacks: Callbacks, saved: Snapshot | None = None)
         if interrupted or _due(progress.step, recipe.checkpoint.every, steps):
             callbacks.recorder.checkpoint(snapshot(trainer, progress.step, _state(progress)))
         if interrupted:
-            # One process writes; a launcher that sees another end first would stop it.
+            # The first process is writing. If another process ended before it, the launcher would
+            # stop the first one.
             processes.wait()
             raise InterruptedRunError(f"interrupted; step {progress.step} is saved")
     if trained is None:
@@ -136,7 +139,7 @@ def _due(step: int, every: int, last: int) -> bool:
 def train_step(
     trainer: Trainer, recorder: Recorder, progress: Progress
 ) -> tuple[Progress, StepReport]:
-    """One optimizer step."""
+    """Make one optimizer step, and record it."""
     started = time.perf_counter()
     step = progress.step + 1
     found = find_direction(trainer.sampler, step, progress.carried)
@@ -171,14 +174,14 @@ def _recorded_update(
     measured: Measurement,
     fresh: FreshGradients | None,
 ) -> tuple[float, ConflictRecord]:
-    """Step, and record what the step was to every reward's gradient."""
+    """Make the update. Returns the gradient's norm, and the record of the batch and the update."""
     parameters = trainer.parameters()
     applied = found.filled(parameters)
     change = [parameter.detach().clone() for parameter in parameters]
     norm = apply_gradient(trainer, step, found.gradient)
     for old, new in zip(change, parameters, strict=True):
         old.sub_(new.detach())
-    # Clipping has changed the length of what was applied, which no cosine sees.
+    # Clipping has changed the length of the applied gradient, on which no cosine depends.
     directions = {"applied": applied, "update": change}
     gradients = None if fresh is None else fresh.gradients
     return norm, conflict_record(
@@ -196,7 +199,7 @@ def _count_faults(trainer: Trainer, step: int, earlier: int, faults: Sequence[st
 
 
 def _named(names: Sequence[str], values: Sequence[float | None]) -> dict[str, float]:
-    """By reward, without those that have no value."""
+    """Values by reward, without the rewards that have none."""
     pairs = zip(names, values, strict=True)
     return {name: float(v) for name, v in pairs if v is not None and np.isfinite(v)}
 
@@ -222,7 +225,7 @@ def _evaluate_base(trainer: Trainer) -> Evaluations:
 
 
 def _evaluate_trained(trainer: Trainer) -> Evaluations:
-    """With the average of the trained weights."""
+    """Evaluate the average of the trained weights."""
     sampler = trainer.sampler
     with averaged_weights(sampler.policies, trainer.average):
         return {split: evaluate(sampler, "trained", split) for split in sampler.prompts.evaluation}

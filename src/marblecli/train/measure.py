@@ -30,37 +30,38 @@ from marblecli.types import (
 
 @dataclass(frozen=True)
 class Measurement:
-    """The gradients of the batch that is about to be stepped, and how they are combined."""
+    """The gradients of the batch of one step, and how they are combined."""
 
     gradients: RewardGradients
     stats: GradientStats
     balance: Balance
     state: MethodState
-    """For the next balance."""
+    """What the methods remember, for the next balance."""
     valid: tuple[int, ...]
-    """K, how many images each reward applies to."""
+    """How many images each of the K rewards is valid on."""
     loss_weights: FloatArray
-    """[K], of the method ``weighted-sum``."""
+    """[K], the recipe's weights, which the method ``weighted-sum`` uses."""
     parts: PartGrams | None
+    """Inner products of the gradients' parts; None if they weren't measured."""
     reduction: Reduction
-    """How products are summed where the trained weights are sharded."""
+    """How inner products are summed if the trained weights are sharded."""
 
     def direction(self) -> list[Tensor]:
-        """The gradient to step: sum_k lambda_k g_k and the regulariser's."""
+        """The gradient to step, by parameter: sum_k coefficients_k g_k and the regulariser's."""
         return self.gradients.combine(torch.from_numpy(self.balance.coefficients))
 
 
 @dataclass(frozen=True)
 class BalancePlan:
-    """How the recipe has a batch balanced, and where the run stands."""
+    """How the gradients of one step's batch are to be combined."""
 
     schedule: MethodSchedule
     loss_weights: FloatArray
-    """[K], of the method ``weighted-sum``."""
+    """[K], the recipe's weights, which the method ``weighted-sum`` uses."""
     step: int
     state: MethodState
     held: Balance | None = None
-    """An earlier batch's, to be applied to this one as it is."""
+    """The balance of an earlier batch, if it is to be used for this batch, too."""
 
 
 def measure(
@@ -69,9 +70,10 @@ def measure(
     plan: BalancePlan,
     reduction: Reduction = ALONE,
 ) -> Measurement:
-    """Gram, then balance. Raises MarbleError, which says why, if no gradient is usable.
+    """Measure the gradients' inner products, and balance them.
 
     ``gradients`` are those of the whole batch: ``reduction`` has summed them over the processes.
+    Raises MarbleError, with a reason for each reward, if no reward has a usable gradient.
     """
     valid = tuple(table.valid.sum(0).tolist())
     stats, parts = _statistics(gradients, table.names, valid, reduction)
@@ -105,7 +107,7 @@ def _statistics(
 
 
 def gradient_faults(measurement: Measurement) -> list[str]:
-    """Rewards whose gradient isn't finite; a zero gradient is no fault, only nothing to follow."""
+    """One line for each reward whose gradient isn't finite. A gradient of zero isn't a fault."""
     finite = _finite_rewards(measurement.gradients, measurement.reduction)
     columns = zip(measurement.stats.names, finite, measurement.valid, strict=True)
     return [
@@ -114,14 +116,14 @@ def gradient_faults(measurement: Measurement) -> list[str]:
 
 
 def _finite_rewards(gradients: RewardGradients, reduction: Reduction) -> list[bool]:
-    """K, whether every element of the reward's gradient is finite."""
+    """For each of the K rewards, whether all elements of its gradient are finite."""
     finite = [block.transpose(0, 1).flatten(1).isfinite().all(1) for block in gradients.blocks]
     faulty = ~torch.stack(finite).all(0).cpu().numpy()
     return (reduction.products(faulty.astype(np.float64)) == 0.0).tolist()
 
 
 def _gram(reduction: Reduction, blocks: Iterable[Tensor]) -> FloatArray:
-    """[K, K], over all elements of the trained weights."""
+    """[K, K], the Gram matrix over all elements of the trained weights."""
     return reduction.products(gram_matrix(blocks))
 
 

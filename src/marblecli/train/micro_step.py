@@ -1,4 +1,4 @@
-"""One micro-batch through the three policies, and what is sent back into the trained one."""
+"""One micro-batch: forward passes of the three policies, and backward passes of the trained one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from marblecli.train.contraction import BackwardPass
 
 @dataclass(frozen=True)
 class MicroStep:
-    """The velocities of B rows by the three policies; the trained one's carries its graph."""
+    """The three policies' velocities of B rows; only the trained policy's has a graph."""
 
     rows: Rows
     noised: Tensor
@@ -40,14 +40,17 @@ class MicroStep:
 def forward(
     policies: Policies, rows: Rows, settings: LossSettings, *, regularised: bool = True
 ) -> MicroStep:
-    """Run the policies on the rows; the reference only if ``regularised`` and it counts."""
-    noised = interpolate(rows.latents, rows.noise, rows.noise_level)
-    inputs = (noised, rows.noise_level, rows.conditioning)
+    """Run the policies on the rows.
+
+    The reference policy runs only if ``regularised``, and if the regulariser's weight isn't 0.
+    """
+    noised = interpolate(rows.latents, rows.noise, rows.levels)
+    inputs = (noised, rows.levels, rows.conditioning)
     on_policy = policies.old_is_trained
     old = None if on_policy else policies.velocity("old", *inputs)
     wanted = regularised and settings.kl_weight > 0.0
     reference = policies.velocity("reference", *inputs) if wanted else None
-    # The trained policy comes last: the others deactivate its adapter.
+    # The trained policy runs last, because running the others deactivates its adapter.
     velocity = policies.velocity("trained", *inputs)
     old = velocity.detach() if old is None else old
     return MicroStep(rows, noised, velocity, old, reference, on_policy)
@@ -56,14 +59,14 @@ def forward(
 def losses(
     policies: Policies, batch: TrainingBatch, rows: Rows, settings: LossSettings
 ) -> tuple[BranchLosses, Tensor]:
-    """The branch losses of the rows, and the rows' part of the regulariser, kl_weight included."""
+    """The branch losses of the rows, and their part of the regulariser, times ``kl_weight``."""
     micro = forward(policies, rows, settings)
     branches = branch_losses(
         micro.velocity,
         micro.old,
         micro.noised,
         rows.latents,
-        LossRows(rows.noise_level, settings.mix),
+        LossRows(rows.levels, settings.mix),
     )
     if micro.reference is None:
         return branches, micro.velocity.new_zeros(())
@@ -73,10 +76,11 @@ def losses(
 
 @dataclass(frozen=True)
 class Layout:
-    """Which accumulator holds what; the regulariser's is the last.
+    """What each accumulator is for.
 
-    Before it stand the signals of every slice, the signals of both halves, and the pull. Without
-    ``parts`` signal and pull share accumulators, one for each reward.
+    They are in this order: the signals of every slice, the signals of both halves of the batch, and
+    the pull, with one accumulator for each reward; then the regulariser. Without ``parts``, signal
+    and pull share the same accumulators, one for each reward.
     """
 
     rewards: int
@@ -85,13 +89,13 @@ class Layout:
 
     @property
     def signal(self) -> slice:
-        """Accumulators of the signal, by group of rows and reward."""
+        """The accumulators of the signal, by group of rows (slice or half) and reward."""
         groups = self.slices + 2 if self.parts else 1
         return slice(0, groups * self.rewards)
 
     @property
     def pull(self) -> slice:
-        """Accumulators of the pull, one a reward."""
+        """The accumulators of the pull, one for each reward."""
         start = self.signal.stop if self.parts else 0
         return slice(start, start + self.rewards)
 
@@ -101,7 +105,10 @@ class Layout:
         return self.pull.stop
 
     def spread(self, signal: Tensor, rows: Rows) -> Tensor:
-        """[B, K] -> [B, as many as the signal's accumulators]: each row counts in its groups."""
+        """Weights of the signal by reward -> by accumulator: [B, K] -> [B, groups * K].
+
+        A row has weights of 0 in the groups that it isn't in.
+        """
         if not self.parts:
             return signal
         groups = torch.cat([rows.slices, ~rows.halves[:, None], rows.halves[:, None]], 1)
@@ -115,12 +122,12 @@ def backward_passes(
     settings: LossSettings,
     pull_weight: float,
 ) -> list[BackwardPass]:
-    """The backward passes of one micro-batch, at most three whatever the number of rewards.
+    """The backward passes of one micro-batch: at most three, whatever the number of rewards.
 
-    ``pull_weight`` multiplies the pull and the regulariser; with 0 they are left out.
+    ``pull_weight`` multiplies the pull and the regulariser; if it is 0, they are left out.
     """
-    rows, levels = micro.rows, LossRows(micro.rows.noise_level, settings.mix)
-    parts = branch_cotangents(micro.velocity, micro.old, micro.noised, rows.latents, levels)
+    rows, loss_rows = micro.rows, LossRows(micro.rows.levels, settings.mix)
+    parts = branch_cotangents(micro.velocity, micro.old, micro.noised, rows.latents, loss_rows)
     targets = (rows.optimality, rows.shares, batch.scale(settings))
     signal = layout.spread(parts.signal_weights(*targets), rows)
     passes = [BackwardPass(parts.residual, signal, layout.signal)]

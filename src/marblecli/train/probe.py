@@ -1,4 +1,4 @@
-"""Measured batches of one policy: nothing is stepped, so nothing is trained."""
+"""Measure batches of a policy without training it."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ class ProbedBatch:
     """One measured batch."""
 
     record: ConflictRecord
-    """As a run writes it, without the update that wasn't made."""
+    """The record that a run would write, without an update."""
     faults: tuple[str, ...]
+    """One line for each reward or gradient that failed."""
     notices: tuple[str, ...]
-    """What was changed to go on, such as a smaller micro-batch."""
+    """One line for each change that was needed to go on, such as a smaller micro-batch."""
 
 
 def probe(sampler: Sampler, batches: int) -> Iterator[ProbedBatch]:
-    """Measure ``batches`` batches one by one: those that a run would have if it never learned.
+    """Measure ``batches`` batches one by one, as a run would if it didn't update its weights.
 
-    Each batch's direction is the one that training would step, coefficients that are reused
-    included. All batches are samples of one policy, so they differ by noise only. New images are
-    measured besides, at the recipe's ``measure.fresh_every``.
+    Each batch's direction is the one that training would step, also where training reuses
+    coefficients. All batches are samples of one policy, so they differ by noise only. New images
+    are measured, too, at the recipe's ``measure.fresh_every``.
 
     Raises MarbleError if no reward has a usable gradient.
     """

@@ -1,4 +1,4 @@
-"""Prompts -> images, by a deterministic ODE solver; scoring overlaps with sampling."""
+"""Sample images of prompts by a deterministic ODE solver, and score them meanwhile."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from marblecli.engine.transfer import to_device
+from marblecli.engine.copies import to_device
 from marblecli.models.backbone import Backbone
 from marblecli.models.conditioning import Conditioning
 from marblecli.models.policies import Policies, PolicyName
@@ -25,7 +25,7 @@ OnImages = Callable[[Tensor, Sequence[Prompt]], None]
 
 @dataclass(frozen=True)
 class Sampling:
-    """Which policy samples, and in how many evaluations of its network."""
+    """Which policy samples, and by how many evaluations of its network for each image."""
 
     policy: PolicyName
     steps: int
@@ -38,10 +38,10 @@ def draw_prompts(
     seed: int,
     purpose: str = "prompts",
 ) -> tuple[Prompt, ...]:
-    """The prompts of optimizer step ``step`` (from 1): equally from every source.
+    """The prompts of optimizer step ``step`` (from 1): ``per_step``, from all sources in turn.
 
-    Each source is walked through in a new random order every time it has been used up. The draw
-    depends on nothing but its arguments, so a resumed run goes on with the same prompts.
+    All prompts of a source are used before one is used again, each time in a new random order. The
+    draw depends only on the arguments, so a resumed run draws the same prompts.
     """
     chosen = []
     for slot in range((step - 1) * per_step, step * per_step):
@@ -61,10 +61,10 @@ def sample(
     generators: Sequence[torch.Generator],
     on_images: OnImages,
 ) -> Rollout:
-    """Sample ``images_per_prompt`` images of each prompt, all images of a prompt together.
+    """Sample ``images_per_prompt`` images of each prompt; the images of a prompt are consecutive.
 
-    ``generators``, one a prompt, give the initial noise, so that it depends neither on the batch
-    size nor on the other prompts. ``on_images`` is called as soon as a batch is decoded.
+    ``generators``, one for each prompt, draw the initial noise, so that it depends neither on the
+    batch size nor on the other prompts. ``on_images`` is called as soon as a batch is decoded.
     """
     shape = (images_per_prompt, *_latent_shape(sampler))
     noise = torch.cat([torch.randn(shape, generator=generator) for generator in generators])
@@ -84,7 +84,7 @@ def sample(
 
 
 def group_numbers(prompts: int, images_per_prompt: int) -> IntArray:
-    """[prompts * images_per_prompt], the group of each image: all of a prompt stand together."""
+    """[prompts * images_per_prompt], the group of each image; those of a prompt are consecutive."""
     return np.repeat(np.arange(prompts), images_per_prompt)
 
 
@@ -95,10 +95,10 @@ def sample_and_score(
     images_per_prompt: int,
     generators: Sequence[torch.Generator],
 ) -> tuple[Rollout, RewardTable]:
-    """Sample this process's share of the prompts; score each batch while the next is sampled.
+    """Sample this process's share of the prompts, and score each batch while the next is sampled.
 
-    The rollout has the images of this process's share; the table has those of all processes, in
-    the order of the prompts.
+    The rollout has the images of this process. The table has the rewards of all processes' images,
+    in the order of the prompts.
     """
     share = sampler.processes.share(len(prompts))
     pending: list[Future[RewardTable]] = []
@@ -136,11 +136,12 @@ def _empty_table(suite: RewardSuite) -> RewardTable:
 def _keep_pace(
     sampler: Sampler, sampling: Sampling, prompts: Sequence[Prompt], images_per_prompt: int
 ) -> None:
-    """With sharded weights, make as many passes as the process that has the most.
+    """With sharded weights, make as many passes as the process with the most prompts.
 
-    The others wait in each of theirs for this process's rows. What these passes find is dropped.
+    In each of its passes, that process needs this process's rows. The results of the additional
+    passes aren't used.
     """
-    if not sampler.policies.shards.divided:
+    if not sampler.policies.shards.sharded:
         return
     processes, size = sampler.processes, sampler.recipe.sampling.batch_size
     share = processes.share(len(prompts))
@@ -160,14 +161,15 @@ def integrate(
     noise: Tensor,
     conditioning: Conditioning,
 ) -> Tensor:
-    """Noise [B, C, h, w] -> clean latents of the same shape, without guidance."""
+    """Sample clean latents [B, C, h, w] from ``noise`` of the same shape, without guidance."""
     device = backbone.device
     solver = backbone.solver(sampling.steps, noise.shape[1:])
     latents = to_device(noise, device)
-    # Copied once: one number at a time would make every step wait for the device.
+    # All levels are copied at once: copying them one by one would make each step wait.
     levels = to_device(solver.levels, device)
     for level in levels[:-1]:
-        noise_level = level.expand(len(latents))
-        velocity = policies.velocity(sampling.policy, latents, noise_level, conditioning)
+        velocity = policies.velocity(
+            sampling.policy, latents, level.expand(len(latents)), conditioning
+        )
         latents = solver.step(velocity, latents)
     return latents

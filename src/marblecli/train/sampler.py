@@ -1,4 +1,4 @@
-"""What sampling, scoring, evaluating and measuring need: a model, its policies and the rewards."""
+"""A loaded model with its policies and rewards: what sampling, evaluating and measuring need."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from marblecli.engine.device import device_name, make_accelerator
 from marblecli.engine.micro_batch import MicroBatch
 from marblecli.engine.processes import Processes, check_even, connect
 from marblecli.engine.reduction import Reduction
-from marblecli.engine.shards import UNDIVIDED, Shards
+from marblecli.engine.shards import UNSHARDED, Shards
 from marblecli.methods.schedule import MethodSchedule
 from marblecli.models.backbone import Backbone
 from marblecli.models.loading import Model, OpenStore, load_model
@@ -29,12 +29,12 @@ class PromptSets:
     """The prompts of a run."""
 
     train: tuple[tuple[Prompt, ...], ...] = ()
-    """By source."""
+    """The training prompts, by source."""
     evaluation: Mapping[str, tuple[Prompt, ...]] = field(default_factory=dict)
-    """By split: ``train`` and ``held-out``; a split without prompts is absent."""
+    """The prompts of evaluations by split, such as ``train`` and ``held-out``."""
 
     def texts(self) -> set[str]:
-        """Every text among them."""
+        """The texts of all prompts."""
         groups = (*self.train, *self.evaluation.values())
         return {prompt.text for group in groups for prompt in group}
 
@@ -43,7 +43,7 @@ class PromptSets:
 class Sampler:
     """A loaded model with its policies, and the rewards that score its images.
 
-    It holds no optimizer and no average: evaluations, probes and samples need neither.
+    It has no optimizer and no average, because evaluating, probing and sampling need neither.
     """
 
     recipe: Recipe
@@ -65,7 +65,7 @@ class Sampler:
     @property
     def reduction(self) -> Reduction:
         """How gradients are summed over the processes."""
-        return Reduction(self.processes, sharded=self.policies.shards.divided)
+        return Reduction(self.processes, sharded=self.policies.shards.sharded)
 
 
 def open_sampler(
@@ -79,20 +79,24 @@ def open_sampler(
 ) -> Sampler:
     """Load the model and set its policies up as the base model.
 
-    ``build_suite`` loads the rewards for a device, named as torch names it. ``texts`` are embedded;
-    all of ``prompts`` where absent. ``open_store`` opens the recipe's ``model.embedding_cache``;
-    without it the cache isn't used. Without ``old`` there is no old policy, which only training and
-    what measures for it need.
+    ``build_suite`` loads the rewards for a device, named as torch names it. ``texts`` are the texts
+    to embed, by default those of all ``prompts``. ``open_store`` opens the recipe's
+    ``model.embedding_cache``; without it, the cache isn't used. Without ``old`` there is no old
+    policy, which only training and what measures for it need.
+
+    Raises BadInputError if sharded weights can't share the prompts evenly among the processes, and
+    what :func:`~marblecli.engine.processes.connect` and
+    :func:`~marblecli.engine.device.make_accelerator` raise.
     """
     processes = connect()
-    if recipe.model.divided:
+    if recipe.model.sharded:
         check_even(recipe.sampling.prompts_per_step, processes.count)
     accelerator = make_accelerator(recipe, processes)
     wanted = prompts.texts() if texts is None else set(texts)
     model = load_model(recipe.model, recipe.run.seed, accelerator.device, wanted, open_store)
     shards = _shards(recipe, processes, accelerator.device)
-    if not shards.divided:
-        # Only now: while prompts are embedded, the device needs the room for the text encoders.
+    if not shards.sharded:
+        # Not earlier: while prompts are embedded, the text encoders need the device's memory.
         model.network.to(accelerator.device)
     return Sampler(
         recipe=recipe,
@@ -108,8 +112,8 @@ def open_sampler(
 
 
 def _shards(recipe: Recipe, processes: Processes, device: torch.device) -> Shards:
-    if not recipe.model.divided:
-        return UNDIVIDED
+    if not recipe.model.sharded:
+        return UNSHARDED
     return Shards(processes, device, offloaded=recipe.model.offload)
 
 
@@ -117,18 +121,21 @@ def _micro_batch(recipe: Recipe, processes: Processes, shards: Shards) -> MicroB
     sampling = recipe.sampling
     most = -(-sampling.prompts_per_step // processes.count) * sampling.group_size
     size = recipe.training.micro_batch_size
-    return MicroBatch(size, most, processes, fixed=shards.divided)
+    return MicroBatch(size, most, processes, fixed=shards.sharded)
 
 
 def _seeded_policies(model: Model, recipe: Recipe, shards: Shards, *, old: bool) -> Policies:
-    """PEFT draws the adapters from torch's global generator: seed it, and put it back."""
+    """The policies, with the first adapters drawn from the recipe's seed.
+
+    PEFT draws them from torch's global generator, whose state is restored afterwards.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(int(stream(recipe.run.seed, "adapters").integers(2**31)))
         return make_policies(model.family, model.network, recipe.model, shards, old=old)
 
 
 def evaluation_prompts(sources: Sequence[Sequence[Prompt]], limit: int) -> tuple[Prompt, ...]:
-    """At most ``limit`` prompts: the first of each source, evenly from all of them."""
+    """At most ``limit`` prompts: the first ones of every source, as evenly as possible."""
     chosen: list[Prompt] = []
     for place in range(max((len(source) for source in sources), default=0)):
         for source in sources:

@@ -1,7 +1,7 @@
 """From one step's images to the direction that is stepped: collect -> measure -> direction.
 
-The training loop steps the direction, a probe only records it; both get it here, so that a probe
-measures what training does.
+The training loop steps this direction and a probe only records it. Both get it here, so that a
+probe measures what training does.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from marblecli.types import Balance
 
 @dataclass(frozen=True)
 class Carried:
-    """What one step's balance leaves to the next."""
+    """What a step passes on to the next one."""
 
     balance: Balance | None = None
-    """Of the last measured batch; None before the first."""
+    """The balance of the last batch that was measured for one; None before the first."""
     state: MethodState = field(default_factory=MethodState)
     """What the methods remember."""
 
@@ -42,7 +42,7 @@ class StepDirection:
 
     collected: Collected
     measured: Measurement | None
-    """None where the coefficients of an earlier batch are used without measuring this one."""
+    """None if the coefficients of an earlier batch are used without measuring this one."""
     balance: Balance
     """How the rewards' gradients are combined."""
     carried: Carried
@@ -64,7 +64,7 @@ class StepDirection:
 def find_direction(
     sampler: Sampler, step: int, carried: Carried, *, record_all: bool = False
 ) -> StepDirection:
-    """Sample, score, measure where it is due, and combine.
+    """Sample and score a batch, measure it if that is due, and combine the rewards' gradients.
 
     The batch is measured for a new balance every ``balance.refresh_every`` steps. In the steps
     between, it is measured only for the record: if ``record_all``, or if the recipe says so by
@@ -97,7 +97,7 @@ def find_direction(
 def _measured(
     sampler: Sampler, step: int, batch: TrainingBatch, collected: Collected, carried: Carried
 ) -> Measurement:
-    """The rewards' gradients and their balance: a new one where none is carried."""
+    """The rewards' gradients, and their balance: the carried one, or a new one if there is none."""
     recipe = sampler.recipe
     if sampler.schedule.at(step).spec.needs.rows == "head":
         batch = batch.head(sampler.micro_batch.size)
@@ -107,7 +107,7 @@ def _measured(
         gradients = batch_gradients(sampler, batch)
         return measure(gradients, collected.table, plan, sampler.reduction)
     except LostProcessError:
-        # Its type tells the launcher that another process has to say why.
+        # The launcher needs this type to know that another process says what happened.
         raise
     except MarbleError as error:
         raise MarbleError(f"step {step}: {error}") from error
@@ -128,7 +128,7 @@ def _gradient(
 
     def attempt(size: int) -> None:
         for parameter in parameters:
-            # An earlier attempt may have left a part.
+            # An earlier attempt, which ran out of memory, may have left a part of the gradient.
             parameter.grad = None
         settings = loss_settings(sampler.recipe, size)
         if targets is None:

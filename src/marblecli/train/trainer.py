@@ -34,7 +34,7 @@ class Trainer:
 
 
 def open_trainer(sampler: Sampler) -> Trainer:
-    """An optimizer and an average for the sampler's trained policy."""
+    """A trainer for the sampler's trained policy, with a new optimizer and average."""
     training = sampler.recipe.training
     parameters = sampler.policies.trained_parameters()
     optimizer = _prepared_optimizer(
@@ -61,10 +61,10 @@ def _prepared_optimizer(
 
 
 def snapshot(trainer: Trainer, step: int, state: Mapping[str, object]) -> Snapshot:
-    """The whole training state after ``step``; ``state`` is what the loop adds to it.
+    """The whole training state after ``step``; ``state`` is the loop's part of it.
 
-    Its tensors are whole, however many processes they are sharded among; then only the first
-    process has them.
+    The tensors are whole. If they are sharded over several processes, only the first process gets
+    them.
     """
     policies = trainer.sampler.policies
     trained, shards = policies.trained_parameters(), policies.shards
@@ -94,13 +94,13 @@ def _optimizer_state(trainer: Trainer) -> dict[str, Tensor]:
 
 
 def restore(trainer: Trainer, saved: Snapshot) -> None:
-    """Put a saved state back: policies, average and optimizer, bit for bit."""
+    """Restore a saved state of policies, average and optimizer, bit for bit."""
     policies, micro_batch = trainer.sampler.policies, trainer.sampler.micro_batch
     policies.load(saved.tensors["trained"], saved.tensors["old"])
     shards = policies.shards
     averages = {name: shards.cut(whole) for name, whole in saved.tensors["ema"].items()}
     trainer.average.load(averages, saved.state["ema_steps"])
-    # Checkpoints from before the size could change don't have it.
+    # Older checkpoints don't have the size, because it couldn't change.
     micro_batch.size = saved.state.get("micro_batch_size", micro_batch.size)
     state = {name: shards.cut(whole) for name, whole in saved.tensors["optimizer"].items()}
     if isinstance(trainer.optimizer, ZeroOptimizer):

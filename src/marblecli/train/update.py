@@ -16,9 +16,10 @@ from marblecli.train.trainer import Trainer
 
 
 def apply_gradient(trainer: Trainer, step: int, gradient: Sequence[Tensor | None]) -> float:
-    """Step the trained policy by ``gradient``, one tensor a parameter; it is clipped in place.
+    """Update the trained policy by ``gradient``, which has a tensor or None for each parameter.
 
-    Returns its norm before clipping. Raises MarbleError if that isn't finite.
+    The gradient is clipped in place. Then the average and the old policy follow the new weights.
+    Returns the gradient's norm before clipping. Raises MarbleError if the norm isn't finite.
     """
     training = trainer.sampler.recipe.training
     parameters = trainer.parameters()
@@ -40,7 +41,7 @@ def apply_gradient(trainer: Trainer, step: int, gradient: Sequence[Tensor | None
 
 
 def _clip(trainer: Trainer, parameters: Sequence[Parameter]) -> float:
-    """Clip the whole gradient; returns its norm before."""
+    """Clip the parameters' ``.grad`` to ``training.max_grad_norm``; returns its norm before."""
     sampler = trainer.sampler
     limit = sampler.recipe.training.max_grad_norm
     if not sampler.reduction.sharded:

@@ -16,7 +16,7 @@ MEDIUM, LARGE = (f"stabilityai/stable-diffusion-3.5-{size}" for size in ("medium
 def test_the_velocity_is_the_transformers_at_a_thousand_times_the_level(
     transformer: SD3Transformer2DModel, batch: TrainingBatch
 ) -> None:
-    levels, told = batch.noise_levels[:, 0], batch.conditioning.tensors
+    levels, told = batch.levels[:, 0], batch.conditioning.tensors
     with torch.no_grad():
         expected = transformer(
             batch.latents,

@@ -1,4 +1,4 @@
-"""A really broken reward for every check, and what the kit says of it."""
+"""For every check, a reward that really breaks it, and what the kit says."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ EXAMPLES = (
 
 
 def mean(batch: RewardBatch) -> Any:
-    """The sound one: what the broken ones below do, and one thing more."""
+    """A sound reward. The broken ones below do the same, and something else."""
     return np.asarray([fields["text"] == "HI" for fields in batch.metadata]) * 0.1 + np.asarray(
         batch.images
     ).mean(axis=(1, 2, 3)) / (255 * 2)
 
 
 class Loose(BaseModel):
-    """Takes any key."""
+    """Options that accept any key."""
 
 
 def spec_of(scorer: Scorer, **changes: Any) -> RewardSpec:
@@ -57,7 +57,7 @@ def spec_of(scorer: Scorer, **changes: Any) -> RewardSpec:
 
 
 def failures(spec: RewardSpec, **settings: Any) -> dict[str, str]:
-    """By check, why it failed."""
+    """The reasons of failed checks, by check."""
     results: tuple[CheckResult, ...] = check_reward(spec, **settings).results
     return {one.name: one.detail for one in results if one.status == "failed"}
 
@@ -83,12 +83,12 @@ def one_for_all(batch: RewardBatch) -> Any:
 
 
 @pytest.mark.parametrize("scorer", [twice_as_many, a_column, one_for_all])
-def test_another_number_of_values(scorer: Scorer) -> None:
+def test_a_wrong_number_of_values(scorer: Scorer) -> None:
     assert failures(spec_of(scorer))["shape"].startswith("expected 8 values, got an array of")
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_values_that_arent_finite(bad: float) -> None:
+def test_values_that_are_not_finite(bad: float) -> None:
     def odd(batch: RewardBatch) -> Any:
         return np.where(np.asarray(batch.images).std(axis=(1, 2, 3)) == 0, bad, mean(batch))
 
@@ -102,7 +102,7 @@ def test_nothing_scored() -> None:
     assert failures(spec_of(refuse)) == {"finite": "all values are masked: nothing was scored"}
 
 
-def test_some_not_scored_is_told_and_no_failure() -> None:
+def test_masked_values_are_reported_and_no_failure() -> None:
     def without_flat(batch: RewardBatch) -> Any:
         flat = np.asarray(batch.images).std(axis=(1, 2, 3)) == 0
         return np.ma.array(mean(batch), mask=flat)
@@ -119,11 +119,11 @@ def test_values_outside_of_the_range(scale: float, shown: str) -> None:
     assert "outside of the range 0 to 1" in found["range"]
 
 
-def test_rounding_may_step_over_a_bound() -> None:
+def test_rounding_may_exceed_a_bound() -> None:
     assert not failures(spec_of(lambda batch: np.full(len(mean(batch)), 1.0 + 1e-7)))
 
 
-def test_another_value_every_time() -> None:
+def test_values_that_change_from_call_to_call() -> None:
     own = random.Random(0)  # noqa: S311
 
     def noisy(batch: RewardBatch) -> Any:
@@ -132,7 +132,7 @@ def test_another_value_every_time() -> None:
     assert "the same call gives values" in failures(spec_of(noisy))["deterministic"]
 
 
-def test_on_the_cpu_the_last_bit_counts() -> None:
+def test_on_the_cpu_values_must_be_the_same_to_the_bit() -> None:
     calls: list[int] = []
 
     def drifting(batch: RewardBatch) -> Any:
@@ -142,14 +142,14 @@ def test_on_the_cpu_the_last_bit_counts() -> None:
     assert list(failures(spec_of(drifting))) == ["deterministic"]
 
 
-def test_the_place_in_the_batch_counts() -> None:
+def test_values_that_depend_on_the_place_in_the_batch() -> None:
     def by_place(batch: RewardBatch) -> Any:
         return mean(batch) + 0.01 * np.arange(len(batch.prompts))
 
     assert "in another order values are" in failures(spec_of(by_place))["order"]
 
 
-def test_the_other_images_of_the_batch_count() -> None:
+def test_values_that_depend_on_the_other_images_of_the_batch() -> None:
     def centred(batch: RewardBatch) -> Any:
         return 0.5 + mean(batch) - mean(batch).mean()
 
@@ -158,7 +158,7 @@ def test_the_other_images_of_the_batch_count() -> None:
     assert "in a batch of another size values are" in found["batch-size"]
 
 
-def test_how_far_apart_values_may_be_is_a_setting() -> None:
+def test_the_tolerance_is_a_setting() -> None:
     def centred(batch: RewardBatch) -> Any:
         return mean(batch) + 1e-6 * mean(batch).mean()
 
@@ -189,7 +189,7 @@ def as_uint8(batch: RewardBatch) -> Any:
         ("pil", as_uint8, "scores"),
     ],
 )
-def test_another_layout_than_the_declared_one(
+def test_a_scorer_that_needs_another_layout_than_the_declared_one(
     declared: ImageLayout, scorer: Scorer, check: str
 ) -> None:
     assert check in failures(spec_of(scorer, images=declared))
@@ -212,9 +212,9 @@ def as_parts(batch: RewardBatch) -> Any:
 
 
 @pytest.mark.parametrize("scorer", [learned, as_parts])
-def test_a_graph_that_hangs_on_the_values(scorer: Scorer) -> None:
+def test_values_with_a_graph(scorer: Scorer) -> None:
     found = failures(spec_of(scorer, images="float"))
-    assert found["no-grad"] == "the values require gradients: a graph hangs on them"
+    assert found["no-grad"] == "the values require gradients, so they keep a graph in memory"
 
 
 @pytest.mark.parametrize("layout", ["uint8", "float", "pil"])
@@ -303,7 +303,7 @@ def test_a_slow_reward() -> None:
     assert 0.01 <= report.measured["seconds_per_image"] < 0.1
 
 
-def test_a_hungry_reward() -> None:
+def test_a_reward_that_takes_too_much_memory() -> None:
     def hungry(batch: RewardBatch) -> Any:
         taken = np.ones(150_000_000, dtype=np.uint8)
         time.sleep(0.03)
@@ -356,7 +356,7 @@ def test_a_broken_declaration_stops_the_trial(changes: Mapping[str, Any], reason
         (HubFiles("a/b", "0" * 40, ()), "files: a/b has no patterns"),
     ],
 )
-def test_files_that_arent_pinned(files: HubFiles, reason: str) -> None:
+def test_files_that_are_not_pinned(files: HubFiles, reason: str) -> None:
     found = failures(spec_of(mean, files=lambda _options: (files,)))
     assert found == {"declaration": reason}
 
@@ -372,7 +372,7 @@ def fail_to_build(options: NoOptions, device: str) -> Scorer:
         (lambda options, device: 3, "build returned 3, which can't be called"),
     ],
 )
-def test_a_reward_that_isnt_built(build: Callable[..., Any], reason: str) -> None:
+def test_a_reward_that_cannot_be_built(build: Callable[..., Any], reason: str) -> None:
     report = check_reward(spec_of(mean, build=build))
     assert report["build"].detail == reason
     assert {one.status for one in report.results[2:]} == {"not run"}

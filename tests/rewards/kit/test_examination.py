@@ -33,7 +33,7 @@ def test_checks_are_run_in_their_order() -> None:
     assert ON_TRIAL.keys() < set(CHECKS)
 
 
-def test_all_calls_come_from_one_thread_which_isnt_the_callers() -> None:
+def test_all_calls_come_from_one_thread_which_is_not_the_callers() -> None:
     threads: set[int] = set()
 
     def note(batch: Any) -> Any:
@@ -45,12 +45,12 @@ def test_all_calls_come_from_one_thread_which_isnt_the_callers() -> None:
     assert threading.get_ident() not in threads
 
 
-def test_a_failure_that_leaves_a_scorer_stops_nothing() -> None:
+def test_a_failed_check_does_not_stop_the_ones_after_it() -> None:
     report = examine(lambda batch: [2.0] * len(batch.prompts)).report()
     assert [one.name for one in report.results if one.status != "ok"] == ["range"]
 
 
-def test_after_a_check_that_never_answered_none_is_run() -> None:
+def test_after_a_check_that_never_answers_no_other_is_run() -> None:
     gate, calls = threading.Event(), []
 
     def hang_later(batch: Any) -> Any:
@@ -79,17 +79,17 @@ def test_what_was_measured_is_in_the_report() -> None:
     assert report.measured.keys() == {"registration_seconds", "seconds_per_image", "memory_mb"}
 
 
-def test_the_callers_state_is_left_alone() -> None:
+def test_the_callers_state_is_not_changed() -> None:
     state = torch.get_rng_state()
     examine(half).report()
     assert torch.is_grad_enabled()
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_a_variable_that_an_import_sets_once_is_no_offence(
+def test_a_variable_that_an_import_sets_once_is_allowed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What building itself sets is set by every build."""
+    """What building itself sets is set again by a second build; what an import sets isn't."""
     monkeypatch.delenv("MARBLE_KIT", raising=False)
     imported: list[str] = []
 
@@ -104,7 +104,7 @@ def test_a_variable_that_an_import_sets_once_is_no_offence(
     assert os.environ["MARBLE_KIT"] == "from an import"
 
 
-def test_a_variable_that_building_sets_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_that_building_sets_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MARBLE_KIT", "0")
 
     def build(_options: NoOptions, _device: str) -> Scorer:

@@ -18,7 +18,7 @@ from marblecli.rewards.kit.global_state import (
 )
 
 
-def test_nothing_done_is_nothing_changed() -> None:
+def test_without_a_change_nothing_is_reported() -> None:
     assert changes(take_state(), take_state()) == []
 
 
@@ -31,7 +31,9 @@ def undo(action: Callable[[], object], back: Callable[[], object]) -> list[str]:
         back()
 
 
-def test_each_kind_of_state_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_of_each_kind_of_state_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     python, tensor = random.getstate(), torch.get_rng_state()
     numpy = np.random.get_state()  # noqa: NPY002
     here, path, threads = os.getcwd(), list(sys.path), torch.get_num_threads()
@@ -87,18 +89,18 @@ def test_each_kind_of_state_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     }
     for name, (action, back) in cases.items():
         found = undo(action, back)
-        # Deterministic mode imports more of torch, which sets a variable of its own.
+        # Deterministic mode imports a part of torch that sets an environment variable.
         assert [one for one in found if "TORCHINDUCTOR" not in one] == [name]
 
 
-def test_a_variable_that_is_unset_is_seen_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_that_is_unset_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MARBLE_KIT", "1")
     before = take_state()
     monkeypatch.delenv("MARBLE_KIT")
     assert changes(before, take_state()) == ["the environment's MARBLE_KIT"]
 
 
-def test_inference_mode_is_seen() -> None:
+def test_inference_mode_is_reported() -> None:
     before = take_state()
     with torch.inference_mode():
         assert "torch's inference mode" in changes(before, take_state())

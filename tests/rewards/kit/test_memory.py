@@ -9,7 +9,7 @@ import torch
 from marblecli.rewards.kit.memory import PeakMemory
 
 
-def test_what_is_taken_and_given_back_is_still_seen() -> None:
+def test_memory_that_is_freed_again_counts() -> None:
     watch = PeakMemory("cpu")
     taken = np.ones(200_000_000, dtype=np.uint8)
     time.sleep(0.05)
@@ -20,14 +20,14 @@ def test_what_is_taken_and_given_back_is_still_seen() -> None:
     assert device == 0
 
 
-def test_nothing_taken_is_hardly_anything() -> None:
+def test_without_an_allocation_the_peak_is_small() -> None:
     watch = PeakMemory("cpu")
     time.sleep(0.02)
     assert watch.stop()[0] < 50
 
 
 @pytest.mark.gpu
-def test_a_devices_memory_is_counted_apart() -> None:
+def test_the_memory_of_a_device_is_counted_separately() -> None:
     watch = PeakMemory("cuda")
     taken = torch.ones(100_000_000, dtype=torch.uint8, device="cuda")
     del taken

@@ -15,14 +15,14 @@ def recorded(*optional: str) -> tuple[RecordingMetadata, set[str]]:
     return RecordingMetadata({"text": "HI", "count": 2, "tag": "x"}, spec, reads), reads
 
 
-def test_declared_fields_are_there_and_their_reading_is_noted() -> None:
+def test_declared_fields_can_be_read_and_that_is_noted() -> None:
     fields, reads = recorded("tag")
     assert fields["text"] == "HI"
     assert fields.get("tag") == "x"
     assert reads == {"text", "tag"}
 
 
-def test_an_undeclared_field_isnt_there_and_asking_for_it_is_noted() -> None:
+def test_an_undeclared_field_is_missing_and_asking_for_it_is_noted() -> None:
     fields, reads = recorded()
     with pytest.raises(KeyError):
         fields["count"]
@@ -32,20 +32,20 @@ def test_an_undeclared_field_isnt_there_and_asking_for_it_is_noted() -> None:
 @pytest.mark.parametrize(
     "ask", [lambda fields: fields.get("count", 0), lambda fields: "count" in fields]
 )
-def test_asking_politely_is_noted_too(ask: Callable[[Any], Any]) -> None:
+def test_asking_with_get_or_in_is_noted(ask: Callable[[Any], Any]) -> None:
     fields, reads = recorded()
     assert not ask(fields)
     assert reads == {"count"}
 
 
-def test_a_copy_holds_the_declared_fields_only_and_is_no_offence() -> None:
+def test_a_copy_has_the_declared_fields_only_and_is_allowed() -> None:
     fields, reads = recorded("tag")
     assert dict(fields) == {"text": "HI", "tag": "x"}
     assert len(fields) == 2
     assert reads <= {"text", "tag"}
 
 
-def test_a_star_is_any_field() -> None:
+def test_a_star_stands_for_any_field() -> None:
     fields, _ = recorded("*")
     assert dict(fields) == {"text": "HI", "count": 2, "tag": "x"}
     spec = RewardSpec("r", "", print, optional_metadata=("*",))  # type: ignore[arg-type]

@@ -20,14 +20,16 @@ def marble_register_rewards(register):
 """
 
 
-def test_a_quick_plugin_does_nothing_else(install_plugin: InstallPlugin) -> None:
+def test_a_plugin_that_only_registers_is_quick_and_loads_nothing(
+    install_plugin: InstallPlugin,
+) -> None:
     install_plugin("quick", PLUGIN.format(extra="print('hello')"))
     found = register_alone("plugin_quick")
     assert 0 < found.seconds < 1
     assert (found.heavy, found.weights, found.hosts) == ((), (), ())
 
 
-def test_heavy_libraries_weights_and_connections_are_seen(
+def test_heavy_libraries_weights_and_connections_are_reported(
     install_plugin: InstallPlugin, tmp_path: Path
 ) -> None:
     weights = tmp_path / "model.safetensors"
@@ -52,7 +54,7 @@ time.sleep(0.3)
     ("extra", "reason"),
     [("raise RuntimeError('no driver')", "RuntimeError: no driver"), ("hookimpl = print", "hook")],
 )
-def test_a_plugin_that_fails_is_one_line(
+def test_the_error_for_a_plugin_that_fails_is_one_line(
     install_plugin: InstallPlugin, extra: str, reason: str
 ) -> None:
     code = PLUGIN.format(extra=extra)

@@ -24,7 +24,7 @@ def test_results_are_found_by_name() -> None:
         report["colour"]
 
 
-def test_raising_names_all_that_is_wrong() -> None:
+def test_the_raised_error_names_all_failures() -> None:
     Report("r", (GOOD,), {}).raise_if_failed()
     with pytest.raises(AssertionError) as caught:
         Report("r", (GOOD, BAD, LATE), {}).raise_if_failed()
@@ -36,7 +36,7 @@ def test_raising_names_all_that_is_wrong() -> None:
 
 
 @pytest.mark.parametrize("result", [BAD, LATE])
-def test_one_result_raises_by_itself(result: CheckResult) -> None:
+def test_a_single_result_can_raise(result: CheckResult) -> None:
     GOOD.raise_if_failed()
     with pytest.raises(AssertionError, match=f"{result.name}: {result.status}: {result.detail}"):
         result.raise_if_failed()

@@ -8,7 +8,7 @@ from marblecli.rewards.score import convert
 from marblecli.types import Prompt
 
 
-def test_images_are_of_the_size_asked_for_and_of_eight_bits() -> None:
+def test_images_have_the_given_size_and_eight_bits() -> None:
     images = make_samples(count=11, height=24, width=40).images
     assert images.shape == (11, 3, 24, 40)
     assert images.dtype == torch.float32
@@ -18,7 +18,7 @@ def test_images_are_of_the_size_asked_for_and_of_eight_bits() -> None:
     torch.testing.assert_close(back, images, rtol=0, atol=0)
 
 
-def test_there_are_flat_graded_and_random_ones_all_different() -> None:
+def test_there_are_flat_graded_and_random_images_which_all_differ() -> None:
     images = make_samples(count=8).images
     spread = images.flatten(1).std(1)
     assert spread.max() > 0.25
@@ -37,7 +37,7 @@ def test_a_graded_image_goes_from_corner_to_corner() -> None:
     assert not torch.equal(image[:, 0, 0], image[:, -1, -1])
 
 
-def test_samples_are_the_same_for_a_seed_and_leave_the_global_generator_alone() -> None:
+def test_samples_depend_on_the_seed_alone_and_not_on_the_global_generator() -> None:
     state = torch.get_rng_state()
     one, same, other = make_samples(), make_samples(), make_samples(seed=1)
     torch.testing.assert_close(one.images, same.images, rtol=0, atol=0)
@@ -45,20 +45,20 @@ def test_samples_are_the_same_for_a_seed_and_leave_the_global_generator_alone() 
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_prompts_are_taken_in_turn() -> None:
+def test_prompts_are_used_in_turn() -> None:
     prompts = (Prompt("a", "s"), Prompt("b", "s"), Prompt("c", "s"))
     assert [p.text for p in make_samples(prompts, 7).prompts] == list("abcabca")
 
 
-def test_plain_prompts_hold_quoted_text_and_more_than_ascii() -> None:
+def test_plain_prompts_have_quoted_text_and_more_than_ascii() -> None:
     assert any('"' in prompt.text for prompt in PLAIN_PROMPTS)
     assert not all(prompt.text.isascii() for prompt in PLAIN_PROMPTS)
 
 
-def test_every_image_needs_its_prompt() -> None:
+def test_every_image_needs_a_prompt() -> None:
     with pytest.raises(ValueError, match="2 images but 1 prompts"):
         Samples(torch.zeros(2, 3, 8, 8), (Prompt("a", "s"),))
 
 
-def test_there_may_be_none() -> None:
+def test_there_may_be_no_samples() -> None:
     assert make_samples(count=0).images.shape == (0, 3, 64, 64)

@@ -15,7 +15,7 @@ from marblecli.types import Prompt
 SAMPLES = make_samples((Prompt("a", "s", {"text": "A", "secret": 1}), Prompt("b", "s")), 4, 8, 16)
 
 
-def test_a_batch_is_what_a_run_hands_over() -> None:
+def test_a_batch_is_what_a_run_gives_to_a_scorer() -> None:
     spec = RewardSpec("r", "", print, images="pil", metadata=("text",))  # type: ignore[arg-type]
     reads: set[str] = set()
     batch = make_batch(spec, SAMPLES, [2, 1], reads)
@@ -27,7 +27,7 @@ def test_a_batch_is_what_a_run_hands_over() -> None:
     assert "secret" in reads
 
 
-def test_a_call_is_without_gradients() -> None:
+def test_a_call_runs_without_gradients() -> None:
     assert call(lambda batch: [float(torch.is_grad_enabled())], SAMPLES) == [0.0]  # type: ignore[arg-type]
     assert torch.is_grad_enabled()
 
@@ -43,7 +43,7 @@ def test_a_trial_scores_rows_in_their_order() -> None:
 
 
 @pytest.mark.parametrize("given", [[1, 2], (1.0, 2.0), np.array([1, 2]), torch.tensor([1.0, 2.0])])
-def test_numbers_come_in_many_forms(given: Any) -> None:
+def test_a_scorer_may_return_numbers_in_many_forms(given: Any) -> None:
     scores = as_scores(given)
     assert scores.dtype == np.float64
     assert scores.tolist() == [1.0, 2.0]

@@ -67,6 +67,7 @@ def _wanted(
 ) -> dict[str, Mapping[str, Any]]:
     """The options of every reward that was asked for, by name."""
     from marblecli.errors import BadInputError
+    from marblecli.report.render import tell
     from marblecli.runs.recipe import load_recipe
 
     if sum((bool(names), recipe is not None, everything)) != 1:
@@ -74,7 +75,7 @@ def _wanted(
     if overrides and len(names) != 1:
         raise BadInputError("--set is for one named reward; a recipe has the options of several")
     if recipe is not None:
-        rewards = load_recipe(recipe, [], catalog.check_options).rewards
+        rewards = load_recipe(recipe, [], catalog.check_options, tell=tell).rewards
         return {name: entry.options for name, entry in rewards.items()}
     if everything:
         # A reward that needs options can't say without them which files it reads.

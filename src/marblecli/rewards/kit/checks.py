@@ -1,4 +1,4 @@
-"""The checks of the contract, each on its own; what breaks it is raised as BrokenContractError."""
+"""The checks of the contract, one function each; a check that fails raises BrokenContractError."""
 
 from __future__ import annotations
 
@@ -30,15 +30,18 @@ from marblecli.types import Prompt
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 _SIZES = ((64, 64), (48, 80), (96, 32))
-"""Height and width; neither is divisible by every usual patch."""
+"""Heights and widths; some aren't multiples of usual patch sizes."""
 
 
 class BrokenContractError(Exception):
-    """Why a check fails, in a line."""
+    """One line that says why a check fails."""
 
 
 def declaration(spec: RewardSpec, options: Any, prompts: Sequence[Prompt]) -> str:
-    """The spec is sound, applies to its prompts and to no prompt that lacks its metadata."""
+    """Check that the spec is sound, and applies to its examples and not without its metadata.
+
+    ``prompts`` are the prompts that the reward is tried on.
+    """
     check_spec(spec)
     if not prompts:
         needs = one_of(spec.metadata) if spec.metadata else "its condition"
@@ -67,9 +70,9 @@ def _check_files(repo: str, revision: str, patterns: Sequence[str]) -> None:
 
 
 def registration(module: str, limits: Limits) -> tuple[str, float]:
-    """Importing the plugin is quick and loads neither weights nor heavy libraries.
+    """Check that importing the plugin is quick, and loads neither weights nor heavy libraries.
 
-    Returns what was found, and the seconds that it took.
+    Returns the time as a text and in seconds.
     """
     found = register_alone(module)
     if found.heavy:
@@ -87,7 +90,7 @@ def registration(module: str, limits: Limits) -> tuple[str, float]:
 
 
 def shape(trial: Trial) -> str:
-    """One number an image."""
+    """Check that there is one number for each image."""
     wanted, scores = len(trial.samples.prompts), trial.scores
     if scores.shape != (wanted,):
         raise BrokenContractError(f"expected {wanted} values, got an array of shape {scores.shape}")
@@ -95,7 +98,7 @@ def shape(trial: Trial) -> str:
 
 
 def finite(trial: Trial) -> str:
-    """No NaN, no infinity; some images are scored."""
+    """Check that no value is NaN or infinite, and that some images have a score."""
     scored = trial.scores.compressed()
     bad = int((~np.isfinite(scored)).sum())
     if bad:
@@ -107,10 +110,10 @@ def finite(trial: Trial) -> str:
 
 
 def declared_range(trial: Trial) -> str:
-    """All values lie in the declared range."""
+    """Check that all values are in the declared range."""
     low, high = trial.spec.range
     scored = trial.scores.compressed()
-    # Rounding in float32 may step over a bound.
+    # By float32 rounding, a value may be slightly outside.
     slack = 1e-6 * max(1.0, *(abs(bound) for bound in (low, high) if np.isfinite(bound)), 1.0)
     outside = scored[(scored < low - slack) | (scored > high + slack)]
     if len(outside):
@@ -119,7 +122,7 @@ def declared_range(trial: Trial) -> str:
 
 
 def deterministic(trial: Trial) -> str:
-    """The same call gives the same values: the same bits on the CPU."""
+    """Check that the same call gives the same values; on the CPU, to the bit."""
     apart = differences(trial.scores, trial.score(trial.rows())).max()
     allowed = 0.0 if trial.exact else trial.tolerance
     if apart > allowed:
@@ -128,14 +131,14 @@ def deterministic(trial: Trial) -> str:
 
 
 def order(trial: Trial) -> str:
-    """A permutation of the images permutes the values."""
+    """Check that a permutation of the images permutes the values."""
     rows = trial.rows()
     shuffled = np.random.default_rng(0).permutation(len(rows)).tolist()
     return _compare(trial, [rows[::-1], shuffled], "in another order")
 
 
 def batch_size(trial: Trial) -> str:
-    """An image scores the same alone, in half of the batch and in the whole one."""
+    """Check that an image has the same score alone, in half of the batch and in all of it."""
     rows = trial.rows()
     half = len(rows) // 2
     batches = [[row] for row in rows] + [rows[:half], rows[half:]]
@@ -155,16 +158,16 @@ def _compare(trial: Trial, batches: Sequence[Sequence[int]], where: str) -> str:
 
 
 def no_grad(trial: Trial) -> str:
-    """No graph hangs on the values."""
+    """Check that the values carry no graph of gradients."""
     given = trial.first
     parts = given if isinstance(given, list | tuple) else [given]
     if any(getattr(part, "requires_grad", False) for part in parts):
-        raise BrokenContractError("the values require gradients: a graph hangs on them")
+        raise BrokenContractError("the values require gradients, so they keep a graph in memory")
     return "no graph"
 
 
 def images_untouched(trial: Trial) -> str:
-    """The images of the batch are as they were."""
+    """Check that a call doesn't change the images of its batch."""
     batch, same = trial.batch(trial.rows()), trial.batch(trial.rows())
     call(trial.scorer, batch)
     pairs = zip(batch.images, same.images, strict=True)
@@ -174,7 +177,7 @@ def images_untouched(trial: Trial) -> str:
 
 
 def layout(trial: Trial) -> str:
-    """Images of the declared layout and of several sizes are scored."""
+    """Check that images of several sizes can be scored in the declared layout."""
     prompts = trial.samples.prompts[:2]
     for height, width in _SIZES:
         samples = make_samples(prompts, len(prompts), height, width)
@@ -191,7 +194,7 @@ def layout(trial: Trial) -> str:
 
 
 def metadata(trial: Trial) -> str:
-    """Only declared fields are read. Called last: it is about all calls."""
+    """Check that only declared fields are read, in all calls so far: run this check last."""
     undeclared = {key for key in trial.reads if not may_read(trial.spec, key)}
     if undeclared:
         raise BrokenContractError(
@@ -202,8 +205,8 @@ def metadata(trial: Trial) -> str:
 
 
 def state_kept(trial: Trial) -> str:
-    """The first call and a later one leave the state of the process as it was."""
-    # Whoever sets the same seed in every call is only seen in the first.
+    """Check that neither the first call nor a later one changes the state of the process."""
+    # A scorer that sets the same seed in every call changes the state only in its first one.
     unchanged(trial.first_changed, "a call")
     batch, before = trial.batch(trial.rows()), global_state.take_state()
     call(trial.scorer, batch)
@@ -218,7 +221,10 @@ def unchanged(changed: Sequence[str], what: str) -> str:
 
 
 def seconds_per_image(trial: Trial) -> tuple[str, float]:
-    """The time of a call with all samples, which isn't the first one. Returns it, too."""
+    """Check the time of a call with all samples, which isn't the first call.
+
+    Returns the time for each image as a text and in seconds.
+    """
     batch = trial.batch(trial.rows())
     started = time.perf_counter()
     call(trial.scorer, batch)
@@ -230,7 +236,11 @@ def seconds_per_image(trial: Trial) -> tuple[str, float]:
 
 
 def memory(used: tuple[float, float], limits: Limits) -> tuple[str, float]:
-    """The peaks of :class:`PeakMemory` are within the limit. Returns the process's, too."""
+    """Check that the peak of the process's memory is within the limit.
+
+    ``used`` is what :class:`PeakMemory` measured. Returns it as a text, and the process's peak in
+    10^6 bytes.
+    """
     process, device = used
     text = f"{process:.0f} MB" + (f" and {device:.0f} MB on the device" if device else "")
     if process > limits.memory_mb:

@@ -1,4 +1,4 @@
-"""All checks of one reward, one after the other."""
+"""All checks of one reward, in their order."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ CHECKS = (
 """Names of all checks, in the order in which they are run."""
 
 _NEEDED = ("declaration", "build", "scores")
-"""Without these there is nothing to go on with."""
+"""If one of these fails, the checks after it can't be run."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is examined, and by what measure."""
+    """The reward that is examined, and how."""
 
     spec: RewardSpec
     options: Any
-    """Validated."""
+    """An instance of the spec's ``options``."""
     samples: Samples
     device: str
     tolerance: float
@@ -50,7 +50,7 @@ class Subject:
 
 
 class Examination:
-    """Runs the checks in a thread of its own, as a run does, and leaves it if it never answers."""
+    """Runs the checks in one thread of their own, as a run does; stops if a check never returns."""
 
     def __init__(self, subject: Subject, module: str) -> None:
         self._subject = subject
@@ -63,7 +63,7 @@ class Examination:
         self._used = (0.0, 0.0)
 
     def report(self) -> Report:
-        """Run them all; without a module that registers it, all but ``registration``."""
+        """Run all checks; if there is no module that registers the reward, not ``registration``."""
         subject, prompts = self._subject, self._subject.samples.prompts
         self._check(
             "declaration", lambda: checks.declaration(subject.spec, subject.options, prompts)
@@ -100,7 +100,7 @@ class Examination:
             return CheckResult(name, "failed", f"no answer within {limit:g} s")
         if error is None:
             return CheckResult(name, "ok", future.result())
-        # What is meant for users says it all; other errors need their name.
+        # Errors for users say everything; other errors need the name of their type.
         told = isinstance(error, BrokenContractError | MarbleError)
         return CheckResult(name, "failed", str(error) if told else one_line(error))
 
@@ -136,8 +136,8 @@ class Examination:
         changed = global_state.changes(self._before, self._after)
         if not changed or not all(map(global_state.is_variable, changed)):
             return checks.unchanged(changed, "building it")
-        # Some libraries set variables when they are imported, which is once: what building sets
-        # is set again.
+        # Some libraries set variables when they are imported, which happens once. What building
+        # itself sets is set again by a second build.
         global_state.restore_variables(self._before)
         before = global_state.take_state()
         self._built()

@@ -1,4 +1,4 @@
-"""What a reward must leave as it found it: the state that a whole process shares."""
+"""The state that a whole process shares, which a reward must not change."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _VARIABLE = "the environment's "
 
 
 def take_state() -> State:
-    """By name, in a form that can be compared; environment variables one by one."""
+    """The state by name, in a form that can be compared; environment variables one by one."""
     state = {
         "Python's random state": random.getstate(),
         "NumPy's random state": _numpy_random_state(),
@@ -39,19 +39,19 @@ def take_state() -> State:
 
 
 def changes(before: State, after: State) -> list[str]:
-    """Names of what differs."""
+    """The names of the parts that differ."""
     missing = object()
     names = dict.fromkeys((*before, *after))
     return [n for n in names if before.get(n, missing) != after.get(n, missing)]
 
 
 def is_variable(name: str) -> bool:
-    """Whether it is a name of an environment variable in a state."""
+    """Whether ``name`` is that of an environment variable in a state."""
     return name.startswith(_VARIABLE)
 
 
 def restore_variables(state: State) -> None:
-    """Set the environment to what it was."""
+    """Set the environment variables to those of ``state``."""
     os.environ.clear()
     os.environ.update(
         {name.removeprefix(_VARIABLE): text for name, text in state.items() if is_variable(name)}
@@ -64,7 +64,7 @@ def _numpy_random_state() -> tuple[Any, ...]:
 
 
 def _cuda_random_state() -> list[list[int]]:
-    # Asking for the state would start CUDA, and where CUDA isn't started there is none to keep.
+    # Asking for the state would initialise CUDA. Before that there is no state to compare.
     if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call] # torch has no type for it
         return []
     return [state.tolist() for state in torch.cuda.get_rng_state_all()]

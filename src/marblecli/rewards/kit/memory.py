@@ -1,4 +1,4 @@
-"""How much memory a stretch of work takes."""
+"""The peak of memory while something runs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _PAUSE = 0.005
 
 
 class PeakMemory:
-    """The highest resident memory of the process, above what it was at the start.
+    """The highest resident memory of the process, above that at the start.
 
-    It is sampled every 5 ms, so a shorter peak may be missed. On a CUDA device the highest memory
-    allocated there, by torch, is known exactly.
+    It is sampled every 5 ms, so a shorter peak may be missed. On a CUDA device, torch counts the
+    highest memory that it allocates exactly.
     """
 
     def __init__(self, device: str) -> None:
@@ -28,7 +28,7 @@ class PeakMemory:
         self._thread.start()
 
     def stop(self) -> tuple[float, float]:
-        """10^6 bytes of the process, and of the device (0 on the CPU)."""
+        """Stop, and return the peaks of process and device in 10^6 bytes; 0 if it is the CPU."""
         self._stop.set()
         self._thread.join()
         self._highest = max(self._highest, self._resident())

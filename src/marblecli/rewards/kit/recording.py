@@ -9,9 +9,10 @@ from marblecli.rewards.spec import RewardSpec
 
 
 class RecordingMetadata(Mapping[str, Any]):
-    """What a reward may read of a prompt's metadata, and in ``reads`` all that it asked for.
+    """The declared fields of a prompt's metadata; ``reads`` gets the names that a reward asks for.
 
-    Undeclared fields are left out: copying the mapping is no offence, asking for one of them is.
+    Other fields are left out. So copying the mapping breaks no contract, but asking for an
+    undeclared field does.
     """
 
     def __init__(self, fields: Mapping[str, Any], spec: RewardSpec, reads: set[str]) -> None:

@@ -1,4 +1,4 @@
-"""Registering a plugin alone in a fresh process: how long it takes and what it touches.
+"""Register a plugin alone in a new process: how long it takes, and what it loads and opens.
 
 ``python -m marblecli.rewards.kit.registration MODULE`` prints one line of JSON.
 """
@@ -38,27 +38,27 @@ HEAVY = frozenset(
         "transformers",
     }
 )
-"""Libraries that take long to import, or a lot of memory."""
+"""Libraries that take long to import, or take a lot of memory."""
 _WEIGHTS = frozenset({".bin", ".ckpt", ".gguf", ".onnx", ".pt", ".pth", ".safetensors"})
 _TIMEOUT = 120.0
 
 
 @dataclass(frozen=True)
 class Registration:
-    """What one plugin did to register, beyond what marble itself had loaded."""
+    """What one plugin does while it is registered, without what marble itself had loaded."""
 
     seconds: float
     heavy: tuple[str, ...]
-    """Those of ``HEAVY`` that it imported."""
+    """The libraries of ``HEAVY`` that it imported."""
     weights: tuple[str, ...]
     """Files of weights that it opened."""
     hosts: tuple[str, ...]
-    """Where it tried to connect."""
+    """The hosts that it tried to connect to."""
 
 
 def register_alone(module: str) -> Registration:
-    """Let a fresh process import and register the plugin. Raises MarbleError if it fails."""
-    # What this process can import, that one can too.
+    """Import and register the plugin in a new process. Raises MarbleError if that fails."""
+    # The new process has to find the same packages as this one.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     try:
         done = subprocess.run(  # noqa: S603 - runs this module with the name of an entry point
@@ -73,7 +73,7 @@ def register_alone(module: str) -> Registration:
         raise MarbleError(f"{module} isn't registered after {_TIMEOUT:g} s") from error
     if done.returncode != 0:
         raise MarbleError(f"{module}: {(done.stderr.splitlines() or ['no reason given'])[-1]}")
-    # A plugin may print, too.
+    # The plugin may have printed lines before.
     found = json.loads(done.stdout.splitlines()[-1])
     return Registration(found["seconds"], *(tuple(found[k]) for k in ("heavy", "weights", "hosts")))
 

@@ -1,4 +1,4 @@
-"""What the contract kit found."""
+"""The results of the contract kit."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Report:
     reward: str
     results: tuple[CheckResult, ...]
     measured: Mapping[str, float]
-    """``seconds_per_image``, ``memory_mb``, ``registration_seconds``, as far as they were."""
+    """``seconds_per_image``, ``memory_mb`` and ``registration_seconds``, if they were measured."""
 
     @property
     def ok(self) -> bool:
@@ -45,14 +45,14 @@ class Report:
         return {result.name: result for result in self.results}[name]
 
     def raise_if_failed(self) -> None:
-        """Raise AssertionError, a line a check, unless every check was run and held."""
+        """Raise AssertionError, with a line for each failed check, unless all checks held."""
         wrong = [result for result in self.results if result.status != "ok"]
         if wrong:
             lines = [f"{result.name}: {result.status}: {result.detail}" for result in wrong]
             raise AssertionError("\n".join([f"reward {self.reward!r} breaks its contract", *lines]))
 
     def to_json(self) -> dict[str, Json]:
-        """One document for scripts."""
+        """The report as one JSON document."""
         return {
             "reward": self.reward,
             "ok": self.ok,

@@ -22,10 +22,10 @@ PLAIN_PROMPTS = (
 
 @dataclass(frozen=True)
 class Samples:
-    """B images and what each was asked for."""
+    """B images, each with its prompt."""
 
     images: Tensor
-    """float32 [B, 3, H, W] in [0, 1]; of 8 bits, so that every layout holds the same image."""
+    """Float32 [B, 3, H, W] in [0, 1], rounded to 8 bits, so that all layouts are the same image."""
     prompts: tuple[Prompt, ...]
 
     def __post_init__(self) -> None:
@@ -40,7 +40,7 @@ def make_samples(
     width: int = 64,
     seed: int = 0,
 ) -> Samples:
-    """Flat, graded and random images in turn, each with the next of the prompts, of any number."""
+    """Draw ``count`` images, random, flat and graded ones in turn; the prompts are repeated."""
     generator = torch.Generator().manual_seed(seed)
     makers = (_random, _flat, _graded, _black, _white)
     images = [makers[n % len(makers)](height, width, generator) for n in range(count)]
@@ -58,7 +58,7 @@ def _flat(height: int, width: int, generator: torch.Generator) -> Tensor:
 
 
 def _graded(height: int, width: int, generator: torch.Generator) -> Tensor:
-    """From one colour in the upper left corner to another in the lower right one."""
+    """A gradient from one colour in the upper left corner to another one in the lower right."""
     ramp = torch.linspace(0, 1, height)[:, None] + torch.linspace(0, 1, width)
     first, last = torch.rand(2, 3, 1, 1, generator=generator)
     return torch.lerp(first, last, ramp / 2)

@@ -1,4 +1,4 @@
-"""A reward on trial: its scorer, called as a run calls it."""
+"""Call a reward's scorer as a run does, to check what it returns."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ Scores = np.ma.MaskedArray[Any, np.dtype[np.float64]]
 
 @dataclass(frozen=True)
 class Limits:
-    """What a reward may take."""
+    """How much time and memory a reward may take."""
 
     seconds_per_image: float = 10.0
-    """Of the second call with all samples."""
+    """In a call with all samples that isn't the first one."""
     memory_mb: float = 32_000.0
     """Highest resident memory while it is built and first scores, above what was in use before,
     in 10^6 bytes; sampled every 5 ms."""
     registration_seconds: float = 2.0
-    """Importing and registering the plugin in a fresh process."""
+    """For importing and registering the plugin in a new process."""
     answer_seconds: float = 600.0
-    """One check; a reward that never answers fails it."""
+    """For one check; a reward that never answers fails it."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A built reward and what it is tried on."""
+    """A loaded reward, and the samples that it is tried on."""
 
     spec: RewardSpec
     scorer: Scorer
@@ -45,34 +45,34 @@ class Trial:
     """Whether the same call must give the same bits."""
     limits: Limits
     first: Any
-    """What the scorer returned for all samples, as it is."""
+    """What the scorer returned for all samples, unchanged."""
     first_changed: tuple[str, ...] = ()
     """Global state that the first call changed."""
     reads: set[str] = field(default_factory=set)
-    """Fields of the metadata that were asked for, so far."""
+    """The names of metadata fields that the reward has asked for so far."""
 
     @property
     def scores(self) -> Scores:
-        """[B], of the first call; what wasn't scored is masked."""
+        """[B], the scores of the first call; an image without score is masked."""
         return as_scores(self.first)
 
     def batch(self, rows: Sequence[int]) -> RewardBatch:
-        """The samples in these rows, made anew."""
+        """A new batch of the samples ``rows``."""
         return make_batch(self.spec, self.samples, rows, self.reads)
 
     def score(self, rows: Sequence[int]) -> Scores:
-        """[len(rows)]"""
+        """[len(rows)], the scores of a batch of the samples ``rows``."""
         return as_scores(call(self.scorer, self.batch(rows)))
 
     def rows(self) -> list[int]:
-        """All rows, B."""
+        """The numbers of all B samples."""
         return list(range(len(self.samples.prompts)))
 
 
 def make_batch(
     spec: RewardSpec, samples: Samples, rows: Sequence[int], reads: set[str]
 ) -> RewardBatch:
-    """Some samples as a run would hand them over; the fields read are noted in ``reads``."""
+    """The samples ``rows`` as a run gives them to a scorer; ``reads`` gets the fields it reads."""
     prompts = [samples.prompts[row] for row in rows]
     return RewardBatch(
         images=convert(samples.images[list(rows)], spec.images),
@@ -88,13 +88,13 @@ def call(scorer: Scorer, batch: RewardBatch) -> Any:
 
 
 def as_scores(given: Any) -> Scores:
-    """What a scorer returned as numbers; a mask is kept."""
+    """What a scorer returned, as float64 numbers; a mask is kept."""
     mask = np.ma.getmaskarray(given) if np.ma.isMA(given) else False
     return np.ma.array(np.asarray(given, dtype=np.float64), mask=mask)
 
 
 def differences(wanted: Scores, got: Scores) -> FloatArray:
-    """|wanted - got| / max(1, |wanted|), element by element; infinite where only one is a number.
+    """|wanted - got| / max(1, |wanted|) by element; infinite where only one of the two is a number.
 
     Raises ValueError if the shapes differ.
     """
