@@ -72,6 +72,7 @@ def test_what_doesnt_fit_is_refused_with_what_would(marble: Marble, wide: Path) 
     assert "the recipe is valid; nothing was loaded" in again.out
 
 
+@pytest.mark.slow
 def test_what_cant_fit_gets_the_nearest(marble: Marble, wide: Path) -> None:
     shown = marble("train", wide, "--dry-run", "--memory", 2)
     assert shown.code == 2
@@ -117,6 +118,7 @@ def test_a_model_whose_configuration_cant_be_read_shows_the_rest(
     assert "images a step" in shown.out
 
 
+@pytest.mark.slow
 def test_divided_weights_are_counted_for_the_processes_asked_for(
     marble: Marble, wide: Path
 ) -> None:
@@ -130,6 +132,7 @@ def test_divided_weights_are_counted_for_the_processes_asked_for(
     assert peaks[1] < 0.6 * peaks[0]
 
 
+@pytest.mark.slow
 def test_what_is_in_the_cpus_memory_is_counted_apart(marble: Marble, wide: Path) -> None:
     asked = ("--dry-run", "--memory", 24, "--set", "model.mode=full")
     small = ("--set", "measure.parts=false", "--set", "measure.slices_every=0")

@@ -77,6 +77,7 @@ def test_checkpointing_comes_before_what_changes_training() -> None:
     assert one.override == "model.gradient_checkpointing=true"
 
 
+@pytest.mark.slow
 def test_adapters_instead_of_all_weights_only_where_nothing_else_is_enough() -> None:
     full = recipe_of(*FULL)
     optimizer = plan_of(recipe_of(*FULL, "training.optimizer=adamw-8bit"))
@@ -90,6 +91,7 @@ def test_adapters_instead_of_all_weights_only_where_nothing_else_is_enough() -> 
     assert advice_for(full, MIB)[0].override == "model.mode=lora"
 
 
+@pytest.mark.slow
 def test_what_offloading_asks_for_is_advised_with_it() -> None:
     wrong = ("model.compile=true", "training.optimizer=adamw-8bit")
     full = recipe_of(*FULL, *wrong, "training.micro_batch_size=auto")
@@ -105,6 +107,7 @@ def test_what_offloading_asks_for_is_advised_with_it() -> None:
     assert advice_for(backward, MIB)[0].override == "model.mode=lora"
 
 
+@pytest.mark.slow
 def test_tiles_are_advised_only_where_decoding_is_what_doesnt_fit() -> None:
     large = ("sampling.resolution=1024", "sampling.batch_size=1", "training.micro_batch_size=1")
     recipe = recipe_of(*large, "model.gradient_checkpointing=true")

@@ -129,7 +129,7 @@ def test_as_many_sets_are_accumulated_as_are_counted(parts: bool) -> None:
     recipe = recipe_of(f"measure.parts={str(parts).lower()}")
     case, passes = case_of(recipe), gradient_case(recipe)
     policies, batch = real_policies(case), real_batch(case, passes, 2)
-    batch = replace(batch, slices=row_slices(["scenes"] * 2, batch.noise_levels))
+    batch = replace(batch, slices=row_slices(["scenes"] * 2, batch.levels))
     made = contracted_gradients(policies, batch, loss_settings(passes, 2), parts=parts)
     one = sum(p.nbytes for p in policies.trained_parameters().values())
     assert bytes_of(list(made.tensors())) == accumulated_sets(recipe) * one

@@ -18,7 +18,7 @@ from marblecli.planning.micro_step import (
     kept_row,
     measure_micro_step,
 )
-from marblecli.train.gradients import amortised_backward
+from marblecli.train.backward import amortised_backward
 from support.planning import (
     CONTRACTED,
     RESOLUTION,

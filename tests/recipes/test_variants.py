@@ -57,7 +57,7 @@ def counted(plan: Plan, rewards: int = 0) -> MemoryPlan:
         name: RewardWeights(rewards // len(there), weights.offloaded)
         for name, weights in there.items()
     }
-    return count_memory(plan.recipe, simulation_of(plan.architecture), each)
+    return count_memory(plan.recipe, simulation_of(plan.family, plan.architecture), each)
 
 
 def test_every_recipe_here_is_tested() -> None:

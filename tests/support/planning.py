@@ -125,8 +125,9 @@ def real_policies(case: ModelCase, shards: Shards = UNSHARDED) -> Policies:
 
 
 def real_frozen(subject: Subject, model: ModelSettings) -> FrozenParts:
-    """What encodes and decodes, on real tensors whose values mean nothing."""
-    return subject.family.load(LoadRequest(model, subject.architecture, empty=True)).frozen
+    """What encodes and decodes, on real tensors that are drawn at random."""
+    drawn = model.model_copy(update={"random_weights": True})
+    return subject.family.load(LoadRequest(drawn, subject.architecture)).frozen
 
 
 def real_batch(
@@ -168,7 +169,7 @@ def real_passes(
 ) -> Held:
     """Make the passes that the plan simulates, on real tensors."""
     policies, batch = real_policies(case, shards), real_batch(case, passes, rows)
-    inputs = (batch.latents, batch.noise_levels[:, 0], batch.conditioning)
+    inputs = (batch.latents, batch.levels[:, 0], batch.conditioning)
     with torch.no_grad():
         for name in ("trained", "old", "reference"):
             # The first pass of sharded weights makes buffers that stay.
