@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from support.bits import pytest_collection_modifyitems
+
+__all__ = ["pytest_collection_modifyitems"]
+
 InstallPlugin = Callable[..., None]
 
 # Consoles are made when they are first imported, by whatever test that is: all are made this wide.

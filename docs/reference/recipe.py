@@ -59,7 +59,7 @@ def recipe_tables(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
 
 def shipped_rewards() -> list[NamedThing]:
     """The rewards of the packages in ``plugins/``, which must be installed."""
-    ours = {folder.name for folder in PLUGINS.iterdir()}
+    ours = {project.parent.name for project in PLUGINS.glob("*/pyproject.toml")}
     installed = discover().rewards.values()
     if missing := ours - {reward.distribution for reward in installed}:
         raise SystemExit(f"not installed: {', '.join(sorted(missing))}; see CONTRIBUTING.md")

@@ -2,11 +2,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from marblecli.models.average import averaged_weights
+from marblecli.runs.unrecorded import Unrecorded
+from marblecli.train.evaluate import evaluate
+from marblecli.train.loop import Progress, train_step
 from marblecli.train.sampler import PromptSets, evaluation_prompts, open_sampler
 from marblecli.types import Prompt
-from support.training import PROMPTS, make_suite, tiny_recipe
+from support.training import PROMPTS, make_suite, open_recipe, tiny_recipe
 
 
 def test_only_the_texts_that_are_asked_for_are_embedded(tiny_folder: Path) -> None:
@@ -56,3 +61,34 @@ def test_evaluation_prompts_come_evenly_from_the_sources(limit: int, expected: l
 
 def test_no_source_gives_no_evaluation_prompts() -> None:
     assert evaluation_prompts([], 5) == ()
+
+
+@pytest.mark.parametrize("mode", ["lora", "full"])
+def test_without_an_old_policy_the_others_evaluate_as_before(mode: str, tiny_folder: Path) -> None:
+    """As ``marble eval`` opens a run: the averaged weights, loaded as the trained ones."""
+    recipe = tiny_recipe(tiny_folder, {"model.mode": mode})
+    trainer = open_recipe(recipe)
+    train_step(trainer, Unrecorded(), Progress())
+    average = dict(trainer.average.tensors())
+    with averaged_weights(trainer.sampler.policies, trainer.average):
+        expected = evaluate(trainer.sampler, "trained", "train")
+    alone = open_sampler(recipe, PROMPTS, lambda _: make_suite({}), old=False)
+    assert alone.policies.old_parameters() == {}
+    alone.policies.load_trained(average)
+    found = evaluate(alone, "trained", "train")
+    np.testing.assert_allclose(found.table.values, expected.table.values, rtol=1e-5)
+    base, again = (evaluate(s, "reference", "train") for s in (alone, trainer.sampler))
+    np.testing.assert_allclose(base.table.values, again.table.values, rtol=1e-5)
+    for sampler in (alone, trainer.sampler):
+        sampler.suite.close()
+
+
+def test_without_an_old_policy_full_mode_holds_a_network_less(tiny_folder: Path) -> None:
+    recipe = tiny_recipe(tiny_folder, {"model.mode": "full"})
+    both = [
+        open_sampler(recipe, PROMPTS, lambda _: make_suite({}), old=old) for old in (True, False)
+    ]
+    networks = [len(sampler.policies._networks_to_compile()) for sampler in both]
+    assert networks == [3, 2]
+    for sampler in both:
+        sampler.suite.close()

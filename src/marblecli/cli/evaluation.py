@@ -62,11 +62,10 @@ def _evaluate(
     from marblecli.train.evaluate import changes, evaluate
     from marblecli.train.sampler import PromptSets, open_sampler
 
-    saved = run.load_checkpoint(checkpoint)
     prompts = PromptSets(evaluation=splits)
     build = partial(build_suite, plan)
-    sampler = open_sampler(plan.recipe, prompts, build, open_store=EmbeddingCache)
-    sampler.policies.load(saved.tensors["ema"], saved.tensors["old"])
+    sampler = open_sampler(plan.recipe, prompts, build, open_store=EmbeddingCache, old=False)
+    sampler.policies.load_trained(run.load_average(checkpoint))
     found = {}
     with sampler.suite:
         for split in splits:

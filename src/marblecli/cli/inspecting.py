@@ -11,6 +11,7 @@ from marblecli.conflicts.findings import find
 from marblecli.conflicts.judge import Direction
 from marblecli.conflicts.record import ConflictRecord
 from marblecli.errors import BadInputError
+from marblecli.methods.checks import resolved
 from marblecli.report.conflict_document import conflict_document
 from marblecli.report.conflict_report import Subject, conflict_report, show_report
 from marblecli.report.document import print_document
@@ -63,7 +64,7 @@ def make_directions(run: RunBalance | None, methods: Sequence[str]) -> list[Dire
     names = methods or [
         name
         for name in _BASELINES
-        if run is None or run.settings != BalanceSettings.model_validate({"method": name})
+        if run is None or run.settings != resolved(BalanceSettings(method=name))
     ]
     for name in names:
         if name not in settings:

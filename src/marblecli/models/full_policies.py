@@ -17,7 +17,7 @@ from marblecli.models.policies import Policies, PolicyName
 class FullPolicies(Policies):
     """The whole network trains; old and reference are frozen copies.
 
-    The network is taken over and changed.
+    Without ``old`` there is no copy for the old policy. The network is taken over and changed.
     """
 
     def __init__(
@@ -26,18 +26,21 @@ class FullPolicies(Policies):
         network: nn.Module,
         dtype: torch.dtype,
         shards: Shards = UNSHARDED,
+        *,
+        old: bool = True,
     ) -> None:
         super().__init__(family, dtype, shards)
         frozen = network.requires_grad_(False).eval()
         # One after the other: once a copy is sharded, there is room for the next.
         self._networks: dict[PolicyName, nn.Module] = {
-            "reference": self._placed(copy.deepcopy(frozen).to(dtype)),
-            "old": self._placed(copy.deepcopy(frozen).float()),
-            "trained": self._placed(frozen.float().requires_grad_(True)),
+            "reference": self._placed(copy.deepcopy(frozen).to(dtype))
         }
+        if old:
+            self._networks["old"] = self._placed(copy.deepcopy(frozen).float())
+        self._networks["trained"] = self._placed(frozen.float().requires_grad_(True))
         self._trained = self._parameters_of(self._networks["trained"])
-        self._old = self._parameters_of(self._networks["old"])
-        self._shared_versions = self._versions()
+        self._old = self._parameters_of(self._networks["old"]) if old else {}
+        self._shared_versions = self._versions() if old else None
 
     def _placed(self, network: nn.Module) -> nn.Module:
         return network

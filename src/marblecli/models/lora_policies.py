@@ -15,22 +15,32 @@ from marblecli.settings import LoraSettings
 class LoraPolicies(Policies):
     """Two adapters in one frozen network; the reference is the network without them.
 
-    The network is taken over and changed. Raises BadInputError if the settings name layers that it
+    Without ``old`` there is the trained adapter only. The network is taken over and changed.
+
+    Raises BadInputError if the settings name layers that it
     doesn't have.
     """
 
     def __init__(
-        self, family: Family, network: nn.Module, settings: LoraSettings, dtype: torch.dtype
+        self,
+        family: Family,
+        network: nn.Module,
+        settings: LoraSettings,
+        dtype: torch.dtype,
+        *,
+        old: bool = True,
     ) -> None:
         super().__init__(family, dtype)
         self._network = network.requires_grad_(False).eval()
         rules = family.spec.adapters
-        self.adapters = Adapters(self._network, settings, rules, ("trained", "old"))
+        names = ("trained", "old") if old else ("trained",)
+        self.adapters = Adapters(self._network, settings, rules, names)
         if dtype != torch.float32 and not settings.dora:
             self.adapters.leave_inputs_to_autocast()
         self._trained = self.adapters.parameters("trained")
-        self._old = self.adapters.parameters("old")
-        self.blend_old(0.0)
+        self._old = self.adapters.parameters("old") if old else {}
+        if old:
+            self.blend_old(0.0)
         self.network("trained")
 
     def network(self, name: PolicyName) -> nn.Module:

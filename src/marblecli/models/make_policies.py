@@ -14,21 +14,28 @@ from marblecli.settings import ModelSettings
 
 
 def make_policies(
-    family: Family, network: nn.Module, settings: ModelSettings, shards: Shards = UNSHARDED
+    family: Family,
+    network: nn.Module,
+    settings: ModelSettings,
+    shards: Shards = UNSHARDED,
+    *,
+    old: bool = True,
 ) -> Policies:
     """The three policies; the network is taken over and changed.
 
-    ``shards`` says how the weights of full mode are sharded among processes. Raises BadInputError
-    if ``model.lora.targets`` names layers that the network doesn't have.
+    ``shards`` says how the weights of full mode are sharded among processes. Without ``old`` there
+    are the trained and the reference policy only, which is what evaluations need.
+
+    Raises BadInputError if ``model.lora.targets`` names layers that the network doesn't have.
     """
     dtype = DTYPES[settings.dtype]
     policies: Policies
     if settings.mode == "lora":
-        policies = LoraPolicies(family, network, settings.lora, dtype)
+        policies = LoraPolicies(family, network, settings.lora, dtype, old=old)
     elif shards.sharded:
-        policies = ShardedPolicies(family, network, dtype, shards)
+        policies = ShardedPolicies(family, network, dtype, shards, old=old)
     else:
-        policies = FullPolicies(family, network, dtype)
+        policies = FullPolicies(family, network, dtype, old=old)
     if settings.gradient_checkpointing:
         policies.checkpoint_blocks()
     if settings.compile:

@@ -148,9 +148,18 @@ class Policies(ABC):
     @torch.no_grad()
     def load(self, trained: Mapping[str, Tensor], old: Mapping[str, Tensor]) -> None:
         """Take over saved weights, by the names of ``trained_parameters``."""
-        for mine, theirs in ((self.trained_parameters(), trained), (self.old_parameters(), old)):
-            for name, parameter in mine.items():
-                parameter.copy_(self.shards.cut(theirs[name]))
+        self._copy(self.trained_parameters(), trained)
+        self._copy(self.old_parameters(), old)
         # Whole tensors are compared: all processes must come to the same answer.
         shared = all(torch.equal(theirs, old[name]) for name, theirs in trained.items())
         self._shared_versions = self._versions() if shared else None
+
+    def load_trained(self, trained: Mapping[str, Tensor]) -> None:
+        """Take over saved weights for the trained policy, by the names of its parameters."""
+        self._copy(self.trained_parameters(), trained)
+        self._shared_versions = None
+
+    @torch.no_grad()
+    def _copy(self, mine: Mapping[str, Parameter], theirs: Mapping[str, Tensor]) -> None:
+        for name, parameter in mine.items():
+            parameter.copy_(self.shards.cut(theirs[name]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,8 +40,10 @@ def save_checkpoint(folder: Path, snapshot: Snapshot) -> Path:
     return path
 
 
-def load_checkpoint(path: Path) -> Snapshot:
+def load_checkpoint(path: Path, stems: Sequence[str] | None = None) -> Snapshot:
     """Read a checkpoint folder; tensors are on the CPU.
+
+    ``stems`` are the files to read, without their ending; all of them where absent.
 
     Raises BadInputError, which says what is broken, if it can't be read whole, and if a newer
     version wrote it.
@@ -52,7 +54,8 @@ def load_checkpoint(path: Path) -> Snapshot:
     try:
         saved = _read_state(path)
         check_schema(saved.get(KEY), path / _STATE)
-        tensors = {stem: load_file(path / f"{stem}.safetensors") for stem in saved["files"]}
+        wanted = saved["files"] if stems is None else stems
+        tensors = {stem: load_file(path / f"{stem}.safetensors") for stem in wanted}
         return Snapshot(step=saved["step"], tensors=tensors, state=saved["state"])
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         others = ", ".join(p.name for p in list_checkpoints(path.parent) if p != path)

@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from marblecli.conflicts.record import ConflictRecord
 from marblecli.errors import BadInputError
@@ -33,6 +33,9 @@ from marblecli.runs.samples import SampleGrid, read_samples
 from marblecli.runs.schema import KEY, check_schema
 from marblecli.settings import Recipe
 from marblecli.types import EvaluationRecord, Json, Snapshot
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Run:
@@ -119,6 +122,13 @@ class Run:
         if not found:
             raise BadInputError(f"{self.checkpoints_folder} holds no whole checkpoint: train anew")
         return found[-1]
+
+    def load_average(self, path: Path) -> Mapping[str, Tensor]:
+        """Read a checkpoint folder's averaged weights and nothing else of it.
+
+        Raises BadInputError if they can't be read.
+        """
+        return checkpoints.load_checkpoint(path, ("ema",)).tensors["ema"]
 
     def load_checkpoint(self, path: Path) -> Snapshot:
         """Read a checkpoint folder. Raises BadInputError if it isn't whole."""

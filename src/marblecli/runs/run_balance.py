@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from marblecli.errors import BadInputError
-from marblecli.methods.checks import balance_problems
+from marblecli.methods.checks import balance_problems, resolved
 from marblecli.settings import BalanceSettings, RewardSettings
 
 
@@ -19,6 +19,7 @@ class RunBalance:
     """What a recipe says of the balance; the rest of it may be of another version or place."""
 
     settings: BalanceSettings
+    """With every option of its methods written out."""
     loss_weights: Mapping[str, float]
     """By reward; for the method ``weighted-sum``."""
 
@@ -36,7 +37,7 @@ def read_balance(table: Mapping[str, Any], path: Path) -> RunBalance:
         raise BadInputError(f"{path}: can't read its balance: {reason}") from error
     for problem in balance_problems(settings):
         raise BadInputError(f"{path}: can't read its balance: {problem}")
-    return RunBalance(settings, weights)
+    return RunBalance(resolved(settings), weights)
 
 
 def _weight(reward: Mapping[str, Any]) -> float:

@@ -75,12 +75,14 @@ def open_sampler(
     *,
     texts: Iterable[str] | None = None,
     open_store: OpenStore | None = None,
+    old: bool = True,
 ) -> Sampler:
     """Load the model and set its policies up as the base model.
 
     ``build_suite`` loads the rewards for a device, named as torch names it. ``texts`` are the texts
     to embed, by default those of all ``prompts``. ``open_store`` opens the recipe's
-    ``model.embedding_cache``; without it, the cache isn't used.
+    ``model.embedding_cache``; without it, the cache isn't used. Without ``old`` there is no old
+    policy, which only training and what measures for it need.
 
     Raises BadInputError if sharded weights can't share the prompts evenly among the processes, and
     what :func:`~marblecli.engine.processes.connect` and
@@ -102,7 +104,7 @@ def open_sampler(
         suite=build_suite(device_name(accelerator.device)),
         accelerator=accelerator,
         backbone=model.backbone,
-        policies=_seeded_policies(model, recipe, shards),
+        policies=_seeded_policies(model, recipe, shards, old=old),
         processes=processes,
         micro_batch=_micro_batch(recipe, processes, shards),
         schedule=MethodSchedule.of(recipe.balance),
@@ -122,14 +124,14 @@ def _micro_batch(recipe: Recipe, processes: Processes, shards: Shards) -> MicroB
     return MicroBatch(size, most, processes, fixed=shards.sharded)
 
 
-def _seeded_policies(model: Model, recipe: Recipe, shards: Shards) -> Policies:
+def _seeded_policies(model: Model, recipe: Recipe, shards: Shards, *, old: bool) -> Policies:
     """The policies, with the first adapters drawn from the recipe's seed.
 
     PEFT draws them from torch's global generator, whose state is restored afterwards.
     """
     with torch.random.fork_rng():
         torch.manual_seed(int(stream(recipe.run.seed, "adapters").integers(2**31)))
-        return make_policies(model.family, model.network, recipe.model, shards)
+        return make_policies(model.family, model.network, recipe.model, shards, old=old)
 
 
 def evaluation_prompts(sources: Sequence[Sequence[Prompt]], limit: int) -> tuple[Prompt, ...]:
