@@ -113,7 +113,7 @@ class LiveProgress:
             ),
         )
         table.add_column("reward")
-        for column in (f"mean, last {_WINDOW} steps", f"since first {_WINDOW}", "cosine"):
+        for column in (f"mean, last {_WINDOW} steps", f"change since first {_WINDOW}", "cosine"):
             table.add_column(column, justify="right")
         for name in self._first:
             cosine = self._cosines.get(name)
