@@ -1,13 +1,13 @@
 """How noisy the rewards' gradients are: ``python benchmarks/gradient_noise.py [RECIPE]``.
 
-Samples many batches of one frozen policy and compares their gradients. What two batches share is
-signal: the mean inner product of different batches estimates the squared norm of the true
-gradient without bias, and that of two rewards their true inner product.
+Samples many batches of one frozen policy and compares their gradients. What the batches have in
+common is the signal: the mean inner product of different batches is an unbiased estimate of the
+true gradient's squared norm, and for two rewards of their true inner product.
 
-Printed are, by reward, the signal-to-noise ratio of one batch (whole, by prompt source and by noise
-level), the norms and the split-half reliability; the true cosines between the rewards beside what
-one batch shows; and what direction, worst true cosine first, the balance would take from several
-estimates of the Gram.
+It prints four tables. The first has the norms, the signal-to-noise ratio of one batch (whole, by
+prompt source and by noise level) and the split-half reliability of every reward. The next two have
+the true cosines between the rewards and the mean cosines of one batch. The last one has the true
+cosines of the directions that methods would take from several estimates of the Gram matrix.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from marblecli.models.quiet import quiet_libraries
 
 if __name__ == "__main__":
-    # What is imported below loads those libraries.
+    # The imports below load the libraries that this quiets.
     quiet_libraries()
 
 import numpy as np
@@ -44,26 +44,26 @@ from opening import opened
 
 @dataclass
 class Shared:
-    """Running sums over batches, from which the unbiased Gram of the mean vectors follows."""
+    """Running sums over batches, which give the unbiased Gram matrix of the mean vectors."""
 
     total: list[Tensor] = field(default_factory=list)
     grams: list[FloatArray] = field(default_factory=list)
 
     def add(self, blocks: list[Tensor]) -> None:
-        """One batch's vectors, for each parameter [K, ...]."""
+        """Add one batch's K vectors, for each parameter [K, ...]."""
         self.grams.append(gram_matrix(blocks))
         held = self.total or [torch.zeros_like(block) for block in blocks]
         self.total = [total + block for total, block in zip(held, blocks, strict=True)]
 
     @property
     def signal(self) -> FloatArray:
-        """[K, K], the mean of <v_k of one batch, v_l of another>."""
+        """[K, K], the mean inner product of v_k of one batch and v_l of another one."""
         count = len(self.grams)
         return (gram_matrix(self.total) - np.sum(self.grams, 0)) / (count * (count - 1))
 
     @property
     def signal_to_noise(self) -> FloatArray:
-        """[K], norm of the true vector over that of a batch's deviation; 0 where unmeasurable."""
+        """[K], the true vector's norm over that of a batch's deviation; 0 if not measurable."""
         signal = np.maximum(np.diag(self.signal), 0.0)
         noise = np.diag(np.mean(self.grams, 0)) - signal
         return np.sqrt(np.divide(signal, noise, out=np.zeros_like(signal), where=noise > 0))
@@ -71,7 +71,7 @@ class Shared:
 
 @dataclass
 class Sums:
-    """All that is gathered over the batches."""
+    """The sums over all batches."""
 
     signal: Shared = field(default_factory=Shared)
     slices: dict[str, Shared] = field(default_factory=dict)
@@ -81,12 +81,12 @@ class Sums:
 
 @dataclass(frozen=True)
 class Report:
-    """What is printed."""
+    """The printed figures."""
 
     batches: int
     by_reward: dict[str, dict[str, float]]
     slices: dict[str, dict[str, float]]
-    """Signal-to-noise by slice and reward."""
+    """The signal-to-noise ratio, by slice and reward."""
     true_cosines: list[list[float]]
     batch_cosines: list[list[float]]
     estimators: dict[str, dict[str, float]]
@@ -164,10 +164,11 @@ def _cosines(gram: FloatArray) -> list[list[float]]:
 
 
 def _estimators(names: tuple[str, ...], sums: Sums) -> dict[str, dict[str, float]]:
-    """Of each way to choose coefficients: its direction's cosines with the true signal.
+    """For each way to choose coefficients, the cosines of its direction with the true signals.
 
-    d = sum_k coefficients_k (true signal of k), worst of the mean cosines and share of batches
-    whose direction fights a reward.
+    The direction is sum_k coefficients_k (true signal of reward k). The figures are the worst of
+    the rewards' mean cosines, the mean cosine, and the share of batches in which the direction is
+    in conflict with a reward.
     """
     eigenvalues, vectors = np.linalg.eigh(sums.signal.signal)
     truth = (vectors * np.maximum(eigenvalues, 0.0)) @ vectors.T
@@ -197,7 +198,7 @@ def _estimators(names: tuple[str, ...], sums: Sums) -> dict[str, dict[str, float
         label: {
             "worst_mean_cosine": float(np.mean(cosines, 0).min()),
             "mean_cosine": float(np.mean(cosines)),
-            "share_that_fights": float(np.mean(np.min(cosines, 1) < 0)),
+            "share_in_conflict": float(np.mean(np.min(cosines, 1) < 0)),
         }
         for label, cosines in found.items()
     }
@@ -220,7 +221,7 @@ def _show(report: Report) -> None:
         for name, row in zip(names, values, strict=True):
             table.add_row(name, *(f"{value:.2f}" for value in row))
         console.print(table)
-    columns = ("worst of mean cosines", "mean cosine", "share that fights")
+    columns = ("worst of mean cosines", "mean cosine", "share in conflict")
     table = _table("Coefficients from ... applied to the true signal", "estimate", columns)
     for label, figures in report.estimators.items():
         table.add_row(label, *(f"{value:.2f}" for value in figures.values()))

@@ -1,4 +1,4 @@
-"""Adversarial Gram matrices for the min-norm problem, by family; the tests draw from them too."""
+"""Families of difficult Gram matrices for the min-norm problem; tests use them, too."""
 
 from __future__ import annotations
 
@@ -14,50 +14,50 @@ Family = Callable[[np.random.Generator, int], FloatArray]
 
 
 def random_points(rng: np.random.Generator, count: int) -> FloatArray:
-    """Isotropic, in fewer or more dimensions than points."""
+    """Isotropic points, in fewer or more dimensions than points."""
     return rng.normal(size=(count, int(rng.integers(2, 3 * count + 2))))
 
 
 def high_dimensional(rng: np.random.Generator, count: int) -> FloatArray:
-    """Isotropic in many dimensions with a part in common, as the gradients of a network are."""
+    """Isotropic points in many dimensions with a common part, like gradients of a network."""
     points: FloatArray = rng.normal(size=(count, 40 * count)) + rng.normal(size=40 * count)
     return points
 
 
 def near_parallel(rng: np.random.Generator, count: int) -> FloatArray:
-    """One point and noise of 1e-10 to 0.1."""
+    """The same point with noise of 1e-10 to 0.1."""
     spread = 10.0 ** rng.uniform(-10, -1)
     return np.ones((count, 5)) + spread * rng.normal(size=(count, 5))
 
 
 def opposite(rng: np.random.Generator, count: int) -> FloatArray:
-    """Pairs that nearly cancel out."""
+    """Pairs whose sums are nearly zero."""
     half = random_points(rng, count // 2 + 1)
     noise = 10.0 ** rng.uniform(-10, -1) * rng.normal(size=half.shape)
     return np.concatenate([half, noise - half])[-count:]
 
 
 def exactly_opposite(rng: np.random.Generator, count: int) -> FloatArray:
-    """Pairs that cancel out."""
+    """Pairs whose sums are zero."""
     half = random_points(rng, count // 2 + 1)
     return np.concatenate([half, -half])[:count]
 
 
 def duplicates(rng: np.random.Generator, count: int) -> FloatArray:
-    """Half as many different points, some more than once."""
+    """Points of which some are the same: about half of them are different."""
     points = random_points(rng, count // 2 + 1)
     return points[rng.integers(0, len(points), size=count)]
 
 
 def rank_deficient(rng: np.random.Generator, count: int) -> FloatArray:
-    """Of a rank of at most half the count."""
+    """Points of a rank of at most about half their number."""
     rank = int(rng.integers(1, count // 2 + 2))
     product: FloatArray = rng.normal(size=(count, rank)) @ rng.normal(size=(rank, 2 * count))
     return product
 
 
 def sharp_conflict(rng: np.random.Generator, count: int) -> FloatArray:
-    """The same small part in common, 1e-7 to 0.1 of each, and the rest cancels out."""
+    """Points with a small common part of 1e-7 to 0.1; the sum of the rest is zero."""
     common = 10.0 ** rng.uniform(-7, -1)
     around = rng.normal(size=(count, count + 1))
     around -= around.mean(axis=0) if count > 1 else 0.0
@@ -66,7 +66,7 @@ def sharp_conflict(rng: np.random.Generator, count: int) -> FloatArray:
 
 
 def nearly_tied(rng: np.random.Generator, count: int) -> FloatArray:
-    """Points that repeat the one before them, or its opposite, but for noise of 1e-12 to 0.01."""
+    """Points that may be the one before them or its opposite, with noise of 1e-12 to 0.01."""
     points = random_points(rng, count)
     for row in range(1, count):
         if rng.random() < 0.5:
@@ -98,18 +98,18 @@ class Case:
 
     family: str
     gram: FloatArray
-    """[K, K], of unit points."""
+    """[K, K], of points with norm 1."""
 
 
 def unit_gram(points: FloatArray) -> FloatArray:
-    """[K, K] of points [K, D], each divided by its norm."""
+    """[K, K], the Gram matrix of ``points`` [K, D] scaled to norm 1."""
     unit = points / np.linalg.norm(points, axis=1, keepdims=True)
     gram: FloatArray = unit @ unit.T
     return gram
 
 
 def suite(count: int, sizes: tuple[int, ...], seed: int) -> Iterator[Case]:
-    """At least ``count`` cases, the same number of every family and size, from ``seed``."""
+    """At least ``count`` cases drawn from ``seed``, the same number of every family and size."""
     rng = np.random.default_rng(seed)
     for _ in range(-(-count // (len(FAMILIES) * len(sizes)))):
         for name, family in FAMILIES.items():

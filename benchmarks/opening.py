@@ -1,4 +1,4 @@
-"""A recipe's model, opened for a benchmark."""
+"""Open a recipe's model for a benchmark."""
 
 from __future__ import annotations
 

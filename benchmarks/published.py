@@ -1,8 +1,9 @@
-"""An optimizer step with the published geometry and choices, rebuilt to be compared with.
+"""An optimizer step with the published geometry and choices, rebuilt for comparisons.
 
-Frozen weights in float32 under autocast; text encoders that stay on the device and run anew on
-every batch, once for each copy of a prompt; old, reference and trained policy run forward for each
-image and noise level, one backward pass; the device is waited for at every micro-batch.
+Frozen weights are in float32, under autocast. Text encoders stay on the device, and run on every
+batch, once for each copy of a prompt. For each image and noise level, the old, the reference and
+the trained policy run forward, and there is one backward pass. The process waits for the device at
+every micro-batch.
 """
 
 from __future__ import annotations
@@ -38,12 +39,12 @@ from marblecli.train.rollout import Sampling, integrate
 from marblecli.types import Prompt, RewardTable
 
 _Rows = tuple[Tensor, Tensor, Conditioning, Tensor, Tensor]
-"""Latents, noise levels, conditioning, r and m / n of one micro-batch."""
+"""Latents, noise levels, conditioning, optimality r and shares m / n of one micro-batch."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """What the step holds."""
+    """What a step needs."""
 
     recipe: Recipe
     pipeline: StableDiffusion3Pipeline
@@ -73,7 +74,7 @@ def make_published(
 
 
 def published_step(run: Published, prompts: list[Prompt]) -> None:
-    """Sample, score, train: all images of the ``prompts``, each at all of its noise levels."""
+    """Sample and score images of the ``prompts``, and train on each at all of its noise levels."""
     latents, conditioning, table = collect(run, prompts)
     groups = np.repeat(np.arange(len(prompts)), run.recipe.sampling.group_size)
     scaled = advantages(table.values, table.valid, groups, "batch")
@@ -101,7 +102,7 @@ def published_step(run: Published, prompts: list[Prompt]) -> None:
 
 
 def collect(run: Published, prompts: list[Prompt]) -> tuple[Tensor, Conditioning, RewardTable]:
-    """Images of the old policy, batch by batch, and their rewards."""
+    """The old policy's images, as latents and conditioning, and their rewards."""
     sampling = run.recipe.sampling
     backbone = Backbone(SD3Frozen(run.pipeline, run.recipe.model))
     old = Sampling("old", sampling.steps)
@@ -109,7 +110,7 @@ def collect(run: Published, prompts: list[Prompt]) -> tuple[Tensor, Conditioning
     latents, embedded, pending = [], [], []
     for start in range(0, len(each), sampling.batch_size):
         batch = each[start : start + sampling.batch_size]
-        # All copies of every prompt, every time.
+        # All copies of a prompt are encoded, in every batch.
         conditioning = backbone.encode([prompt.text for prompt in batch])
         noise = torch.randn(len(batch), *backbone.latent_shape(sampling.resolution))
         clean = integrate(backbone, run.policies, old, noise, conditioning)
@@ -120,12 +121,12 @@ def collect(run: Published, prompts: list[Prompt]) -> tuple[Tensor, Conditioning
 
 
 def scores(pending: Sequence[Future[RewardTable]]) -> RewardTable:
-    """Wait for all rewards."""
+    """Wait for all rewards, and join their tables."""
     return merge([future.result() for future in pending])
 
 
 def train_rows(run: Published, rows: _Rows) -> float:
-    """Three forward passes and one backward; the loss, for which the device is waited."""
+    """Make three forward passes and one backward pass. Returns the loss, and waits for it."""
     latents, level, conditioning, optimality, shares = rows
     training = run.recipe.training
     noised = interpolate(latents, torch.randn_like(latents), level)
@@ -145,5 +146,5 @@ def train_rows(run: Published, rows: _Rows) -> float:
 
 
 def backward(loss: Tensor) -> None:
-    """Into ``.grad``."""
+    """Add the gradient of ``loss`` to ``.grad``; a function of its own, so that it can be timed."""
     loss.backward()

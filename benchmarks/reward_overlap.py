@@ -1,17 +1,18 @@
-"""What scoring a batch while the next is sampled gives: ``python benchmarks/reward_overlap.py``.
+"""The gain from scoring a batch while the next is sampled: ``python benchmarks/reward_overlap.py``.
 
-Batches of a Stable Diffusion 3 with random weights are sampled and scored by one reward that costs
-``--cost`` times what sampling a batch does: once waiting for each batch's scores before the next is
-sampled, once as the trainer does it, in turn, in one process. The reward
+Batches of a Stable Diffusion 3 with random weights are sampled, and scored by one reward that takes
+``--cost`` times as long as sampling a batch. This is done in two ways, in turn, in one process:
+once the scores of each batch are waited for before the next is sampled, and once both overlap, as
+in training. There are two kinds of rewards:
 
-- ``waits``: it sleeps, as this process would for a reward on another device or machine, or
-- ``computes``: it multiplies matrices in one thread, on a core that sampling leaves free.
+- one that ``waits``: it sleeps, like a process that waits for a reward on another machine;
+- one that ``computes``: it multiplies matrices in one thread, on a core that sampling doesn't use.
 
-With n batches that take s to sample and r to score, n (s + r) is predicted against
-s + (n - 1) max(s, r) + r; s and r are measured alone in every round. Seconds are the clock's, since
-what overlaps takes the processor no less time; so other work on the machine counts. How far it does
-is shown by ``two at once``: the speed of two bare threads that each do the reward's work, against
-one after the other. It is 2 where each has a core.
+If a batch takes s to sample and r to score, n batches are predicted to take n (s + r) one after the
+other and s + (n - 1) max(s, r) + r with overlap; s and r are measured alone in every round. Seconds
+are those of the clock, because overlapping doesn't save processor time. So other work on the
+machine counts. ``two at once`` shows how much: it is the speed of two threads that each do the
+reward's work, against one after the other, and 2 if each has a core.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from typing import Any
 from marblecli.models.quiet import quiet_libraries
 
 if __name__ == "__main__":
-    # What is imported below loads those libraries.
+    # The imports below load the libraries that this quiets.
     quiet_libraries()
 
 import numpy as np
@@ -52,7 +53,7 @@ from marblecli.types import Prompt, RewardTable
 from throughput import SMALL, model_folder, random_prompts
 
 _SIDE = 384
-"""Of the matrices that are multiplied."""
+"""Rows and columns of the matrices that are multiplied."""
 
 
 @dataclass(frozen=True)
@@ -71,28 +72,28 @@ class Options:
 
 @dataclass(frozen=True)
 class Work:
-    """Batches to sample: a prompt each."""
+    """Batches to sample, each of one prompt."""
 
     sampler: Sampler
     prompts: Sequence[Prompt]
 
     @property
     def old(self) -> Sampling:
-        """The old policy at the recipe's number of steps."""
+        """Sampling by the old policy with the recipe's number of steps."""
         return Sampling("old", self.sampler.recipe.sampling.steps)
 
     @property
     def generators(self) -> list[torch.Generator]:
-        """Of the initial noise, the same at every call."""
+        """Generators of the initial noise; it is the same at every call."""
         return [torch_stream(0, "overlap", index) for index in range(len(self.prompts))]
 
     def sample(self) -> None:
-        """All batches, with no rewards."""
+        """Sample all batches without scoring them."""
         images = self.sampler.recipe.sampling.batch_size
         sample(self.sampler, self.old, self.prompts, images, self.generators, _nobody)
 
     def sample_and_score(self, suite: RewardSuite) -> None:
-        """All batches, as the trainer does it."""
+        """Sample and score all batches as in training."""
         sampler = replace(self.sampler, suite=suite)
         images = sampler.recipe.sampling.batch_size
         sample_and_score(sampler, self.old, self.prompts, images, self.generators)
@@ -100,41 +101,43 @@ class Work:
 
 @dataclass(frozen=True)
 class Round:
-    """Seconds."""
+    """The seconds that were measured in one round."""
 
     sampling: float
-    """Of a batch."""
+    """To sample one batch."""
     scoring: float
-    """Of a batch."""
+    """To score one batch."""
     two_at_once: float
-    """Of the scoring of two batches in two threads, and nothing else."""
+    """To score two batches in two threads, while nothing else runs."""
     in_turn: float
+    """To sample and score all batches one after the other."""
     overlapped: float
+    """To sample and score all batches with overlap."""
 
     def predicted(self, batches: int) -> tuple[float, float]:
-        """What waiting for each batch's scores takes, and overlapping."""
+        """The predicted seconds for all batches, one after the other and with overlap."""
         s, r = self.sampling, self.scoring
         return batches * (s + r), s + (batches - 1) * max(s, r) + r
 
 
 class InTurn(RewardSuite):
-    """Each batch's scores are there before the next is sampled."""
+    """A suite that waits for each batch's scores before the next batch is sampled."""
 
     def submit(self, images: Tensor, prompts: Sequence[Prompt]) -> Future[RewardTable]:
-        """As of a suite, when it is done."""
+        """Score the batch, and wait until it is done."""
         future = super().submit(images, prompts)
         wait([future])
         return future
 
 
 def main() -> None:
-    """The command line."""
+    """Parse the command line, and run."""
     run(_parse())
 
 
 def run(options: Options) -> None:
-    """Measure, print and, if it is asked for, write."""
-    # A thread of this package's is a core, or there is none left for the reward.
+    """Measure and print the figures; with ``--json``, also write them."""
+    # Sampling takes one core, so that another one is left for the reward.
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
         work = make_work(options, Path(scratch))
@@ -155,7 +158,7 @@ def run(options: Options) -> None:
 
 
 def make_work(options: Options, folder: Path) -> Work:
-    """A model of random weights and its prompts, embedded."""
+    """A model with random weights, and embedded prompts."""
     cuda = torch.cuda.is_available()
     recipe = Recipe.model_validate(
         {
@@ -175,18 +178,18 @@ def make_work(options: Options, folder: Path) -> Work:
         }
     )
     prompts = random_prompts(options.batches)
-    # Every round brings its own rewards.
+    # Every round uses its own rewards.
     sampler = open_sampler(recipe, PromptSets((prompts,)), lambda _device: RewardSuite([]))
     return Work(sampler, prompts)
 
 
 def waiting(seconds: float) -> Callable[[], None]:
-    """Work that is done elsewhere."""
+    """A reward's work that is done elsewhere: it sleeps for ``seconds``."""
     return partial(time.sleep, seconds)
 
 
 def computing(seconds: float) -> Callable[[], None]:
-    """Matrix products that take about so long when nothing else runs."""
+    """Matrix products that take about ``seconds`` when nothing else runs."""
     matrix = torch.rand(_SIDE, _SIDE)
 
     def multiply(times: int) -> None:
@@ -200,7 +203,7 @@ def computing(seconds: float) -> Callable[[], None]:
 
 @contextmanager
 def suites(work: Callable[[], None]) -> Iterator[tuple[RewardSuite, RewardSuite]]:
-    """One that is waited for at every batch, and one as it is."""
+    """A suite that waits at every batch, and one that overlaps."""
 
     def score(batch: RewardBatch) -> Any:
         work()
@@ -235,7 +238,7 @@ def _timed(function: Callable[[], None]) -> float:
 
 
 def _nobody(images: Tensor, prompts: Sequence[Prompt]) -> None:
-    """Takes no images."""
+    """Ignore the images."""
 
 
 def _show(found: dict[str, list[Round]], batches: int) -> None:
@@ -272,8 +275,10 @@ def _parse() -> Options:
     parser.add_argument("--resolution", type=int, default=64)
     parser.add_argument("--sampler-steps", type=int, default=3)
     parser.add_argument("--batches", type=int, default=4)
-    parser.add_argument("--images", type=int, default=1, help="of a batch")
-    parser.add_argument("--cost", type=float, default=1.0, help="of the reward, in batches sampled")
+    parser.add_argument("--images", type=int, default=1, help="images of a batch")
+    parser.add_argument(
+        "--cost", type=float, default=1.0, help="time to score a batch, in times to sample one"
+    )
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", type=Path)
     return Options(**vars(parser.parse_args()))

@@ -1,4 +1,4 @@
-"""Solvers of the min-norm problem on adversarial Grams: what they get wrong, and how fast.
+"""Solvers of the min-norm problem on difficult Gram matrices: their errors and their speed.
 
     python benchmarks/solvers.py --count 2000 --json solvers.json
 
@@ -32,19 +32,19 @@ from marblecli.methods.torchjd import torchjd_weights
 SIZES = (2, 3, 5, 8, 16, 32, 64)
 TIMED_SIZES = (2, 5, 16, 64)
 FAILED_ABOVE = 1e-6
-"""A KKT residual that is a failure; float64 leaves 1e-15."""
+"""A KKT residual above this is a failure; rounding in float64 gives about 1e-15."""
 LEAST_COSINE = 1e-4
-"""Directions are judged where the best one's worst cosine is at least this."""
+"""Directions are judged only on cases where the best worst cosine is at least this."""
 SOLVES_A_TURN = 5
 ROUNDING = 1e-9
-"""A worst cosine below zero by less isn't held against a solver."""
+"""A worst cosine that is below 0 by less than this is no error."""
 
 Weigh = Callable[[FloatArray], FloatArray]
 """[K, K] Gram -> [K] weights on the simplex."""
 
 
 def quadprog_weights(gram: FloatArray) -> FloatArray:
-    """Goldfarb and Idnani's dual method, which wants a definite matrix: hence a ridge."""
+    """Goldfarb and Idnani's dual method. It needs a definite matrix, so a ridge is added."""
     import quadprog
 
     count = len(gram)
@@ -70,21 +70,21 @@ SOLVERS: Mapping[str, Weigh] = {
 
 @dataclass(frozen=True)
 class Accuracy:
-    """One solver over the whole suite."""
+    """The accuracy of one solver over the whole suite."""
 
     cases: int
     failures: int
     """Exceptions, values that aren't finite, and KKT residuals above 1e-6."""
     worst_residual: float
-    """Over the cases that gave weights."""
+    """Over the cases for which the solver gave weights."""
     median_residual: float
     judged_directions: int
     not_common_descent: float
-    """Share of the judged directions along which some gradient's reward falls."""
+    """The share of the judged directions along which some reward falls."""
 
 
 def measure_accuracy(weigh: Weigh, cases: Sequence[Case], best_cosines: FloatArray) -> Accuracy:
-    """``best_cosines`` [cases], the largest worst cosine that each allows."""
+    """Judge a solver. ``best_cosines`` [cases] are the largest possible worst cosines."""
     residuals = np.full(len(cases), np.inf)
     descends = np.zeros(len(cases), dtype=bool)
     for index, case in enumerate(cases):
@@ -105,7 +105,7 @@ def measure_accuracy(weigh: Weigh, cases: Sequence[Case], best_cosines: FloatArr
 
 
 def attempt(weigh: Weigh, gram: FloatArray) -> FloatArray | None:
-    """The weights, or None where the solver gave up or gave no numbers."""
+    """The weights; None if the solver fails, or returns values that aren't finite."""
     try:
         weights = weigh(gram)
     except (MarbleError, ValueError, ArithmeticError):
@@ -114,14 +114,17 @@ def attempt(weigh: Weigh, gram: FloatArray) -> FloatArray | None:
 
 
 def worst_cosine(gram: FloatArray, weights: FloatArray) -> float:
-    """Of unit gradients with the combined one; 0 where that cancels out."""
+    """The worst cosine of the unit gradients with the combined one; 0 if that is zero."""
     products = gram @ weights
     squared_length = float(weights @ products)
     return float(products.min()) / np.sqrt(squared_length) if squared_length > 0.0 else 0.0
 
 
 def measure_time(grams: Sequence[FloatArray], rounds: int) -> dict[str, float]:
-    """Median microseconds a solve; the solvers take turns on each Gram, so that all share load."""
+    """The median microseconds of a solve, by solver.
+
+    The solvers take turns on each Gram matrix, so that other work on the machine affects all alike.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in SOLVERS}
     for number in range(rounds + 1):
         for gram in grams:
@@ -174,7 +177,7 @@ def show(
     accuracy: Mapping[str, Accuracy],
     times: Mapping[int, Mapping[str, Mapping[str, float]]],
 ) -> None:
-    """Three tables."""
+    """Print three tables."""
     cases = next(iter(accuracy.values())).cases
     right = Table("solver", title=f"{cases} adversarial Grams of unit gradients")
     for column in ("failures", "worst KKT", "median KKT", "not a common descent"):

@@ -1,15 +1,15 @@
-"""What the balance costs: ``python benchmarks/step_cost.py [--rounds N] [--json OUT]``.
+"""The cost of balancing: ``python benchmarks/step_cost.py [--rounds N] [--json OUT]``.
 
 A Stable Diffusion 3 transformer of a chosen size with random weights, its LoRA policies, and a
-batch of random latents judged by random rewards. The update step of each variant is run in turn,
-in one process. Printed are median seconds, peak memory, and speeds relative to ``single, as
-published`` (one reward, three forward passes and one backward a micro-batch): medians over rounds,
-beside what counting passes predicts. Where there is no GPU, seconds are the process's own, which
-other work on the machine doesn't lengthen, and memory is counted tensor by tensor.
+batch of random latents with random rewards. The variants make an update in turn, in one process.
+It prints the median seconds, the peak memory, and speeds relative to ``single, as published`` (one
+reward, three forward passes and one backward pass for each micro-batch). Speeds are medians over
+rounds, beside those that are predicted by counting passes. Without a GPU, seconds are the process's
+own time, which doesn't include other work on the machine, and memory is counted tensor by tensor.
 
-The time of a whole step adds the rollout: ``--sampler-steps`` forward passes an image against
-``--noise-levels`` trained rows, measured on the same batch. Rewards, decoding and text encoders
-are the same for every variant and left out.
+A whole step also has the rollout: ``--sampler-steps`` forward passes for each image, against
+``--noise-levels`` trained rows, measured on the same batch. Rewards, decoding and text encoders are
+the same for all variants, and are left out.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pathlib import Path
 from marblecli.models.quiet import quiet_libraries
 
 if __name__ == "__main__":
-    # What is imported below loads those libraries.
+    # The imports below load the libraries that this quiets.
     quiet_libraries()
 
 import numpy as np
@@ -53,13 +53,13 @@ BASELINE = "single, as published"
 
 @dataclass(frozen=True)
 class Shape:
-    """Of the model and of a batch."""
+    """The sizes of the model and of a batch."""
 
     layers: int
     width: int
     rank: int
     side: int
-    """Of the latents; (side / 2)² image tokens."""
+    """Height and width of the latents; there are (side / 2)² image tokens."""
     text_tokens: int
     images: int
     noise_levels: int
@@ -73,8 +73,8 @@ class Variant:
 
     update: Callable[[], None]
     passes: Callable[[float, float], float]
-    """Predicted cost of a row, in forward passes, from the cost b of a backward pass (in the same
-    unit) and the share of micro-batches that compute the pull."""
+    """The predicted cost of a row in forward passes, from the cost b of a backward pass (in forward
+    passes, too) and the share of micro-batches that compute the pull."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Bench:
     settings: LossSettings
 
     def with_rewards(self, count: int) -> Bench:
-        """The same images judged by ``count`` random rewards."""
+        """The same images with ``count`` random rewards."""
         generator = torch.Generator().manual_seed(count)
         images, device = len(self.batch.latents), self.batch.latents.device
         optimality = torch.rand(images, count, generator=generator).to(device)
@@ -104,10 +104,11 @@ class Row:
     seconds: float
     predicted_speed: float
     update_speed: float
-    """Median over rounds of the baseline's seconds of that round, by the variant's."""
+    """The median over rounds of the baseline's seconds over the variant's in the same round."""
     step_speed: float
+    """The same of a whole step, with the rollout."""
     peak_memory: float
-    """Of the baseline's, weights and optimizer included."""
+    """As a share of the baseline's; weights and optimizer are included."""
 
 
 def main() -> None:
@@ -126,7 +127,7 @@ def main() -> None:
     )
     bench = make_bench(shape, torch.device(options.device))
     variants = make_variants(bench, options.pull_share)
-    # The optimizer's averages come with its first step.
+    # The optimizer makes its averages in its first step.
     variants[BASELINE].update()
     memory = {name: _peak(variant) + _resident(bench) for name, variant in variants.items()}
     seconds = _measure(variants, options.rounds)
@@ -146,7 +147,7 @@ def main() -> None:
 
 
 def make_bench(shape: Shape, device: torch.device) -> Bench:
-    """Random weights and a random batch; trained and old policy a little apart."""
+    """Random weights and a random batch. The trained and the old policy differ a little."""
     torch.manual_seed(0)
     transformer = SD3Transformer2DModel(
         sample_size=shape.side,
@@ -200,7 +201,7 @@ def _batch(shape: Shape, device: torch.device) -> TrainingBatch:
 
 
 def make_variants(bench: Bench, share: float) -> dict[str, Variant]:
-    """By name; the first is the baseline."""
+    """The variants by name; the first is the baseline."""
     one, five = bench.with_rewards(1), bench.with_rewards(5)
     variants = {
         BASELINE: Variant(partial(_amortised, one), lambda b, _: 3 + b),
@@ -222,7 +223,7 @@ def _sparse(backward: float, share: float) -> float:
 
 
 def _amortised(bench: Bench) -> None:
-    """Coefficients are at hand; one backward pass a micro-batch."""
+    """An update with known coefficients: one backward pass for each micro-batch."""
     coefficients = torch.ones(bench.batch.optimality.shape[1])
     amortised_backward(bench.policies, bench.batch, bench.settings, coefficients)
     _step(bench)
@@ -253,14 +254,14 @@ def _balanced(bench: Bench, gradients: RewardGradients) -> None:
 
 
 def _step(bench: Bench) -> None:
-    """Clip, and step by nothing, so that every variant sees the same weights."""
+    """Clip, and step with a learning rate of 0, so that all variants have the same weights."""
     torch.nn.utils.clip_grad_norm_(bench.policies.trained_parameters().values(), 1.0)
     bench.optimizer.step()
     bench.optimizer.zero_grad(set_to_none=True)
 
 
 def _measure(variants: Mapping[str, Variant], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each, by round."""
+    """The seconds of each variant, by round."""
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(rounds):
         for name, variant in variants.items():
@@ -271,7 +272,7 @@ def _measure(variants: Mapping[str, Variant], rounds: int) -> dict[str, list[flo
 
 
 def _peak(variant: Variant) -> int:
-    """Bytes that an update makes and holds at most."""
+    """The most bytes that an update allocates at a time."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         there = torch.cuda.memory_allocated()
@@ -283,14 +284,14 @@ def _peak(variant: Variant) -> int:
 
 
 def _resident(bench: Bench) -> int:
-    """Bytes of the weights and of the optimizer's averages."""
+    """The bytes of the weights and of the optimizer's averages."""
     network = bench.policies.network("trained")
     averages = (t for entry in bench.optimizer.state.values() for t in entry.values())
     return sum(t.nbytes for t in (*network.parameters(), *network.buffers(), *averages))
 
 
 def _pass_seconds(bench: Bench) -> tuple[float, float]:
-    """Seconds of one forward pass without gradients, and of one backward, over all rows."""
+    """The seconds of a forward pass without gradients, and of a backward pass, over all rows."""
     forward, backward = [], []
     for _ in range(3):
         times = [0.0, 0.0]
@@ -352,7 +353,7 @@ def _show(rows: list[Row], forward: float, backward: float) -> None:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description="What the balance costs, against one reward trained as published.",
+        description="The cost of balancing, against one reward trained as published.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--layers", type=int, default=6)

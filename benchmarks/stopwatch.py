@@ -1,4 +1,4 @@
-"""Seconds by stage, each moment charged to the innermost stage that is open."""
+"""Measure seconds by stage; each moment counts for the innermost open stage."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OTHER = "other"
 
 
 def now() -> float:
-    """Seconds; on a CPU those of this process, which others on the machine don't lengthen."""
+    """The time in seconds; on a CPU it is this process's own time, without other processes'."""
     if not torch.cuda.is_available():
         return time.process_time()
     torch.cuda.synchronize()
@@ -24,7 +24,7 @@ def now() -> float:
 
 
 class Stopwatch:
-    """Times nested stages of one thread; on CUDA the device is waited for where a stage changes."""
+    """Measures nested stages of one thread. On CUDA it waits for the device at every change."""
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
@@ -38,7 +38,7 @@ class Stopwatch:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Inside, time counts for ``name``."""
+        """Inside, time counts for the stage ``name``."""
         self._charge()
         self._open.append(name)
         try:
@@ -49,7 +49,7 @@ class Stopwatch:
 
     @contextmanager
     def fresh(self) -> Iterator[dict[str, float]]:
-        """Start from zero; the seconds by stage are in the mapping when the block ends."""
+        """Start from zero. After the block, the mapping has the seconds by stage."""
         self._charge()
         self.seconds.clear()
         found: dict[str, float] = {}
@@ -58,7 +58,7 @@ class Stopwatch:
         found.update(self.seconds)
 
     def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function, as that stage."""
+        """The function, whose time counts for the stage ``name``."""
 
         @wraps(function)
         def run(*arguments: Any, **options: Any) -> Any:
@@ -69,7 +69,7 @@ class Stopwatch:
 
     @contextmanager
     def watching(self, *places: tuple[Any, str, str]) -> Iterator[None]:
-        """Inside, each (owner, attribute, stage) is a timed function."""
+        """Inside, the function at each (owner, attribute, stage) is timed."""
         with ExitStack() as stack:
             for owner, attribute, name in places:
                 timed = self.timed(name, getattr(owner, attribute))

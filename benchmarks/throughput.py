@@ -1,15 +1,16 @@
-"""Where a step's time goes, and what the economies save: ``python benchmarks/throughput.py``.
+"""The time of a step by stage, and the gain of optimisations: ``python benchmarks/throughput.py``.
 
 Whole optimizer steps (sampling, decoding, rewards, gradients, balance, AdamW) of a Stable Diffusion
-3 with random weights, on random prompts and K synthetic rewards: vision towers of a chosen size.
-The variants take turns in one process, so that whatever else the machine does weighs on all alike:
+3 with random weights, on random prompts and K synthetic rewards, which are vision towers of a
+chosen size. The variants take turns in one process, so that other work on the machine affects all
+alike:
 
 - ``published``: the published geometry and choices, rebuilt (benchmarks/published.py);
 - ``marble``: this package with the recipe that the options make;
 - ``single``: the same with one reward.
 
-The time split comes from rounds of its own, in which the device is waited for at every stage; the
-speeds come from rounds without that: on a CPU from the process's own seconds.
+The time by stage is measured in separate rounds, which wait for the device at every stage. The
+speeds are measured in rounds without that; on a CPU, by the process's own time.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from unittest.mock import patch
 from marblecli.models.quiet import quiet_libraries
 
 if __name__ == "__main__":
-    # What is imported below loads those libraries.
+    # The imports below load the libraries that this quiets.
     quiet_libraries()
 
 import numpy as np
@@ -63,7 +64,7 @@ from stopwatch import OTHER, Stopwatch, now
 
 BASELINE = "published"
 SMALL = "small"
-"""About 100 million parameters in the transformer: for machines without a GPU."""
+"""A model with about 100 million parameters in the transformer, for machines without a GPU."""
 _TOWERS = {"none": None, "small": (192, 4, 3), "vit-l": (1024, 24, 16), "vit-h": (1280, 32, 16)}
 """Width, layers and heads of a reward's vision tower."""
 _SIDE = 224
@@ -97,22 +98,22 @@ class Variant:
 
     step: Callable[[], None]
     watched: tuple[tuple[Any, str, str], ...]
-    """What the stopwatch times: owner, attribute, stage."""
+    """The functions that the stopwatch times: owner, attribute, stage."""
     seconds: list[float] = field(default_factory=list)
     split: dict[str, float] = field(default_factory=dict)
     peak: int = 0
-    """Bytes."""
+    """The most bytes in use during a step, on CUDA."""
     idle: int = 0
-    """Bytes that it holds between its steps."""
+    """Bytes in use between steps, on CUDA."""
 
 
 def main() -> None:
-    """The command line."""
+    """Parse the command line, and run."""
     run(_parse())
 
 
 def run(options: Options) -> None:
-    """Measure, print and, if it is asked for, write."""
+    """Measure and print the figures; with ``--json``, also write them."""
     if options.memory_cap is not None:
         total = torch.cuda.get_device_properties(0).total_memory
         torch.cuda.set_per_process_memory_fraction(options.memory_cap * 2**30 / total)
@@ -131,7 +132,7 @@ def run(options: Options) -> None:
 
 
 def make_recipe(options: Options, folder: Path, rewards: int) -> Recipe:
-    """A recipe of random prompts and synthetic rewards; nothing of it is read from files."""
+    """A recipe with random prompts and synthetic rewards; it needs no prompt files."""
     return Recipe.model_validate(
         {
             "model": {
@@ -162,14 +163,14 @@ def make_recipe(options: Options, folder: Path, rewards: int) -> Recipe:
 
 
 def random_prompts(count: int) -> tuple[Prompt, ...]:
-    """Prompts of a dozen words."""
+    """``count`` prompts of twelve words."""
     rng = np.random.default_rng(0)
     words = [f"word{index}" for index in range(1000)]
     return tuple(Prompt(" ".join(rng.choice(words, 12)), "random") for _ in range(count))
 
 
 def synthetic_suite(count: int, tower: str, device: str) -> RewardSuite:
-    """``count`` rewards, each the mean feature of a vision tower of its own (or of the pixels)."""
+    """``count`` rewards, each with its own vision tower (or without one, from the pixels)."""
     return RewardSuite([_synthetic(index, tower, device) for index in range(count)])
 
 
@@ -210,7 +211,7 @@ def _scorer(
 
 
 def model_folder(name: str, folder: Path) -> str:
-    """``small`` as a folder of configurations within ``folder``; another name as it is."""
+    """A folder of configurations inside ``folder`` for ``small``; any other name as it is."""
     return str(_small_model(folder)) if name == SMALL else name
 
 
@@ -257,8 +258,10 @@ def _small_model(folder: Path) -> Path:
 
 
 def _variants(options: Options, folder: Path) -> Iterator[tuple[str, Variant]]:
-    """One after the other, each warmed up before the next is built: its second step is the first
-    whose old policy isn't the trained one.
+    """Make the variants one by one, and warm each up before the next one.
+
+    Two steps are needed for that: the second one is the first in which the old policy runs, because
+    it isn't the trained one any more.
     """
     built: list[Variant] = []
     makers = {
@@ -340,7 +343,7 @@ def _timed_step(variant: Variant, idle: int) -> None:
     variant.step()
     variant.seconds.append(now() - started)
     if torch.cuda.is_available():
-        # The other variants are on the device, too, but not at work.
+        # The other variants are on the device, too, but don't run.
         peak = torch.cuda.max_memory_allocated() - (idle - variant.idle)
         variant.peak = max(variant.peak, peak)
 
@@ -358,7 +361,7 @@ def _split_step(variant: Variant) -> None:
 
 @contextmanager
 def _forward_passes(watch: Stopwatch) -> Iterator[None]:
-    """The policies' passes while a loss is computed, by policy."""
+    """Inside, the policies' forward passes for a loss are stages of their own, by policy."""
     plain = Policies.velocity
 
     def velocity(policies: Policies, name: Any, *inputs: Any) -> Tensor:
@@ -431,7 +434,7 @@ def _parse() -> Options:
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--gradient-checkpointing", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--memory-cap", type=float, help="GiB that the process may take, on CUDA")
+    parser.add_argument("--memory-cap", type=float, help="GiB that the process may use, on CUDA")
     parser.add_argument("--json", type=Path)
     return Options(**vars(parser.parse_args()))
 

@@ -75,13 +75,13 @@ def test_keys_inside_named_tables_are_matched_with_those_tables_fields() -> None
     ]
 
 
-def test_a_key_in_the_wrong_table_is_shown_its_home() -> None:
+def test_the_fault_of_a_key_in_the_wrong_table_names_the_right_one() -> None:
     assert problems({"scale": 2, "leaves": {"a": {}}}) == [
         "scale: unknown key (did you mean 'leaf.scale'?)"
     ]
 
 
-def test_missing_and_empty_tables_and_own_rules() -> None:
+def test_missing_and_empty_tables_and_validators_have_messages() -> None:
     assert problems({}) == ["leaves: is required but missing"]
     assert problems({"leaves": {}}) == ["leaves: needs at least 1"]
     assert problems({"leaves": {"thorn": {}}}) == ["leaves: a thorn is no leaf"]
@@ -104,12 +104,12 @@ def test_exit_codes() -> None:
     assert codes == [1, 2, 130]
 
 
-def test_suggestions() -> None:
+def test_the_nearest_name_is_suggested() -> None:
     assert did_you_mean("stpes", ["steps", "seed"]) == " (did you mean 'steps'?)"
     assert did_you_mean("qqq", ["steps", "seed"]) == ""
     assert one_of(["b", "a"]) == "a, b"
     assert one_of([]) == "none"
 
 
-def test_a_long_value_is_cut() -> None:
+def test_a_long_value_is_shortened() -> None:
     assert len(show_value("x" * 1000)) == 60

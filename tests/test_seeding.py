@@ -8,13 +8,13 @@ import torch
 from marblecli.seeding import stream, torch_stream
 
 
-def test_a_stream_is_a_function_of_seed_purpose_and_place() -> None:
+def test_a_stream_depends_only_on_seed_purpose_and_indices() -> None:
     first = stream(7, "noise", 3, 1).random(4)
     stream(7, "noise", 3, 2).random(100)
     assert np.array_equal(stream(7, "noise", 3, 1).random(4), first)
 
 
-def test_no_two_places_share_a_stream() -> None:
+def test_different_indices_have_different_streams() -> None:
     places = [
         (7, "noise", 3, 1),
         (8, "noise", 3, 1),
@@ -31,19 +31,19 @@ def test_no_two_places_share_a_stream() -> None:
 
 
 def test_streams_are_the_same_in_every_process() -> None:
-    """The purpose enters as its CRC, not as Python's salted hash: a resumed run draws the same."""
+    """The purpose enters by its CRC and not by Python's hash, which differs between processes."""
     assert zlib.crc32(b"noise") == 0xFDA99629
     expected = np.random.default_rng([7, 0xFDA99629, 3]).random(3)
     assert np.array_equal(stream(7, "noise", 3).random(3), expected)
 
 
-def test_torch_streams_repeat() -> None:
+def test_torch_streams_are_reproducible() -> None:
     first, second = (torch.randn(5, generator=torch_stream(0, "rollout", 2)) for _ in range(2))
     assert torch.equal(first, second)
     assert torch_stream(0, "rollout", 2).device.type == "cpu"
 
 
-def test_global_random_states_stay_untouched() -> None:
+def test_global_random_states_are_not_changed() -> None:
     numpy_before, torch_before = np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     stream(0, "a").random(3)
     torch.randn(3, generator=torch_stream(0, "a"))

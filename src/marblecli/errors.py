@@ -1,4 +1,4 @@
-"""Errors that are meant for the user: shown in one line, without a traceback."""
+"""Errors for the user: each is shown in one line, without a traceback."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ if TYPE_CHECKING:
 
 
 class MarbleError(Exception):
-    """A run that failed for a reason the user can act on. Exit code 1."""
+    """A run failed, for a reason that the user can do something about. Exit code 1."""
 
     exit_code = 1
 
 
 class BadInputError(MarbleError):
-    """A file, option or value that the user gave and that can't be used. Exit code 2."""
+    """A file, option or value that the user gave can't be used. Exit code 2."""
 
     exit_code = 2
 
 
 class LostProcessError(MarbleError):
-    """Another process of the run is gone: it, or whoever watches it, says why."""
+    """Another process of the run has ended. That process, or its launcher, says why."""
 
 
 class InterruptedRunError(MarbleError):
-    """The user interrupted a run; its checkpoint has been saved. Exit code 130."""
+    """The user has interrupted a run, and its checkpoint has been saved. Exit code 130."""
 
     exit_code = 130
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One fault of a recipe, at its dotted key."""
+    """One fault of a recipe, with the dotted key that it is at."""
 
     key: str
     message: str
@@ -47,7 +47,7 @@ class Problem:
 
 
 class RecipeError(BadInputError):
-    """Every fault of a recipe at once; one line each."""
+    """All faults of a recipe at once, one line each."""
 
     def __init__(self, source: str, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
@@ -56,13 +56,13 @@ class RecipeError(BadInputError):
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """``" (did you mean 'x'?)"`` for the nearest of ``choices``, or nothing."""
+    """``" (did you mean 'x'?)"`` with the choice nearest to ``name``; empty if none is near."""
     nearest = difflib.get_close_matches(name, list(choices), n=1)
     return f" (did you mean {nearest[0]!r}?)" if nearest else ""
 
 
 def one_of(choices: Iterable[str]) -> str:
-    """The choices as a user reads them: ``a, b, c``."""
+    """The choices in one text: ``a, b, c``."""
     return ", ".join(sorted(choices)) or "none"
 
 
@@ -75,9 +75,9 @@ def show_value(value: Any) -> str:
 def validation_problems(
     error: ValidationError, model: type[BaseModel], prefix: str = ""
 ) -> list[Problem]:
-    """What pydantic found wrong with the tables of ``model``, in a user's words.
+    """The faults that pydantic found in the tables of ``model``, in words for the user.
 
-    Keys are dotted and start with ``prefix``; unknown ones get the nearest valid name.
+    Keys are dotted and start with ``prefix``. For an unknown key, the nearest valid one is named.
     """
     return [
         Problem(prefix + ".".join(str(part) for part in fault["loc"]), _explain(fault, model))
@@ -98,7 +98,7 @@ _EXPECTED = {
     "string": "text",
     "tuple": "a list",
 }
-"""By the first word of pydantic's error type (``int_parsing``, ``int_from_float``, ...)."""
+"""What was expected, by the first word of pydantic's error type (``int`` of ``int_parsing``)."""
 
 _BOUNDS = {
     "greater_than": "must be above {gt}",
@@ -134,9 +134,10 @@ def _explain_unknown(place: tuple[int | str, ...], model: type[BaseModel]) -> st
 
 
 def unknown_key(name: str, choices: Iterable[str], whole: type[BaseModel]) -> str:
-    """What to say of a key that isn't one of ``choices``.
+    """The message about a key that isn't one of ``choices``.
 
-    The nearest of them, or else a key of that name elsewhere in ``whole``, or else all of them.
+    It names the nearest choice; or else a key of that name elsewhere in ``whole``; or else all
+    choices.
     """
     choices = tuple(choices)
     hint = did_you_mean(name, choices)
@@ -147,11 +148,11 @@ def unknown_key(name: str, choices: Iterable[str], whole: type[BaseModel]) -> st
 
 
 def _fields_at(model: type[BaseModel], place: tuple[int | str, ...]) -> tuple[str, ...]:
-    """Names of the fields of the table at ``place``, through mappings of tables."""
+    """The names of the fields of the table at ``place``, which may be inside mappings of tables."""
     table: Any = model
     for part in place:
         fields = getattr(table, "model_fields", None)
-        # A mapping's tables are its last type argument, whatever the key.
+        # In a mapping of tables, all tables are of the mapping's last type argument.
         table = fields[part].annotation if fields else get_args(table)[-1]
     return tuple(getattr(table, "model_fields", ()))
 

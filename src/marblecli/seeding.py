@@ -1,7 +1,7 @@
-"""Random streams named by purpose and step, so that a resumed run draws what it would have drawn.
+"""Random streams named by purpose and step, so that a resumed run draws the same numbers.
 
-Nothing is kept between steps: every stream is derived from the run's seed, and no global random
-state is touched.
+No state is kept between steps: every stream is derived from the run's seed. The global random state
+isn't used.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import torch
 
 
 def stream(seed: int, purpose: str, *indices: int) -> np.random.Generator:
-    """A NumPy generator for ``purpose`` at ``indices`` (a step, a prompt) of the run ``seed``."""
+    """A NumPy generator for ``purpose`` and ``indices`` (step, prompt) in a run with ``seed``."""
     return np.random.default_rng([seed, zlib.crc32(purpose.encode()), *indices])
 
 
 def torch_stream(seed: int, purpose: str, *indices: int) -> torch.Generator:
-    """The same for torch, on the CPU, so that every device draws the same numbers."""
+    """A torch generator like :func:`stream`; on the CPU, so all devices get the same numbers."""
     state = int(stream(seed, purpose, *indices).integers(2**62))
     return torch.Generator().manual_seed(state)

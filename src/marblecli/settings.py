@@ -117,7 +117,7 @@ class ModelSettings(_Table):
 
     @property
     def sharded(self) -> bool:
-        """Whether weights are whole only while they run, among processes or for one."""
+        """Whether weights are sharded or offloaded, so that they are whole only while they run."""
         return self.shard or self.offload
 
 
@@ -199,7 +199,7 @@ class OldPolicySettings(_Table):
 
 
 class TrainingSettings(_Table):
-    """``[training]``: the loss, the optimizer, and how a step is divided into micro-batches."""
+    """``[training]``: the loss, the optimizer, and how a step is split into micro-batches."""
 
     steps: PositiveInt
     """Optimizer steps of the run."""
@@ -223,7 +223,7 @@ class TrainingSettings(_Table):
     """``contracted`` finds all rewards' gradients by two backward passes, ``backward`` by K + 1."""
     pull_share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     """Compute the pull towards the old policy and the regulariser on this share of micro-batches,
-    drawn at random, and multiply them up."""
+    drawn at random, and multiply them by its inverse."""
     mix: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
     """DiffusionNFT's beta: how far its two implicit policies are from the old one."""
     kl_weight: NonNegativeFloat = 1e-4

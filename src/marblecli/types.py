@@ -1,7 +1,7 @@
-"""What crosses rooms: frozen dataclasses, every array with its shape and meaning.
+"""The data that rooms exchange: frozen dataclasses, with the shape and meaning of every array.
 
-Letters in shapes: N images of one optimizer batch, K rewards, B images of one batch,
-H and W pixels, C, h, w latent channels and sides.
+The letters in shapes are: N images of one optimizer batch, K rewards, B images of one batch, H and
+W pixels of an image's sides, and C, h, w for the channels and sides of a latent.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 
 Json = Any
-"""What json.dumps takes: dict, list, str, int, float, bool, None."""
+"""What json.dumps can write: dict, list, str, int, float, bool, None."""
 
 
 @dataclass(frozen=True)
@@ -35,21 +35,21 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Rollout:
-    """Images sampled by the old policy, in order: all images of a prompt stand together."""
+    """Images sampled by a policy; all images of a prompt are consecutive."""
 
     prompts: tuple[Prompt, ...]
-    """The prompt of each image, N."""
+    """The prompt of each of the N images."""
     groups: IntArray
-    """[N], the index of the group (images of one prompt) each image belongs to."""
+    """[N], the number of each image's group: the images of one prompt are a group."""
     latents: Tensor
-    """[N, C, h, w], the clean latents x0, scaled as the transformer sees them."""
+    """[N, C, h, w], the clean latents x0, scaled as the network needs them."""
     images: Tensor
-    """float32 [N, 3, H, W] in [0, 1]."""
+    """Float32 [N, 3, H, W] in [0, 1]."""
 
 
 @dataclass(frozen=True)
 class RewardFault:
-    """A reward that failed where it applies: an exception, or values that aren't finite."""
+    """A reward that failed on images it applies to: it raised, or its values aren't finite."""
 
     reward: str
     message: str
@@ -59,25 +59,25 @@ class RewardFault:
 
 @dataclass(frozen=True)
 class RewardTable:
-    """Raw rewards; what doesn't apply is masked, never zero."""
+    """Raw rewards. Where a reward doesn't apply or failed, it is masked."""
 
     names: tuple[str, ...]
     values: FloatArray
-    """[N, K], R_ik; zero where ``valid`` is false, never to be read there."""
+    """[N, K], R_ik. Don't use them where ``valid`` is false; they are 0 there."""
     valid: BoolArray
-    """[N, K], m_ik: the reward applies to the image's prompt and gave a finite value."""
+    """[N, K], m_ik: whether the reward applies to the image's prompt, and gave a finite value."""
     faults: tuple[RewardFault, ...] = ()
 
 
 @dataclass(frozen=True)
 class GradientStats:
-    """Inner products of the K reward gradients of one batch, float64."""
+    """Inner products of the K reward gradients of one batch, in float64."""
 
     names: tuple[str, ...]
     gram: FloatArray
     """[K, K], <g_k, g_l> of the raw gradients; rows of unusable rewards are zero."""
     usable: BoolArray
-    """[K], false where the gradient is zero, not finite, or the reward had no valid image."""
+    """[K], false where the gradient is zero or not finite, or the reward is valid on no image."""
 
     @property
     def norms(self) -> FloatArray:
@@ -115,46 +115,47 @@ class Balance:
     """How the K gradients are combined: d = sum_k coefficients_k g_k."""
 
     simplex_weights: FloatArray
-    """[K], the weights of the unit gradients, on the simplex (a few of TorchJD's may be negative);
-    zero for unusable rewards."""
+    """[K], the weights of the unit gradients; 0 for unusable rewards. They are on the simplex, but
+    a few methods of TorchJD may give negative ones."""
     coefficients: FloatArray
-    """[K], what multiplies the raw losses: s * simplex_weights / norms."""
+    """[K], the factors of the raw losses: s * simplex_weights / norms."""
     kkt_residual: float
-    """How far the simplex weights are from optimal, where the method solves a problem; else 0."""
+    """How far the simplex weights are from optimal; 0 if the method solves no problem."""
 
 
 @dataclass(frozen=True)
 class RewardChange:
-    """What one reward did between two evaluations on the same prompts and noise."""
+    """The change of one reward between two evaluations on the same prompts and noise."""
 
     reward: str
     start: float
     end: float
     low: float
     high: float
-    """Bounds of the 95 % bootstrap interval of end - start, paired image by image."""
+    """The bounds of the 95 % bootstrap interval of ``end - start``, paired image by image."""
     end_low: float
     end_high: float
-    """Bounds of the interval of end itself."""
+    """The bounds of the interval of ``end`` itself."""
     images: int
     failure: str = ""
-    """Why the reward has no value on any image though it applies to some; the numbers are NaN
-    then."""
+    """Why the reward has no value on any image, though it applies to some. All numbers are NaN
+    then; empty otherwise."""
 
 
 @dataclass(frozen=True)
 class ScoredImage:
-    """One image of an evaluation, and what every reward says of it."""
+    """One image of an evaluation, and its scores."""
 
     prompt: str
     source: str
     place: int
     """The prompt's place in its split, from 0."""
     number: int
-    """Which of its prompt's images it is, from 0. The run's seed, the split, the place and this
-    number fix the initial noise, so images of two evaluations that share them are a pair."""
+    """The image's number among those of its prompt, from 0. The initial noise depends on the run's
+    seed, the split, the place and this number, so images of two evaluations with the same ones are
+    a pair."""
     scores: Mapping[str, float | None]
-    """By reward; None where the reward doesn't apply to the prompt, or failed."""
+    """By reward; None if the reward doesn't apply to the prompt, or failed."""
 
 
 @dataclass(frozen=True)
@@ -163,13 +164,13 @@ class EvaluationRecord:
 
     step: int
     subject: Literal["base", "trained"]
-    """The reference policy, or the average of the trained weights."""
+    """``base`` is the reference policy, ``trained`` the average of the trained weights."""
     images: Mapping[str, tuple[ScoredImage, ...]]
     """By split."""
     faults: Mapping[str, tuple[RewardFault, ...]] = field(default_factory=dict)
-    """By split; what failed where it should have scored."""
+    """By split, the rewards that failed."""
     seed: int | None = None
-    """The run's seed; None where the record doesn't hold it."""
+    """The run's seed; None if the record doesn't have it."""
     known_means: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """The means by split and reward of an evaluation whose images weren't kept."""
 
@@ -190,7 +191,7 @@ def _mean_scores(images: Sequence[ScoredImage]) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A whole training state: tensors by file, and what JSON can hold."""
+    """A whole training state: tensors by file, and the rest as JSON."""
 
     step: int
     tensors: Mapping[str, Mapping[str, Tensor]]
@@ -199,10 +200,10 @@ class Snapshot:
 
 
 class EmbeddingStore(Protocol):
-    """Embeddings that outlive a run; implemented by a folder of files."""
+    """Embeddings that are kept beyond a run. A folder of files implements this."""
 
     def read(self, texts: Iterable[str]) -> Mapping[str, Mapping[str, Tensor]]:
-        """The tensors, by name, of those texts that are there."""
+        """By text, the tensors by name of those of the ``texts`` that are in the store."""
 
     def write(self, text: str, embedding: Mapping[str, Tensor]) -> None:
-        """Keep one."""
+        """Keep the embedding of ``text``, as tensors by name."""

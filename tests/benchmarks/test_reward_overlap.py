@@ -21,7 +21,7 @@ def test_predictions_worked_by_hand() -> None:
     assert quick.predicted(4) == (10.0, 8.5)
 
 
-def test_one_suite_is_waited_for_and_the_other_goes_on() -> None:
+def test_one_suite_waits_for_each_batch_and_the_other_does_not() -> None:
     held = threading.Event()
     images, prompts = torch.zeros(2, 3, 8, 8), [Prompt("a", "scenes")] * 2
     with reward_overlap.suites(lambda: time.sleep(0.05)) as (in_turn, _):
@@ -33,7 +33,7 @@ def test_one_suite_is_waited_for_and_the_other_goes_on() -> None:
         assert future.result().values.shape == (2, 1)
 
 
-def test_every_round_measures_both_kinds_of_reward(tmp_path: Path) -> None:
+def test_every_round_measures_both_kinds_of_rewards(tmp_path: Path) -> None:
     target, threads = tmp_path / "out.json", torch.get_num_threads()
     options = reward_overlap.Options(
         model=str(TINY),
@@ -52,7 +52,7 @@ def test_every_round_measures_both_kinds_of_reward(tmp_path: Path) -> None:
     rounds = json.loads(target.read_text())["rounds"]
     assert {name: len(found) for name, found in rounds.items()} == {"waits": 2, "computes": 2}
     for found in rounds["waits"]:
-        # Three batches' scores are slept for, and in turn nothing happens meanwhile.
+        # The reward sleeps three times, and one after the other means that nothing else runs then.
         assert found["in_turn"] >= 3 * found["scoring"] * 0.9
         assert found["overlapped"] > found["scoring"]
 

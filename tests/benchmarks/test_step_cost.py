@@ -1,4 +1,4 @@
-"""The benchmark measures what it says: every variant makes an update of the same batch."""
+"""All variants of the benchmark make an update of the same batch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def bench() -> step_cost.Bench:
 
 
 def gradient(bench: step_cost.Bench, variant: step_cost.Variant) -> Tensor:
-    """What the variant hands to the optimizer."""
+    """The gradient that the variant gives to the optimizer."""
     taken: list[Tensor] = []
     parameters = list(bench.policies.trained_parameters().values())
     handle = bench.optimizer.register_step_pre_hook(
@@ -54,7 +54,7 @@ def test_an_update_changes_no_weight(bench: step_cost.Bench) -> None:
 
 
 def test_predictions_worked_by_hand(bench: step_cost.Bench) -> None:
-    """In forward passes a row, a backward costing as much, the pull on an eighth."""
+    """In forward passes for each row; a backward pass costs one, and the pull is on an eighth."""
     passes = {
         name: variant.passes(1.0, 0.125)
         for name, variant in step_cost.make_variants(bench, 0.125).items()

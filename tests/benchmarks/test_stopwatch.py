@@ -8,7 +8,7 @@ import pytest
 from stopwatch import OTHER, Stopwatch
 
 
-def test_each_moment_is_charged_to_the_innermost_stage() -> None:
+def test_each_moment_counts_for_the_innermost_stage() -> None:
     watch = Stopwatch()
     started = time.perf_counter()
     with watch.fresh() as split:
@@ -32,7 +32,7 @@ def test_a_stage_that_raises_is_closed() -> None:
     assert watch.current == OTHER
 
 
-def test_watched_functions_are_timed_and_put_back() -> None:
+def test_watched_functions_are_timed_and_restored() -> None:
     owner = SimpleNamespace(double=lambda x: 2 * x)
     plain = owner.double
     watch = Stopwatch()

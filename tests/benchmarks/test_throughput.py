@@ -51,7 +51,7 @@ def test_every_variant_makes_whole_steps(document: dict[str, object]) -> None:
         ("marble", {"sampling", "decoding", "backward", "balance", "optimizer"}),
     ],
 )
-def test_the_split_names_what_a_step_is_made_of(
+def test_the_split_names_the_stages_of_a_step(
     document: dict[str, object], variant: str, stages: set[str]
 ) -> None:
     variants = document["variants"]

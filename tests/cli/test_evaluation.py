@@ -34,12 +34,12 @@ def test_json_has_the_documented_shape(document: dict[str, Any], finished_run: P
             assert reward["low"] <= reward["mean"] <= reward["high"]
             assert base["low"] <= base["change"] <= base["high"]
             assert base["change"] == pytest.approx(reward["mean"] - base["mean"])
-    # One image of each held-out prompt, two of each training prompt.
+    # There is one image of each held-out prompt, and two of each training prompt.
     assert document["rewards"]["shapes-colour"]["n"] == 2
     assert document["splits"]["train"]["rewards"]["shapes-colour"]["n"] == 4
 
 
-def test_it_repeats_the_evaluations_that_the_run_itself_recorded(
+def test_an_evaluation_gives_what_the_run_itself_recorded(
     document: dict[str, Any], finished_run: Path
 ) -> None:
     first, last = (
@@ -63,19 +63,19 @@ def test_prompts_and_image_counts_can_be_given(
     document = json.loads(shown.out)
     assert (document["split"], document["prompts"]) == ("mine.txt", 2)
     assert list(document["splits"]) == ["mine.txt"]
-    # A text file carries no metadata, which the colour reward needs.
+    # A text file has no metadata, which the colour reward needs.
     assert set(document["rewards"]) == {"shapes-aesthetic"}
     assert document["rewards"]["shapes-aesthetic"]["n"] == 6
 
 
-def test_without_json_there_is_a_table_a_split(marble: Marble, finished_run: Path) -> None:
+def test_without_json_there_is_a_table_for_each_split(marble: Marble, finished_run: Path) -> None:
     shown = marble("eval", finished_run, "--images-per-prompt", 1)
     assert shown.code == 0
     for part in ("train prompts", "held-out prompts", "shapes-colour", "step-000004"):
         assert part in shown.out
 
 
-def test_evaluating_leaves_the_run_alone(marble: Marble, finished_run: Path) -> None:
+def test_evaluating_does_not_change_the_run(marble: Marble, finished_run: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in finished_run.rglob("*") if path.is_file()}
     marble("eval", finished_run, "--json")
     after = {path: path.stat().st_mtime_ns for path in finished_run.rglob("*") if path.is_file()}

@@ -39,7 +39,7 @@ def report(
     return StepReport(step, seconds, rewards, cosines or {}, faults)
 
 
-def test_one_plain_line_a_step_where_there_is_no_terminal(plain: StringIO) -> None:
+def test_without_a_terminal_there_is_one_plain_line_for_each_step(plain: StringIO) -> None:
     with LiveProgress(["ocr", "colour"], 10) as progress:
         progress.on_step(report(1, {"ocr": 0.25, "colour": 0.5}, {"ocr": 0.3, "colour": -0.125}))
         progress.on_step(report(2, {"ocr": 0.75, "colour": 0.5}, {"ocr": 0.2, "colour": 0.4}))
@@ -55,7 +55,7 @@ def test_the_change_is_from_the_first_five_steps_to_the_last_five(plain: StringI
     with LiveProgress(["ocr"], 10) as progress:
         for step in range(1, 11):
             progress.on_step(report(step, {"ocr": float(step)}))
-    # Means of 1 to 5 and of 6 to 10.
+    # These are the means of 1 to 5 and of 6 to 10.
     assert "ocr 8.000 (+5.000)" in plain.getvalue().splitlines()[-1]
 
 
@@ -63,7 +63,7 @@ def test_the_time_left_is_that_of_recent_steps(plain: StringIO) -> None:
     with LiveProgress(["ocr"], 3600) as progress:
         progress.on_step(report(1, {"ocr": 0.0}, seconds=3.0))
         progress.on_step(report(2, {"ocr": 0.0}, seconds=1.0))
-    # 3598 steps of 2 seconds.
+    # 3598 steps of 2 seconds are left.
     assert plain.getvalue().splitlines()[-1].endswith("1.0 s/step  ETA 1:59:56")
 
 
@@ -76,7 +76,7 @@ def test_a_step_that_was_not_measured_keeps_the_last_cosine(plain: StringIO) -> 
     assert cosines == ["none", "+0.50", "+0.50"]
 
 
-def test_a_reward_that_applied_to_nothing_yet_does_not_disturb_the_others(plain: StringIO) -> None:
+def test_a_reward_without_scores_so_far_is_shown_beside_the_others(plain: StringIO) -> None:
     with LiveProgress(["ocr", "colour"], 2) as progress:
         progress.on_step(report(1, {"colour": 0.5}))
         progress.on_step(report(2, {"ocr": 1.0}))
@@ -85,14 +85,14 @@ def test_a_reward_that_applied_to_nothing_yet_does_not_disturb_the_others(plain:
     assert "ocr 1.000 (+0.000)  colour 0.500 (+0.000)" in second
 
 
-def test_faults_are_told_when_they_happen(plain: StringIO) -> None:
+def test_faults_are_shown_when_they_happen(plain: StringIO) -> None:
     with LiveProgress(["ocr"], 2) as progress:
         progress.on_step(report(2, {"ocr": 0.0}, faults=("ocr: KeyError: [bold]", "ocr: again")))
     lines = plain.getvalue().splitlines()
     assert lines[:2] == ["fault at step 2: ocr: KeyError: [bold]", "fault at step 2: ocr: again"]
 
 
-def test_evaluations_are_a_line_a_split(plain: StringIO) -> None:
+def test_an_evaluation_is_one_line_for_each_split(plain: StringIO) -> None:
     change = RewardChange("ocr", 0.25, 0.5, 0.1, 0.3, 0.4, 0.6, 8)
     failed = RewardChange("colour", *(math.nan,) * 6, 0, failure="no driver")
     with LiveProgress(["ocr"], 2) as progress:
@@ -105,7 +105,7 @@ def test_evaluations_are_a_line_a_split(plain: StringIO) -> None:
     ]
 
 
-def test_a_terminal_gets_one_table_that_is_redrawn(terminal: StringIO) -> None:
+def test_on_a_terminal_one_table_is_redrawn(terminal: StringIO) -> None:
     with LiveProgress(["ocr", "colour"], 10) as progress:
         progress.on_step(report(1, {"ocr": 0.25, "colour": 0.5}, {"ocr": 0.5}, faults=("a", "b")))
         progress.on_step(report(2, {"ocr": 0.75, "colour": 0.5}, {"ocr": -0.25}))
@@ -117,7 +117,7 @@ def test_a_terminal_gets_one_table_that_is_redrawn(terminal: StringIO) -> None:
     assert "s/step  ETA" not in terminal.getvalue(), "no plain lines beside the table"
 
 
-def test_the_cursor_comes_back_when_a_run_fails(terminal: StringIO) -> None:
+def test_the_cursor_is_restored_when_a_run_fails(terminal: StringIO) -> None:
     progress = LiveProgress(["ocr"], 2)
     with pytest.raises(TypeError, match="unexpected"), progress:
         progress.on_step(unexpected=report(1, {"ocr": 0.0}))
@@ -125,7 +125,7 @@ def test_the_cursor_comes_back_when_a_run_fails(terminal: StringIO) -> None:
     assert terminal.getvalue().rindex(show) > terminal.getvalue().rindex(hide)
 
 
-def test_a_smaller_micro_batch_is_told(plain: StringIO) -> None:
+def test_a_smaller_micro_batch_is_reported(plain: StringIO) -> None:
     step = StepReport(3, 2.0, {"ocr": 0.5}, {}, (), ("out of memory with 8 images at a time",))
     with LiveProgress(["ocr"], 10) as progress:
         progress.on_step(step)

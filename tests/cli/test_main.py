@@ -15,7 +15,7 @@ Marble = Callable[..., Any]
 
 
 def one_line(shown: Any) -> str:
-    """The line that is all the command said, after checking that it is all."""
+    """The command's only line, after checking that there is no other output."""
     assert shown.out == ""
     assert "Traceback" not in shown.err
     (line,) = shown.err.splitlines()
@@ -36,12 +36,12 @@ def test_without_a_command_the_help_is_shown(marble: Marble) -> None:
     assert "inspect-conflicts" in shown.out + shown.err
 
 
-def test_version(marble: Marble) -> None:
+def test_the_version_is_shown(marble: Marble) -> None:
     shown = marble("--version")
     assert (shown.code, shown.out) == (0, f"marble {version('marblecli')}\n")
 
 
-def test_a_valid_recipe_is_the_control_of_what_follows(marble: Marble, recipe: Path) -> None:
+def test_the_recipe_of_these_tests_is_valid(marble: Marble, recipe: Path) -> None:
     shown = marble("train", recipe, "--dry-run")
     assert (shown.code, shown.err) == (0, "")
 
@@ -67,7 +67,9 @@ def test_a_valid_recipe_is_the_control_of_what_follows(marble: Marble, recipe: P
         ("training.noise_levels=4", "training.noise_levels: must be at most sampling.steps = 3"),
     ],
 )
-def test_a_bad_recipe(override: str, message: str, marble: Marble, recipe: Path) -> None:
+def test_a_bad_recipe_is_one_line(
+    override: str, message: str, marble: Marble, recipe: Path
+) -> None:
     shown = marble("train", recipe, "--set", override)
     assert shown.code == 2
     line = one_line(shown)
@@ -75,12 +77,12 @@ def test_a_bad_recipe(override: str, message: str, marble: Marble, recipe: Path)
     assert message in line
 
 
-def test_a_misspelt_reward_gets_its_nearest_name(marble: Marble, recipe: Path) -> None:
+def test_the_nearest_name_of_a_misspelt_reward_is_named(marble: Marble, recipe: Path) -> None:
     shown = marble("train", recipe, "--set", "rewards.shapes-color.weight=1")
     assert "did you mean 'shapes-colour'?" in one_line(shown)
 
 
-def test_every_fault_has_its_line(marble: Marble, recipe: Path) -> None:
+def test_every_fault_has_a_line(marble: Marble, recipe: Path) -> None:
     bad = ("training.step=4", "sampling.group_size=1", "rewards.shapes-color.weight=1")
     shown = marble("train", recipe, *(part for each in bad for part in ("--set", each)))
     assert shown.code == 2
@@ -98,7 +100,7 @@ def test_every_fault_has_its_line(marble: Marble, recipe: Path) -> None:
         (None, "SD3Transformer2DModel", "no model in diffusers' layout"),
     ],
 )
-def test_a_model_folder_that_is_no_sd3(
+def test_a_model_folder_of_an_unknown_kind_is_one_line(
     index: str | None, transformer: str, message: str, marble: Marble, recipe: Path
 ) -> None:
     model = recipe.parent / "model"
@@ -111,13 +113,13 @@ def test_a_model_folder_that_is_no_sd3(
     assert f"model.pretrained: {message}" in one_line(shown)
 
 
-def test_a_missing_recipe(marble: Marble, tmp_path: Path) -> None:
+def test_a_missing_recipe_is_one_line(marble: Marble, tmp_path: Path) -> None:
     shown = marble("train", tmp_path / "absent.toml")
     assert shown.code == 2
     assert "absent.toml: can't read the recipe: No such file or directory" in one_line(shown)
 
 
-def test_a_recipe_that_is_no_toml(marble: Marble, tmp_path: Path) -> None:
+def test_a_recipe_that_is_no_toml_is_one_line(marble: Marble, tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("[run\n")
     shown = marble("train", tmp_path / "bad.toml")
     assert shown.code == 2
@@ -130,7 +132,9 @@ def test_resuming_needs_a_directory(marble: Marble, recipe: Path) -> None:
     assert "--resume needs --run-dir" in one_line(shown)
 
 
-def test_a_directory_that_is_no_run(marble: Marble, recipe: Path, tmp_path: Path) -> None:
+def test_a_directory_that_is_no_run_is_one_line(
+    marble: Marble, recipe: Path, tmp_path: Path
+) -> None:
     for arguments in (
         ("train", recipe, "--resume", "--run-dir", tmp_path / "absent"),
         ("eval", tmp_path / "absent"),
@@ -150,7 +154,7 @@ def test_a_directory_that_is_no_run(marble: Marble, recipe: Path, tmp_path: Path
         ("[[1.0, NaN], [NaN, 1.0]]", "nan in row 1, column 2"),
     ],
 )
-def test_solving_a_gram_that_is_none(
+def test_solving_an_invalid_gram_is_one_line(
     gram: str, message: str, marble: Marble, tmp_path: Path
 ) -> None:
     file = tmp_path / "gram.json"
@@ -164,7 +168,7 @@ def test_solving_a_gram_that_is_none(
 @pytest.mark.parametrize(
     "second", [np.ones(4), np.array([1.0, np.nan, 1.0]), np.array([1.0, np.inf, 1.0])]
 )
-def test_solving_gradients_of_different_sizes_or_not_finite(
+def test_solving_gradients_of_different_sizes_or_not_finite_is_one_line(
     second: np.ndarray, marble: Marble, tmp_path: Path
 ) -> None:
     file = tmp_path / "gradients.safetensors"
@@ -174,7 +178,7 @@ def test_solving_gradients_of_different_sizes_or_not_finite(
     assert "ocr" in one_line(shown)
 
 
-def test_solving_a_missing_file(marble: Marble, tmp_path: Path) -> None:
+def test_solving_a_missing_file_is_one_line(marble: Marble, tmp_path: Path) -> None:
     shown = marble("solve", tmp_path / "absent.json")
     assert shown.code == 2
     assert "absent.json" in one_line(shown)

@@ -14,7 +14,7 @@ def files_of(folder: Path) -> set[Path]:
     return set(folder.rglob("*"))
 
 
-def test_a_probe_tells_of_conflicts_and_writes_nothing(
+def test_a_probe_shows_conflicts_and_writes_nothing(
     marble: Marble, tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -32,7 +32,9 @@ def test_a_probe_tells_of_conflicts_and_writes_nothing(
     assert not files_of(tmp_path)
 
 
-def test_what_was_kept_reads_as_a_run(marble: Marble, tiny_recipe: Path, tmp_path: Path) -> None:
+def test_a_kept_probe_can_be_inspected_as_a_run(
+    marble: Marble, tiny_recipe: Path, tmp_path: Path
+) -> None:
     kept = tmp_path / "probe"
     arguments = ("--batches", 2, "--set", "sampling.group_size=2", "--out", kept, "--html")
     first = marble("inspect-conflicts", tiny_recipe, *arguments, "--method", "equal", "--json")
@@ -56,17 +58,17 @@ def test_what_was_kept_reads_as_a_run(marble: Marble, tiny_recipe: Path, tmp_pat
         (["--set", "training.step=1"], "training.step: unknown key"),
     ],
 )
-def test_bad_options_get_one_line_before_anything_is_loaded(
+def test_bad_options_are_one_line_before_anything_is_loaded(
     marble: Marble, recipe: Path, options: list[str], message: str
 ) -> None:
-    """The recipe's model holds no weight: loading it would fail otherwise."""
+    """The recipe's model has no weights, so loading it would fail."""
     shown = marble("inspect-conflicts", recipe, *options)
     assert shown.code == 2
     assert message in shown.err
     assert len(shown.err.splitlines()) == 1
 
 
-def test_a_missing_recipe(marble: Marble, tmp_path: Path) -> None:
+def test_a_missing_recipe_is_one_line(marble: Marble, tmp_path: Path) -> None:
     shown = marble("inspect-conflicts", tmp_path / "absent.toml")
     assert shown.code == 2
     assert "absent.toml: can't read the recipe" in shown.err

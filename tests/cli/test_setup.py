@@ -17,7 +17,7 @@ LETTERS = '{"prompt": "the text", "text": "EH", "background": "black", "colours"
 
 
 def with_letters(recipe: Path) -> Path:
-    """A second source, the only one with text."""
+    """The recipe with a second source, which is the only one with text."""
     (recipe.parent / "letters.jsonl").write_text(LETTERS)
     source = '[prompts.letters]\ntrain = "letters.jsonl"\n[rewards.shapes-letters]\n'
     recipe.write_text(source + recipe.read_text())
@@ -56,7 +56,7 @@ def test_a_reward_that_applies_to_no_prompt_is_named_with_what_it_needs(recipe: 
     )
 
 
-def test_sources_can_make_a_reward_idle_too(recipe: Path) -> None:
+def test_a_reward_whose_sources_it_does_not_apply_to_is_named(recipe: Path) -> None:
     letters = with_letters(recipe)
     with pytest.raises(RecipeError) as caught:
         load_plan(
@@ -71,7 +71,7 @@ def test_sources_can_make_a_reward_idle_too(recipe: Path) -> None:
     assert caught.value.problems[0].message.endswith("in sources scenes")
 
 
-def test_what_the_model_says_of_the_recipe_is_told_with_the_other_faults(
+def test_the_models_faults_are_reported_with_the_others(
     tiny_recipe: Path,
 ) -> None:
     overrides = [
@@ -93,7 +93,9 @@ def test_what_the_model_says_of_the_recipe_is_told_with_the_other_faults(
     assert "did you mean 'attn.to_k'?" in told["model.lora.targets"]
 
 
-def test_a_side_that_the_model_cant_make_is_told_with_the_nearest(tiny_recipe: Path) -> None:
+def test_the_fault_of_a_side_that_the_model_cannot_make_names_the_nearest(
+    tiny_recipe: Path,
+) -> None:
     with pytest.raises(RecipeError) as caught:
         load_plan(tiny_recipe, ["sampling.resolution=40"])
     assert str(caught.value) == (
@@ -114,7 +116,7 @@ def test_broken_prompt_files_are_named_by_key_and_line(recipe: Path) -> None:
         load_plan(recipe, [])
 
 
-def test_the_suite_scores_what_the_recipe_names_with_its_sources(
+def test_the_suite_has_the_recipes_rewards_with_their_sources(
     recipe: Path, install_plugin: InstallPlugin
 ) -> None:
     install_plugin(

@@ -1,4 +1,4 @@
-"""Runs of the command itself: what it leaves and says, and what a kill or Ctrl-C costs."""
+"""Runs of the command itself: its files, its output, and how it survives a kill or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_nothing_in_a_run_directory_can_run_code(finished_run: Path) -> None:
     assert suffixes == {".toml", ".json", ".jsonl", ".png", ".safetensors"}
 
 
-def test_a_run_ends_with_what_it_did_and_the_next_command(
+def test_a_run_ends_with_every_rewards_change_and_the_next_command(
     marble: Marble, tiny_recipe: Path, tmp_path: Path
 ) -> None:
     run_dir = tmp_path / "run"
@@ -116,7 +116,7 @@ def test_a_directory_with_a_run_is_not_overwritten(
         "model.lora.targets=['attn.to_q']",
     ],
 )
-def test_a_resumed_run_must_be_the_same_run(
+def test_settings_that_would_make_another_run_are_refused_on_resume(
     override: str, train_tiny: Trainer, finished_run: Path
 ) -> None:
     key = override.split("=", maxsplit=1)[0]
@@ -132,7 +132,9 @@ def test_a_run_may_be_made_longer(train_tiny: Trainer, tmp_path: Path) -> None:
     assert_same_run(short, straight, 3)
 
 
-def test_a_run_that_needs_less_memory_goes_on(train_tiny: Trainer, tmp_path: Path) -> None:
+def test_a_run_can_be_resumed_with_settings_that_take_less_memory(
+    train_tiny: Trainer, tmp_path: Path
+) -> None:
     run_dir = train_tiny(tmp_path / "run", "training.steps=1")
     less = ("model.gradient_checkpointing=true", f"model.embedding_cache={tmp_path / 'cache'}")
     train_tiny(run_dir, "training.steps=2", *less, resume=True)
@@ -147,14 +149,14 @@ def continue_and_compare(run_dir: Path, train_tiny: Trainer, straight_dir: Path)
 
 
 def kill_after_a_checkpoint(recipe: Path, run_dir: Path) -> subprocess.CompletedProcess[str]:
-    """Train in another process for as long as it takes to a checkpoint, then SIGKILL."""
+    """Train in another process until a checkpoint is saved, then send SIGKILL."""
     arguments = ["train", recipe, "--run-dir", run_dir, "--set", "training.steps=100000"]
     process = subprocess.Popen(
         [sys.executable, "-c", "from marblecli.cli.main import main; main()", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # As many threads as this process: sums in another order are other sums.
+        # The other process gets as many threads as this one, because they decide the order of sums.
         env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
     )
     deadline = time.monotonic() + 240
@@ -168,7 +170,7 @@ def kill_after_a_checkpoint(recipe: Path, run_dir: Path) -> subprocess.Completed
     return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
 
-def test_a_killed_run_resumes_as_if_nothing_had_happened(
+def test_a_killed_run_is_resumed_to_the_same_result(
     tiny_recipe: Path, train_tiny: Trainer, tmp_path: Path
 ) -> None:
     killed = kill_after_a_checkpoint(tiny_recipe, tmp_path / "run")
@@ -179,7 +181,7 @@ def test_a_killed_run_resumes_as_if_nothing_had_happened(
 
 @pytest.fixture
 def press_at_step_3(monkeypatch: pytest.MonkeyPatch) -> Callable[[signal.Signals, int], None]:
-    """Send this process that many signals in the midst of its third step."""
+    """Send a signal to this process a number of times during its third step."""
     step = RunRecorder.step
 
     def press(number: signal.Signals, times: int) -> None:
@@ -215,7 +217,7 @@ def test_ctrl_c_saves_and_says_so_and_the_run_can_be_resumed(
     assert_same_run(tmp_path / "run", finished_run, 4)
 
 
-def test_pressed_twice_it_stops_at_once_and_goes_on_from_the_last_checkpoint(
+def test_a_second_ctrl_c_stops_at_once_and_the_last_checkpoint_can_be_resumed(
     press_at_step_3: Callable[[signal.Signals, int], None],
     monkeypatch: pytest.MonkeyPatch,
     marble: Marble,

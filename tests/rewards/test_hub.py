@@ -44,7 +44,7 @@ def test_missing_files_without_a_network_are_one_line() -> None:
             function(FILES)
         assert "\n" not in str(caught.value)
         assert str(caught.value).startswith(
-            "someone/weights at 0123456789ab isn't in the hub's cache, and the hub doesn't give it"
+            "someone/weights at 0123456789ab isn't in the hub's cache, and it can't be downloaded"
         )
     assert issubclass(MissingFilesError, MarbleError)
 

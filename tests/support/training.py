@@ -60,7 +60,7 @@ def make_transformer() -> SD3Transformer2DModel:
         qk_norm="rms_norm",
     )
     for parameter in transformer.parameters():
-        # Modulations start at zero in a fresh model, which would hide most of the network.
+        # Modulations start at zero in a new model, which would hide most of the network.
         torch.nn.init.normal_(parameter, std=0.2)
     return transformer
 
@@ -142,7 +142,7 @@ def moved(batch: TrainingBatch, device: str) -> TrainingBatch:
 
 
 def cut(batch: TrainingBatch, start: int, stop: int) -> TrainingBatch:
-    """What a process has of it that got the images from ``start`` to ``stop``."""
+    """The part of the batch of a process that has the images from ``start`` to ``stop``."""
     mine = slice(start, stop)
     return replace(
         batch,
@@ -210,7 +210,7 @@ Scorer = Callable[[RewardBatch], Any]
 
 
 def tiny_recipe(folder: Path, overrides: Mapping[str, Any]) -> Recipe:
-    """A recipe of 4 steps; ``overrides`` are by dotted key."""
+    """A recipe with 4 steps; ``overrides`` are by dotted key."""
     table: dict[str, Any] = {
         "run": {"seed": 0},
         "model": {
@@ -260,7 +260,7 @@ def recipe_of(tiny_folder: Path) -> Callable[..., Recipe]:
 
 
 def make_suite(faulty: Mapping[str, Scorer]) -> RewardSuite:
-    """The three rewards; ``faulty`` ones score as given."""
+    """The three rewards; those in ``faulty`` have the given scorers."""
     scorers = {**SCORERS, **faulty}
     return RewardSuite([ActiveReward(_spec(name), score) for name, score in scorers.items()])
 
@@ -275,7 +275,7 @@ def open_recipe(
     faulty: Mapping[str, Scorer] | None = None,
     prompts: PromptSets = PROMPTS,
 ) -> Trainer:
-    """A trainer on the recipe's model; ``faulty`` rewards score as given."""
+    """A trainer on the recipe's model; rewards in ``faulty`` have the given scorers."""
     sampler = open_sampler(
         recipe, prompts, lambda _device: make_suite(faulty or {}), open_store=EmbeddingCache
     )
@@ -300,7 +300,7 @@ def open_tiny(tiny_folder: Path) -> Iterator[Callable[..., Trainer]]:
 
 
 def copied(snapshot: Snapshot) -> Snapshot:
-    """What a checkpoint would keep of it: tensors of its own, and JSON."""
+    """A copy of the snapshot as a checkpoint would keep it: new tensors, and JSON."""
     tensors = {
         stem: {name: tensor.detach().clone() for name, tensor in part.items()}
         for stem, part in snapshot.tensors.items()
@@ -310,7 +310,7 @@ def copied(snapshot: Snapshot) -> Snapshot:
 
 @dataclass
 class Recorded:
-    """A recorder that keeps everything, and what the other callbacks are told."""
+    """A recorder that keeps everything, also what the other callbacks get."""
 
     metrics: list[dict[str, Any]] = field(default_factory=list)
     conflicts: list[ConflictRecord] = field(default_factory=list)
@@ -355,7 +355,7 @@ def recorded() -> Recorded:
 def run_tiny(
     tiny_folder: Path, open_tiny: Callable[..., Trainer]
 ) -> Callable[..., tuple[Recorded, Outcome]]:
-    """Like ``open_tiny``, and train to the end; what was run before is not run again."""
+    """Like ``open_tiny``, then train to the end; the result of an equal run is reused."""
     done: dict[str, tuple[Recorded, Outcome]] = {}
 
     def run(
@@ -386,7 +386,7 @@ ROOT = Path(__file__).parents[2]
 
 def _in_group(rank: int, count: int, port: int, job: Callable[..., Any], *arguments: Any) -> Any:
     with ExitStack() as stack:
-        # If it fails: the others would wait for this one for half an hour.
+        # If this process fails, the others would wait for it for half an hour.
         stack.callback(os._exit, 1)
         stack.callback(traceback.print_exc)
         os.environ.update(

@@ -1,4 +1,4 @@
-"""What ``marble eval`` does."""
+"""Run ``marble eval``."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def run_evaluation(
 
 
 def _image_counts(count: int) -> list[str]:
-    # An interval within prompts needs two images of each.
+    # The interval on training prompts needs at least two images of each.
     return [
         f"eval.images_per_prompt={count}",
         f"eval.images_per_train_prompt={max(count, 2)}",
@@ -82,7 +82,10 @@ def _document(
     sizes: Mapping[str, int],
     changes: Mapping[str, tuple[RewardChange, ...]],
 ) -> dict[str, Json]:
-    """The last split, held-out where there is one, is the document's own; all are in ``splits``."""
+    """The JSON document: all splits under ``splits``, and the last one also at the top level.
+
+    The last split is ``held-out``, if there is one.
+    """
     described = {
         split: {
             "prompts": sizes[split],
@@ -114,7 +117,7 @@ def _reward(change: RewardChange) -> dict[str, Json]:
 
 
 def _comparison(change: RewardChange) -> dict[str, Json]:
-    """The other's mean, and the paired change from it with its interval."""
+    """The base model's mean, and the paired change from it with its interval."""
     if change.failure:
         return dict.fromkeys(("mean", "change", "low", "high"))
     return {

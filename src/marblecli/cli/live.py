@@ -1,4 +1,4 @@
-"""The progress of a run: a live table on a terminal, plain lines elsewhere."""
+"""Show the progress of a run: by a live table on a terminal, and by plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from marblecli.train.loop import EvaluationReport, StepReport
 
 _WINDOW = 5
-"""Steps that the shown means are taken over: one rollout's mean is noisy."""
+"""The shown means are over this many steps, because the mean of one step's images is noisy."""
 
 
 class LiveProgress:
@@ -50,7 +50,7 @@ class LiveProgress:
             self._live.stop()
 
     def on_step(self, report: StepReport) -> None:
-        """Take in one step and show it."""
+        """Show one step."""
         for name, value in report.rewards.items():
             if len(self._first[name]) < _WINDOW:
                 self._first[name].append(value)
@@ -68,7 +68,7 @@ class LiveProgress:
             self._live.update(self._table(report.step))
 
     def on_evaluation(self, report: EvaluationReport) -> None:
-        """Print the faults, and one line a split: every reward's change since the base model."""
+        """Print the faults, and for each split a line with every reward's change."""
         for fault in report.faults:
             out.print(
                 f"fault in the evaluation of step {report.step}: {fault}",
@@ -113,7 +113,7 @@ class LiveProgress:
             ),
         )
         table.add_column("reward")
-        for column in (f"mean, last {_WINDOW} steps", f"since first {_WINDOW}", "cosine"):
+        for column in (f"mean, last {_WINDOW} steps", f"change since first {_WINDOW}", "cosine"):
             table.add_column(column, justify="right")
         for name in self._first:
             cosine = self._cosines.get(name)

@@ -52,7 +52,7 @@ def _marble(
 
 
 def main() -> None:
-    """Run the command line; an error for the user is one line on stderr and its exit code."""
+    """Run the command line. An error for the user is printed on stderr, and sets the exit code."""
     try:
         app()
     except MarbleError as error:
@@ -63,9 +63,10 @@ def main() -> None:
 
 
 def _told_by_launcher(error: MarbleError) -> bool:
-    """Of several processes the first speaks; what others have to say goes through torch's file.
+    """Whether the error is left to the launcher of several processes, which is told of it here.
 
-    The launcher reads it: ours, torchrun's or accelerate's.
+    Launchers (ours, torchrun's and accelerate's) read errors from a file whose format is torch's.
+    Only the first process also prints its error itself, unless another process has to say why.
     """
     if "TORCHELASTIC_ERROR_FILE" not in os.environ:
         return False

@@ -1,4 +1,4 @@
-"""What ``marble inspect-conflicts RECIPE`` does: probe a model that nothing has trained yet."""
+"""Run ``marble inspect-conflicts RECIPE``: probe a model without training it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DEFAULT_BATCHES = 8
 
 _ALWAYS = ("tracking.log_with=[]",)
 _UNLESS_SET = ("measure.slices_every=1",)
-"""A probe is short: every batch is measured by prompt source and noise level."""
+"""A probe has few batches, so each of them is also measured by prompt source and noise level."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,17 @@ class ProbeOptions:
     overrides: tuple[str, ...] = ()
     """``key=value`` items."""
     keep: Path | None = None
-    """A run directory to write; nothing is written without."""
+    """The run directory to write; if None, nothing is written."""
 
 
 def probe_recipe(
     recipe: Path, request: ProbeOptions, options: InspectOptions, *, default_html: bool = False
 ) -> None:
-    """Measure batches of the recipe's model, judge them and print; see ``inspect_run``."""
+    """Measure batches of the recipe's model, and print what ``inspect_run`` prints of a run.
+
+    With ``default_html``, the page is written into the run directory if ``options`` name no file.
+    Raises BadInputError for an unusable recipe, method or file.
+    """
     quiet_libraries()
     plan = load_plan(recipe, [*_UNLESS_SET, *request.overrides, *_ALWAYS])
     settings = plan.recipe.balance

@@ -1,4 +1,4 @@
-"""From a recipe file to everything that can be known without loading a weight."""
+"""Load a recipe, and find out everything that can be known without loading a weight."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ class Plan:
     held_out_prompts: tuple[tuple[Prompt, ...], ...]
     """By source; sources without an ``eval`` file are left out."""
     family: Family
-    """The model's."""
+    """The model's family."""
     architecture: Architecture | UnreadableConfigError
-    """Of the model, or why its configurations couldn't be read."""
+    """The model's architecture, or why its configurations couldn't be read."""
 
 
 def load_plan(path: Path, overrides: Sequence[str], *, quiet: bool = False) -> Plan:
-    """Check the recipe whole: keys, rewards, files, the model's configurations as far as they can
-    be read, and that every reward applies somewhere.
+    """Load the recipe, and check all of it: keys, files, rewards, and the model's configurations as
+    far as they can be read. Every reward has to apply to some training prompt.
 
     The plan's recipe has the defaults of the model's family written out. Keys that were renamed are
     reported on stderr, unless ``quiet``.
 
     Raises:
         RecipeError: all faults at once.
-        BadInputError: the file itself can't be read.
+        BadInputError: the file can't be read.
 
     """
     catalog = discover()
@@ -105,7 +105,7 @@ def evaluation_splits(plan: Plan) -> dict[str, tuple[Prompt, ...]]:
 
 
 def build_suite(plan: Plan, device: str) -> RewardSuite:
-    """Load the recipe's rewards."""
+    """Load the recipe's rewards; ``device`` is where those score that name no other."""
     from marblecli.rewards.activate import activate
     from marblecli.rewards.score import RewardSuite
 

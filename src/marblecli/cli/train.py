@@ -55,7 +55,7 @@ def train(  # noqa: PLR0913, PLR0917 - one parameter an option
     from marblecli.cli.training import run_training
 
     if memory is not None and not dry_run:
-        raise BadInputError("--memory needs --dry-run: it plans, and limits nothing")
+        raise BadInputError("--memory needs --dry-run: it is for the plan, and doesn't limit a run")
     random = [_RANDOM] if random_weights else []
     starts_others = not dry_run and wants_launch(num_processes)
     # The processes that are started load the recipe again, and the first of them prints for all.

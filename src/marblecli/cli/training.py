@@ -1,4 +1,4 @@
-"""What ``marble train`` does once its recipe is checked."""
+"""Run ``marble train``, once its recipe has been checked."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from marblecli.train.sampler import Sampler
 
 _FREE_TO_CHANGE = ("training.steps", "eval", "checkpoint", "tracking")
-"""What a resumed run may set anew: how long, and what it tells; the rest would be another run."""
+"""What may be changed when a run is resumed: its length, and what it reports and saves."""
 _HOW_COMPUTED = (
     "model.gradient_checkpointing",
     "model.compile",
@@ -45,13 +45,13 @@ _HOW_COMPUTED = (
     "model.offload",
     "training.ema_on_cpu",
 )
-"""What changes nothing but memory, speed and rounding."""
+"""These may be changed, too: they change only memory, speed and rounding."""
 _WHERE_SCORED = re.compile(r"rewards\.[^.]+\.(timeout|batch_size|device)")
-"""And where its rewards are scored."""
+"""And so may these, which say where rewards are scored."""
 
 
 def run_training(plan: Plan, run_dir: Path | None, resume: bool) -> None:
-    """Train, show progress, and end with what every reward did and the next command."""
+    """Train and show the progress; at the end, show every reward's change and the next command."""
     quiet_libraries()
     check_processes(plan.recipe, started_processes().count)
     check_trackers(plan.recipe)
@@ -69,11 +69,15 @@ class _Run:
     directory: Path
     recorder: Recorders
     saved: Snapshot | None
-    """What the run goes on from."""
+    """The state that the run is resumed from; None for a new run."""
 
 
 def _open(plan: Plan, run_dir: Path | None, resume: bool, processes: Processes) -> _Run:
-    """The first process makes the directory, or makes it ready; all read what is resumed."""
+    """Open the run in every process.
+
+    The first process makes the run directory, or prepares it for resuming. All processes read the
+    checkpoint.
+    """
     if processes.first:
         recorder, saved = _resume(plan, run_dir) if resume else (_create(plan, run_dir), None)
         directory = processes.gather(recorder.run.directory)[0]
@@ -115,7 +119,7 @@ def _resume(plan: Plan, run_dir: Path | None) -> tuple[RunRecorder, Snapshot]:
 
 
 def _differences(one: object, two: object, prefix: str = "") -> list[str]:
-    """Dotted keys at which two nested mappings differ."""
+    """The dotted keys at which two nested mappings differ."""
     if not (isinstance(one, Mapping) and isinstance(two, Mapping)):
         return [] if one == two else [prefix]
     keys = dict.fromkeys((*one, *two))
@@ -150,7 +154,7 @@ def _train(plan: Plan, run: _Run) -> Mapping[str, tuple[RewardChange, ...]]:
 
 @contextmanager
 def _ended(sampler: Sampler) -> Iterator[None]:
-    """Leave the process group at the end, unless something failed."""
+    """Leave the process group at the end, unless there was an error."""
     try:
         yield
     except InterruptedRunError:
@@ -161,9 +165,10 @@ def _ended(sampler: Sampler) -> Iterator[None]:
 
 @contextmanager
 def _stop_on_signal(processes: Processes) -> Iterator[Callable[[], bool]]:
-    """The first Ctrl-C or SIGTERM asks the loop to save and stop; the second stops at once.
+    """A function that says whether the loop is to save and stop.
 
-    One of several processes stops, too, when its launcher is gone.
+    The first Ctrl-C or SIGTERM makes it true, and the second one stops at once. If there are
+    several processes, it is also true once the launcher has ended.
     """
     asked: list[int] = []
     several, launcher = processes.count > 1, os.getppid()
@@ -172,12 +177,15 @@ def _stop_on_signal(processes: Processes) -> Iterator[Callable[[], bool]]:
         if asked:
             raise KeyboardInterrupt
         asked.append(number)
-        out.print("stopping after this step; its checkpoint will be saved (again to stop at once)")
+        out.print(
+            "stopping after this step; its checkpoint will be saved (Ctrl-C again to stop at once)"
+        )
 
     previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield lambda: bool(asked) or (several and os.getppid() != launcher)
     finally:
         for number, handler in previous.items():
-            # A launcher signals the others when one has ended, and these may have to say why.
+            # When one process has ended, a launcher sends signals to the others. These must not end
+            # them, because they may have to report an error.
             signal.signal(number, signal.SIG_IGN if several else handler)

@@ -125,7 +125,7 @@ def _hub_file(hub_id: str, revision: str | None, file: str) -> str:
     except (HTTPError, HFValidationError, OSError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UnreadableConfigError(
-            f"{file} of {hub_id} isn't in the hub's cache, and the hub doesn't give it: {reason}"
+            f"{file} of {hub_id} isn't in the hub's cache, and it can't be downloaded: {reason}"
         ) from error
     return str(answer.text)
 

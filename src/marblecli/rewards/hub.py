@@ -84,7 +84,7 @@ def _explaining(files: HubFiles) -> Iterator[None]:
         reason = error.__cause__ or error
         text = " ".join(str(reason).split())
         raise MissingFilesError(
-            f"{_name(files)} isn't in the hub's cache, and the hub doesn't give it: {text}"
+            f"{_name(files)} isn't in the hub's cache, and it can't be downloaded: {text}"
         ) from error
     finally:
         log.setLevel(level)

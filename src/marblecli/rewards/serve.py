@@ -100,7 +100,7 @@ class _Handler(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length", "")
         if not length.isdecimal() or int(length) > MAX_BYTES:
             status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-            self._refuse(status, f"the length must be given and at most {MAX_BYTES} bytes")
+            self._refuse(status, f"the Content-Length must be given, and at most {MAX_BYTES} bytes")
             return
         body = self.rfile.read(int(length))
         name = self.server.reward.name

@@ -51,8 +51,8 @@ class Evaluation:
 def evaluate(sampler: Sampler, policy: Literal["reference", "trained"], split: str) -> Evaluation:
     """Score one split of the evaluation prompts.
 
-    The initial noise depends on the split and the prompt's place only. So it is the same for every
-    policy and step, and it isn't used in training.
+    The initial noise depends only on the run's seed, the split and the prompt's place. So it is the
+    same for every policy and step, and it isn't used in training.
     """
     settings = sampler.recipe.eval
     prompts = sampler.prompts.evaluation[split]

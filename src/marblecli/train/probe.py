@@ -41,7 +41,7 @@ def probe(sampler: Sampler, batches: int) -> Iterator[ProbedBatch]:
         found = find_direction(sampler, step, carried, record_all=True)
         carried = found.carried
         if found.measured is None:
-            raise RuntimeError("a batch wasn't measured although all were to be")
+            raise RuntimeError("a batch of the probe wasn't measured")
         fresh = fresh_gradients(sampler, step)
         yield ProbedBatch(
             record=conflict_record(
