@@ -7,7 +7,7 @@ import pytest
 from marblecli.planning import fake_model
 from marblecli.planning.fake_model import FakeModel, ModelCase
 from marblecli.planning.micro_step import kept_row, measure_micro_step
-from support.planning import CONTRACTED, RESOLUTION, model_of, small_subject
+from support.planning import CONTRACTED, RESOLUTION, model_of, real_policies, small_subject
 
 
 def case_of(processes: int = 1, **model: object) -> ModelCase:
@@ -28,6 +28,23 @@ def test_blocks_that_are_taken_out_count_as_if_they_were_there(
         found.append([step.row, *(step.peak(rows, 0) for rows in (1, 9))])
         found[-1] += [fake.sampling().peak(rows) for rows in (1, 9)]
     assert found[0] == found[1]
+
+
+def test_adapters_of_numbered_blocks_are_found_there() -> None:
+    fake = FakeModel(case_of(lora={"rank": 3, "targets": ["transformer_blocks.4.attn.to_q"]}))
+    assert len(fake.case.subject.family.blocks(fake.policies.network("trained"))) == 6
+    assert fake.trained == 3 * (128 + 128)
+
+
+@pytest.mark.parametrize(
+    "lora",
+    [{"rank": 3}, {"rank": 2, "targets": "all-linear"}, {"rank": 2, "dora": True}],
+    ids=["published", "all-linear", "dora"],
+)
+def test_adapters_are_counted_as_they_are_made(lora: dict[str, object]) -> None:
+    case = case_of(lora=lora)
+    trained = real_policies(case).trained_parameters()
+    assert FakeModel(case).trained == sum(each.numel() for each in trained.values())
 
 
 def test_small_blocks_of_sharded_weights_all_stay() -> None:

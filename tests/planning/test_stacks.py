@@ -18,8 +18,9 @@ def test_three_of_equal_neighbours_stay() -> None:
     (one, other) = shorten(network, blocks)
     kept = [blocks[place] for place in (0, 1, 4, 5, 6, 7, 8, 9, 11)]
     assert list(network.first) == kept
-    assert (one.typical, one.last, one.missing) == (blocks[1], blocks[4], 2)
-    assert (other.typical, other.last, other.missing) == (blocks[9], blocks[11], 1)
+    assert (one.typical, one.last, one.missing) == (1, 2, 2)
+    assert (other.typical, other.last, other.missing) == (7, 8, 1)
+    assert [kept[place] for place in (1, 2, 7, 8)] == [blocks[place] for place in (1, 4, 9, 11)]
     assert len(network.second) == 1
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gc
+import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,13 +25,15 @@ from marblecli.planning.fake_group import fake_group
 from marblecli.planning.stacks import Stack, shorten
 from marblecli.planning.subject import Subject
 from marblecli.planning.timeline import Growth, Timeline, growth
-from marblecli.planning.weights import weights_of
+from marblecli.planning.weights import Weights, weights_of
 from marblecli.settings import ModelSettings
 
 DeviceKind = Literal["cuda", "cpu"]
 _ROWS = (2, 3)
 """Rows of the two runs from which every number of rows follows. One row would be a special case to
 some operations."""
+_NUMBERED = re.compile(r"(^|\.)\d+\.")
+"""A number within a layer's name, as that of a block."""
 _POLICIES: tuple[PolicyName, ...] = ("trained", "old", "reference")
 
 Pass = Callable[[Policies, int, Timeline], None]
@@ -69,14 +72,14 @@ class FakeModel:
         self.case = case
         self.mode = FakeTensorMode()
         self._timeline: Timeline | None = None
-        self._stacks: list[list[Stack]] = []
         self._checkpointing = False
+        network = case.subject.network()
+        self._stacks = self._shortened(network)
         with self._group():
-            self.policies = self._make_policies()
-            networks = {id(n): n for n in (self.policies.network(p) for p in _POLICIES)}
-            for network in networks.values():
-                self._stacks.append(self._shortened(network))
-                self._watch(network, self._stacks[-1])
+            self.policies = self._make_policies(network)
+        networks = {id(n): n for n in (self.policies.network(name) for name in _POLICIES)}
+        for each in networks.values():
+            self._watch(each)
         with self._running(None):
             # The old policy's weights differ from the trained ones, as they do after a step.
             self.policies.blend_old(0.5)
@@ -86,11 +89,23 @@ class FakeModel:
                     for name in _POLICIES:
                         self.policies.velocity(name, *self.inputs(_ROWS[0]))
 
-    def _make_policies(self) -> Policies:
+    def _shortened(self, network: nn.Module) -> list[Stack]:
+        blocks = self.case.subject.family.blocks(network)
+        smallest = min(weights_of(block).parameters for block in blocks)
+        if self.case.sharded and smallest < TOGETHER:
+            # Gradients of several blocks wait for each other and are sent together: a block doesn't
+            # stand for the others then.
+            return []
+        targets = self.case.model.lora.targets
+        if targets != "all-linear" and any(_NUMBERED.search(target) for target in targets):
+            # Blocks would have other numbers, and equal ones other adapters.
+            return []
+        return shorten(network, blocks)
+
+    def _make_policies(self, network: nn.Module) -> Policies:
         case = self.case
         wanted = {"compile": False, "gradient_checkpointing": False}
         model = case.model.model_copy(update=wanted)
-        network = case.subject.network()
         if model.mode == "lora":
             nn.Module.to(network, DTYPES[model.dtype])
         if case.sharded:
@@ -102,19 +117,27 @@ class FakeModel:
             policies = make_policies(case.subject.family, network, model)
         return faked(self.mode, policies, *(policies.network(name) for name in _POLICIES))
 
-    def _shortened(self, network: nn.Module) -> list[Stack]:
-        blocks = self.case.subject.family.blocks(network)
-        smallest = min(weights_of(block).parameters for block in blocks)
-        if self.case.sharded and smallest < TOGETHER:
-            # Gradients of several blocks wait for each other and are sent together: a block doesn't
-            # stand for the others then.
-            return []
-        return shorten(network, blocks)
+    def _group(self) -> AbstractContextManager[object]:
+        return fake_group(self.case.processes) if self.case.sharded else nullcontext()
 
     @property
     def trained(self) -> int:
-        """Elements of the trained parameters that this process holds."""
-        return sum(each.numel() for each in self.policies.trained_parameters().values())
+        """Trained elements that this process holds, those of the missing blocks included."""
+        there = sum(each.numel() for each in self.policies.trained_parameters().values())
+        return there + self.missing
+
+    @property
+    def missing(self) -> int:
+        """Those of the missing blocks."""
+        blocks = self.case.subject.family.blocks(self.policies.network("trained"))
+        own = {id(parameter) for parameter in self.policies.layer_parameters()}
+        processes = self.case.processes if self.case.sharded else 1
+        found = 0
+        for stack in self._stacks:
+            parameters = blocks[stack.typical].parameters()
+            shapes = tuple(tuple(each.shape) for each in parameters if id(each) in own)
+            found += stack.missing * Weights(shapes, buffers=0).rows(processes)
+        return found
 
     @property
     def checkpointing(self) -> bool:
@@ -135,10 +158,7 @@ class FakeModel:
             policies.checkpoints = None
             policies.family.checkpoint_blocks(policies.network("trained"), _as_it_is)
 
-    def _group(self) -> Any:
-        return fake_group(self.case.processes) if self.case.sharded else nullcontext()
-
-    def _watch(self, network: nn.Module, stacks: Sequence[Stack]) -> None:
+    def _watch(self, network: nn.Module) -> None:
         """Tell the timeline when a typical block runs forwards within the network.
 
         The blocks' own ``forward`` is replaced, not hooked: checkpointing calls it by itself.
@@ -154,9 +174,10 @@ class FakeModel:
                 inside[0] = False
 
         network.forward = forward
-        for kind, stack in enumerate(stacks):
-            self._watch_typical(stack.typical, kind, inside)
-            self._watch_last(stack.last, inside)
+        blocks = self.case.subject.family.blocks(network)
+        for kind, stack in enumerate(self._stacks):
+            self._watch_typical(blocks[stack.typical], kind, inside)
+            self._watch_last(blocks[stack.last], inside)
 
     def _watch_typical(self, block: nn.Module, kind: int, inside: Sequence[bool]) -> None:
         run = block.forward
@@ -185,7 +206,7 @@ class FakeModel:
         """What a pass holds at every moment, beyond what was there before it."""
         moments = []
         for rows in _ROWS:
-            timeline = Timeline([stack.missing for stack in self._stacks[0]])
+            timeline = Timeline([stack.missing for stack in self._stacks])
             with self._running(timeline):
                 one(self.policies, rows, timeline)
             moments.append(timeline.moments)

@@ -14,6 +14,7 @@ from marblecli.methods.host import find_method
 from marblecli.models.policies import Policies
 from marblecli.planning.fake_model import FakeModel, ModelCase
 from marblecli.planning.timeline import Growth, Timeline
+from marblecli.planning.weights import FULL
 from marblecli.settings import Recipe
 from marblecli.train.backward import amortised_backward, reward_gradients
 from marblecli.train.batch import LossSettings, TrainingBatch
@@ -59,6 +60,11 @@ class MicroStep:
     """Bytes of the accumulators in :attr:`measured`."""
     forward: tuple[int, int]
     """The moments in :attr:`measured` before and after the trained policy's forward pass."""
+    missing: int
+    """Bytes of one gradient of the blocks that were taken out. Plain backward passes hold it, which
+    the fake ones don't."""
+    plain: bool
+    """Whether :attr:`measured` is of plain backward passes."""
     reused: Growth | None
     """Of a step that reuses coefficients: no accumulators, but one gradient of every weight."""
 
@@ -70,9 +76,11 @@ class MicroStep:
 
     def peak(self, rows: int, accumulators: int) -> int:
         """The most bytes at once, beside ``accumulators`` bytes of the recipe's accumulators."""
-        peak = self.measured.peak(rows) - self.accumulators
+        peak = self.measured.peak(rows) - self.accumulators + self.plain * self.missing
         if self.reused is not None:
-            peak = max(peak, self.reused.peak(rows) - accumulators)
+            # Its graph goes as its gradients come: only at the end all of these are there.
+            end = self.reused.at(-1, rows) + self.missing
+            peak = max(peak, self.reused.peak(rows) - accumulators, end - accumulators)
         return peak
 
 
@@ -96,8 +104,14 @@ def measure_micro_step(fake: FakeModel, case: GradientCase) -> MicroStep:
                 parameter.grad = None
 
     measured = fake.measure(gradients)
-    plain = fake.measure(reused) if case.amortised else None
-    return MicroStep(measured, accumulators[0], (forward.before, forward.after), plain)
+    return MicroStep(
+        measured,
+        accumulators=accumulators[0],
+        forward=(forward.before, forward.after),
+        missing=FULL * fake.missing,
+        plain=case.kind == "backward",
+        reused=fake.measure(reused) if case.amortised else None,
+    )
 
 
 def kept_row(fake: FakeModel, case: GradientCase) -> int:

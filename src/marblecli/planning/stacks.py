@@ -20,10 +20,10 @@ _KEPT = 3
 class Stack:
     """Equal blocks that run one after the other, of which some were taken out."""
 
-    typical: nn.Module
-    """The block that stands for those that are missing."""
-    last: nn.Module
-    """The one after it, of the same kind."""
+    typical: int
+    """The place, among the blocks that are left, of the one that stands for those missing."""
+    last: int
+    """The place of the one after it, of the same kind."""
     missing: int
     """How many were taken out."""
 
@@ -33,13 +33,14 @@ def shorten(network: nn.Module, blocks: Sequence[nn.Module]) -> list[Stack]:
 
     Returns the stacks that lack some. The blocks must be children of ``nn.ModuleList``.
     """
-    found = []
+    found, place = [], 0
     for _, group in groupby(blocks, key=_description):
         equal = list(group)
         surplus = equal[2 : len(equal) - (_KEPT - 2)]
         if surplus:
-            found.append(Stack(equal[1], equal[-1], len(surplus)))
+            found.append(Stack(place + 1, place + 2, len(surplus)))
             _remove(network, surplus)
+        place += len(equal) - len(surplus)
     return found
 
 
