@@ -96,7 +96,8 @@ class FakeModel:
             # Gradients of several blocks wait for each other and are sent together: a block doesn't
             # stand for the others then.
             return []
-        targets = self.case.model.lora.targets
+        usual = self.case.subject.family.spec.adapters.targets
+        targets = self.case.model.lora.targets or usual
         if targets != "all-linear" and any(_NUMBERED.search(target) for target in targets):
             # Blocks would have other numbers, and equal ones other adapters.
             return []
