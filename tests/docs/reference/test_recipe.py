@@ -56,6 +56,7 @@ def test_a_plugin_that_is_not_installed_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "marble-reward-missing").mkdir()
+    (tmp_path / "marble-reward-missing" / "pyproject.toml").touch()
     monkeypatch.setattr("reference.recipe.PLUGINS", tmp_path)
     with pytest.raises(SystemExit, match="not installed: marble-reward-missing"):
         shipped_rewards()
