@@ -18,7 +18,7 @@ from support.planning import TINY, WIDE
 Marble = Callable[..., Any]
 InstallPlugin = Callable[..., None]
 
-LARGE_STEP = ("--set", "sampling.resolution=512", "--set", "training.micro_batch_size=6")
+LARGE_STEP = ("--set", "training.micro_batch_size=6")
 PLUGIN = """
 from marblecli.rewards import HubFiles, NoOptions, RewardSpec, hookimpl
 
@@ -51,8 +51,14 @@ def wide(recipe: Path, tmp_path: Path) -> Path:
     config = folder / "transformer" / "config.json"
     config.write_text(json.dumps({"_class_name": "SD3Transformer2DModel", **WIDE}))
     text = recipe.read_text().splitlines()
-    line = f'pretrained = "{folder}"'
-    recipe.write_text("\n".join(line if one.startswith("pretrained") else one for one in text))
+    changed = {
+        "pretrained": f'"{folder}"',
+        "dtype": '"bf16"',
+        # For all tests the same: the passes are simulated once.
+        "resolution": "512",
+    }
+    lines = {key: f"{key} = {value}" for key, value in changed.items()}
+    recipe.write_text("\n".join(lines.get(one.split(" =")[0], one) for one in text))
     return recipe
 
 
@@ -152,7 +158,7 @@ def test_memory_is_for_a_dry_run(marble: Marble, wide: Path) -> None:
 
 
 def test_auto_says_how_many_images_fit(marble: Marble, wide: Path) -> None:
-    auto = ("--set", "sampling.resolution=512", "--set", "training.micro_batch_size=auto")
+    auto = ("--set", "training.micro_batch_size=auto")
     shown = marble("train", wide, "--dry-run", "--memory", 24, *auto)
     assert "by this count 6 fit" in shown.out or "by this count 3 fit" in shown.out
 
