@@ -6,14 +6,16 @@ same operation on the same shapes gives the same bits, and that is all that a te
 
 from __future__ import annotations
 
+import inspect
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from support.bits import compares_bits
+from support.bits import compares_bits, sources_of
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = {
@@ -40,10 +42,18 @@ SETTINGS = {
 }
 
 
+def numpys_instructions() -> list[str]:
+    """Those beyond its baseline that numpy has found here."""
+    found: list[str] = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
+    return found
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_bits_are_compared_only_where_they_are_the_same_everywhere(setting: str) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **SETTINGS[setting]}
+    if setting == "the least everywhere":
+        environment["NPY_DISABLE_CPU_FEATURES"] = ",".join(numpys_instructions())
     command = ["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
     chosen = ["-m", "bits and not gpu and not slow", "tests", "plugins"]
     done = subprocess.run(
@@ -72,6 +82,19 @@ def test_bits_are_compared_only_where_they_are_the_same_everywhere(setting: str)
 )
 def test_comparisons_of_bits_are_recognised(source: str, expected: bool) -> None:
     assert compares_bits(source) == expected
+
+
+def helper(one: bytes, other: bytes) -> bool:
+    return np.array_equal(np.frombuffer(one), np.frombuffer(other))
+
+
+def calls_a_helper() -> None:
+    assert all(helper(each, b"") for each in (b"",))
+
+
+def test_comparisons_in_helpers_count() -> None:
+    assert not compares_bits(inspect.getsource(calls_a_helper))
+    assert any(map(compares_bits, sources_of(calls_a_helper)))
 
 
 def test_tests_are_marked_by_what_they_compare(request: pytest.FixtureRequest) -> None:

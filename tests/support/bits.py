@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from types import CodeType, FunctionType
 
 import pytest
 
@@ -20,8 +21,31 @@ def compares_bits(source: str) -> bool:
     return _COMPARES.search(source) is not None
 
 
+def sources_of(function: FunctionType, seen: set[FunctionType] | None = None) -> Iterator[str]:
+    """The source of a test, and of the helpers of the tests that it names."""
+    seen = {function} if seen is None else seen | {function}
+    yield inspect.getsource(function)
+    for name in sorted(_names(function.__code__)):
+        helper = function.__globals__.get(name)
+        if isinstance(helper, FunctionType) and helper not in seen and _of_the_tests(helper):
+            seen.add(helper)
+            yield from sources_of(helper, seen)
+
+
+def _names(code: CodeType) -> set[str]:
+    inner = [const for const in code.co_consts if isinstance(const, CodeType)]
+    return set(code.co_names).union(*(_names(each) for each in inner))
+
+
+def _of_the_tests(helper: FunctionType) -> bool:
+    return helper.__module__.startswith("support.") or "/tests/" in helper.__code__.co_filename
+
+
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     """Give the mark ``bits`` to every such test."""
     for item in items:
-        if isinstance(item, pytest.Function) and compares_bits(inspect.getsource(item.function)):
+        if not isinstance(item, pytest.Function):
+            continue
+        function = inspect.unwrap(item.function)
+        if any(map(compares_bits, sources_of(function))):
             item.add_marker(pytest.mark.bits)

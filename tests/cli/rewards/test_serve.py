@@ -13,7 +13,15 @@ import pytest
 
 Marble = Callable[..., Any]
 
-SERVE = "import sys; from marblecli.cli.main import main; sys.argv[0] = 'marble'; main()"
+SERVE = """
+import signal, sys
+from marblecli.cli.main import main
+
+# A shell that runs the tests in the background has them ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.argv[0] = "marble"
+main()
+"""
 
 
 def test_a_reward_is_served_until_ctrl_c() -> None:
@@ -28,7 +36,10 @@ def test_a_reward_is_served_until_ctrl_c() -> None:
         with urllib.request.urlopen(found[1] + "/v1/reward", timeout=30) as answer:  # noqa: S310
             assert json.load(answer)["reward"] == "shapes-aesthetic"
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
+        try:
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize(
