@@ -30,7 +30,8 @@ def read(text: str) -> RunBalance:
 def test_the_balance_and_the_weights_are_read() -> None:
     found = read(RECIPE)
     assert found.settings.memory == 0.9
-    assert found.settings.options == {"priorities": {"ocr": 2.0}}
+    written_out = {"solver": "wolfe", "priorities": {"ocr": 2.0}, "floors": {}}
+    assert found.settings.options == written_out
     assert found.loss_weights == {"ocr": 2.0, "aes": 1.0}
 
 
