@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -90,7 +91,13 @@ TESTED_BY = {
     "methods/single.py": "methods/test_schedule.py",
     "methods/weighted_sum.py": "methods/test_schedule.py",
     "rewards/__init__.py": "rewards/test_spec.py",
-    "settings.py": "runs/test_recipe.py",
+    "settings/__init__.py": "runs/test_recipe.py",
+    "settings/balance.py": "runs/test_recipe.py",
+    "settings/model.py": "runs/test_recipe.py",
+    "settings/recipe.py": "runs/test_recipe.py",
+    "settings/rewards.py": "runs/test_recipe.py",
+    "settings/table.py": "runs/test_recipe.py",
+    "settings/training.py": "runs/test_recipe.py",
 }
 """Modules whose test has another name."""
 WITHOUT_TEST = {"models/dtypes.py", "train/recorder.py"}
@@ -166,6 +173,18 @@ def test_only_models_knows_the_model_libraries(module: Path) -> None:
     allowed = {"models": MODEL_LIBRARIES, "engine": {"accelerate"}, "train": {"accelerate"}}
     used = libraries(parse(module)) & MODEL_LIBRARIES
     assert used <= allowed.get(room(module), set())
+
+
+def test_the_guide_tells_the_same_rules() -> None:
+    """CONTRIBUTING has them as a table, of the rooms alone."""
+    guide = (TESTS.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = (line.split("|") for line in guide.splitlines() if line.startswith("| `"))
+    told = {row[1].strip(" `/"): row[3] for row in rows if row[1].strip().endswith("/`")}
+    rooms = MAY_IMPORT.keys() - GROUND - {"__init__", "__main__"}
+    assert told.keys() == rooms
+    assert told.pop("cli").strip() == "all"
+    for name, allowed in told.items():
+        assert set(re.findall(r"`(\w+)`", allowed)) == MAY_IMPORT[name] - GROUND
 
 
 def test_a_family_is_known_in_its_own_folder_only() -> None:

@@ -1,0 +1,97 @@
+"""``[sampling]`` and ``[training]``: the rollouts, the loss and the optimizer of a step."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+)
+
+from marblecli.settings.table import Share, Table
+
+
+class SamplingSettings(Table):
+    """``[sampling]``: how the old policy samples the images of a training step."""
+
+    resolution: Annotated[int, Field(ge=16, multiple_of=8)] = 512
+    """Height and width of an image in pixels."""
+    steps: Annotated[int, Field(ge=2)] = 25
+    """Evaluations of the network by the second-order ODE solver for each image."""
+    group_size: Annotated[int, Field(ge=2)] = 24
+    """Images of one prompt. Their advantages are relative to their mean score."""
+    prompts_per_step: PositiveInt = 48
+    """Prompts of one optimizer step, over all processes."""
+    batch_size: PositiveInt = 24
+    """Images sampled and decoded at a time."""
+
+
+class OldPolicySettings(Table):
+    """``[training.old_policy]``: how the policy that samples follows the trained one.
+
+    After every step its weights become ``decay * old + (1 - decay) * trained``, with
+    ``decay = min(slope * (step - wait), cap)`` after ``wait`` steps and 0 before.
+    """
+
+    slope: NonNegativeFloat = 0.001
+    """What the decay grows by in one step."""
+    cap: Share = 0.95
+    """The largest decay."""
+    wait: NonNegativeInt = 0
+    """Steps before the decay starts to grow."""
+
+
+class TrainingSettings(Table):
+    """``[training]``: the loss, the optimizer, and how a step is split into micro-batches."""
+
+    steps: PositiveInt
+    """Optimizer steps of the run."""
+    learning_rate: PositiveFloat = 3e-4
+    """AdamW's learning rate, the same in every step."""
+    weight_decay: NonNegativeFloat = 1e-4
+    """AdamW's weight decay."""
+    max_grad_norm: PositiveFloat = 1.0
+    """A combined gradient with a larger norm is scaled down to this norm."""
+    adam_epsilon: PositiveFloat = 1e-8
+    """AdamW's epsilon. One far above the gradient's elements makes the step follow the gradient's
+    direction rather than the signs of its elements."""
+    micro_batch_size: PositiveInt | Literal["auto"] = 9
+    """Images that go through the trained network at a time, halved when memory runs out; ``auto``
+    starts with all. The result depends on it only where ``pull_share`` is below 1."""
+    optimizer: Literal["adamw", "adamw-8bit"] = "adamw"
+    """``adamw-8bit`` is bitsandbytes' AdamW, which keeps its two averages in 8 bits."""
+    noise_levels: PositiveInt = 24
+    """Noise levels that each image is trained at, drawn from the sampler's without replacement."""
+    gradients: Literal["contracted", "backward"] = "contracted"
+    """``contracted`` finds all rewards' gradients by two backward passes, ``backward`` by K + 1."""
+    pull_share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Compute the pull towards the old policy and the regulariser on this share of micro-batches,
+    drawn at random, and multiply them by its inverse."""
+    mix: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
+    """DiffusionNFT's beta: how far its two implicit policies are from the old one."""
+    kl_weight: NonNegativeFloat = 1e-4
+    """The weight of the regulariser, which keeps the policy near the base model; 0 for none."""
+    advantage_clip: PositiveFloat = 5.0
+    """Advantages are clipped to this many standard deviations."""
+    advantage_scale: Literal["batch", "group"] = "batch"
+    """Take a reward's standard deviation over the whole batch or over each prompt's images."""
+    ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
+    """The decay of the trained weights' moving average, which is what is evaluated."""
+    ema_on_cpu: bool = False
+    """Keep the moving average in the CPU's memory. Trained weights are sent there every step."""
+    old_policy: OldPolicySettings = OldPolicySettings()
+    max_faults: NonNegativeInt = 10
+    """The run stops when rewards or their gradients have failed more often than this."""
+
+    @field_validator("micro_batch_size", mode="before")
+    @classmethod
+    def _size_or_auto(cls, size: Any) -> Any:
+        whole = isinstance(size, int) and not isinstance(size, bool)
+        if size != "auto" and not (whole and size > 0):
+            raise ValueError(f"must be a whole number above 0 or 'auto', got {size!r}")
+        return size
