@@ -70,10 +70,10 @@ WRITES = {
 
 TESTED_BY = {
     "__main__.py": "cli/test_launch.py",
-    "cli/eval.py": "cli/test_evaluation.py",
-    "cli/inspecting.py": "cli/test_inspect_conflicts.py",
-    "cli/solving.py": "cli/test_solve.py",
-    "cli/train.py": "cli/test_training.py",
+    "cli/eval/command.py": "cli/eval/test_run.py",
+    "cli/inspect_conflicts/run.py": "cli/inspect_conflicts/test_command.py",
+    "cli/solve/run.py": "cli/solve/test_command.py",
+    "cli/train/command.py": "cli/train/test_run.py",
     "train/backward.py": "train/test_gradients.py",
     "train/micro_step.py": "train/test_gradients.py",
     "maths/qp/cvxpy_solvers.py": "maths/qp/test_solvers.py",

@@ -120,7 +120,7 @@ def tiny_recipe(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def train_tiny(tiny_recipe: Path) -> Callable[..., Path]:
     """(run directory, overrides, resume) -> the run directory, trained in this process."""
     from marblecli.cli.setup import load_plan
-    from marblecli.cli.training import run_training
+    from marblecli.cli.train.run import run_training
 
     def run(run_dir: Path, *overrides: str, resume: bool = False) -> Path:
         run_training(load_plan(tiny_recipe, overrides), run_dir, resume)

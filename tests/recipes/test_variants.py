@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from marblecli.cli.memory import reward_weights, simulation_of
 from marblecli.cli.setup import Plan, load_plan
+from marblecli.cli.train.memory import reward_weights, simulation_of
 from marblecli.models.architectures import Architecture
 from marblecli.planning.memory import count_memory
 from marblecli.planning.plan import GIB, MemoryPlan, RewardWeights

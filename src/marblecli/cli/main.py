@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from marblecli.cli.eval import evaluate
-from marblecli.cli.inspect_conflicts import inspect_conflicts
+from marblecli.cli.eval.command import evaluate
+from marblecli.cli.inspect_conflicts.command import inspect_conflicts
 from marblecli.cli.methods import methods_app
 from marblecli.cli.rewards.app import rewards_app
-from marblecli.cli.solve import solve
-from marblecli.cli.train import train
+from marblecli.cli.solve.command import solve
+from marblecli.cli.train.command import train
 from marblecli.errors import LostProcessError, MarbleError
 
 app = typer.Typer(

@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from marblecli.cli.inspect_conflicts import inspect_conflicts
+from marblecli.cli.inspect_conflicts.command import inspect_conflicts
 from marblecli.errors import BadInputError
 
 app = typer.Typer()
@@ -289,7 +289,7 @@ def test_what_is_no_run_directory_is_refused(tmp_path):
 def test_neither_torch_nor_diffusers_is_imported(run_dir):
     code = (
         "import sys; from pathlib import Path; "
-        "from marblecli.cli.inspect_conflicts import inspect_conflicts; "
+        "from marblecli.cli.inspect_conflicts.command import inspect_conflicts; "
         "early = {'numpy', 'pydantic', 'rich'} & set(sys.modules); "
         f"inspect_conflicts(Path({str(run_dir)!r}), html=True, as_json=True); "
         "assert not {'torch', 'diffusers', 'cvxpy', 'scipy'} & set(sys.modules); "

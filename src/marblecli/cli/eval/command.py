@@ -22,6 +22,6 @@ def evaluate(
     ] = False,
 ) -> None:
     """Score base and trained weights on the same prompts from the same noise."""
-    from marblecli.cli.evaluation import run_evaluation
+    from marblecli.cli.eval.run import run_evaluation
 
     run_evaluation(target, prompts, images_per_prompt, as_json)

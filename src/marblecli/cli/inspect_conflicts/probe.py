@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from marblecli.cli.inspecting import InspectOptions, make_directions, present
+from marblecli.cli.inspect_conflicts.run import InspectOptions, make_directions, present
 from marblecli.cli.setup import Plan, build_suite, load_plan
 from marblecli.conflicts.record import ConflictRecord
 from marblecli.errors import BadInputError

@@ -10,7 +10,7 @@ import safetensors.numpy
 import typer
 from typer.testing import CliRunner
 
-from marblecli.cli.solve import solve
+from marblecli.cli.solve.command import solve
 from marblecli.errors import BadInputError
 
 app = typer.Typer()
@@ -240,7 +240,7 @@ def test_a_bad_file_of_a_folder_is_named(gram_folder):
 
 def test_neither_torch_nor_diffusers_is_imported(gram_file):
     code = (
-        "import sys; from pathlib import Path; from marblecli.cli.solve import solve; "
+        "import sys; from pathlib import Path; from marblecli.cli.solve.command import solve; "
         "early = {'numpy', 'pydantic', 'rich'} & set(sys.modules); "
         f"solve(Path({str(gram_file)!r}), as_json=True); "
         "assert not {'torch', 'diffusers', 'cvxpy'} & set(sys.modules); "

@@ -62,7 +62,7 @@ def inspect_conflicts(  # noqa: PLR0913 - one parameter an option
     ] = None,
 ) -> None:
     """Show which rewards the training direction conflicts with, how often, and how surely."""
-    from marblecli.cli.inspecting import InspectOptions, inspect_run
+    from marblecli.cli.inspect_conflicts.run import InspectOptions, inspect_run
 
     if html_file is not None and not html:
         raise BadInputError(f"unexpected {html_file}: only --html takes a second file")
@@ -71,7 +71,11 @@ def inspect_conflicts(  # noqa: PLR0913 - one parameter an option
     methods = (*(method or ()), *(balancer or ()))
     options = InspectOptions(methods, details, show_all, as_json, html_file)
     if target.is_file() or target.suffix == ".toml":
-        from marblecli.cli.probing import DEFAULT_BATCHES, ProbeOptions, probe_recipe
+        from marblecli.cli.inspect_conflicts.probe import (
+            DEFAULT_BATCHES,
+            ProbeOptions,
+            probe_recipe,
+        )
 
         request = ProbeOptions(batches or DEFAULT_BATCHES, tuple(overrides or ()), keep)
         probe_recipe(target, request, options, default_html=html)

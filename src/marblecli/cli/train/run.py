@@ -15,8 +15,8 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from marblecli.cli.launch import check_processes
-from marblecli.cli.live import LiveProgress
 from marblecli.cli.setup import Plan, build_suite, evaluation_splits
+from marblecli.cli.train.live import LiveProgress
 from marblecli.engine.processes import Processes, connect, started_processes
 from marblecli.errors import BadInputError, InterruptedRunError
 from marblecli.methods import checks

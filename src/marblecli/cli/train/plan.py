@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from marblecli.cli.memory import show_memory, simulation_of
 from marblecli.cli.setup import Plan
+from marblecli.cli.train.memory import show_memory, simulation_of
 from marblecli.models.architectures import UnreadableConfigError
 from marblecli.planning.plan import images_of_a_step, micro_batch_images
 from marblecli.report.render import out

@@ -63,7 +63,7 @@ def solve(  # noqa: PLR0913 - one parameter an option
     ] = False,
 ) -> None:
     """Combine gradients: coefficients, cosines and the certificate that they are optimal."""
-    from marblecli.cli.solving import SolveOptions, solve_file
+    from marblecli.cli.solve.run import SolveOptions, solve_file
 
     options = SolveOptions(
         method=method,

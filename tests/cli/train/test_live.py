@@ -6,8 +6,8 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from marblecli.cli import live
-from marblecli.cli.live import LiveProgress
+from marblecli.cli.train import live
+from marblecli.cli.train.live import LiveProgress
 from marblecli.train.loop import EvaluationReport, StepReport
 from marblecli.types import RewardChange
 

@@ -52,7 +52,7 @@ def train(  # noqa: PLR0913, PLR0917 - one parameter an option
     """Fine-tune a model on the rewards of a recipe."""
     from marblecli.cli.launch import check_processes, launch, wants_launch
     from marblecli.cli.setup import load_plan
-    from marblecli.cli.training import run_training
+    from marblecli.cli.train.run import run_training
 
     if memory is not None and not dry_run:
         raise BadInputError("--memory needs --dry-run: it is for the plan, and doesn't limit a run")
@@ -64,7 +64,7 @@ def train(  # noqa: PLR0913, PLR0917 - one parameter an option
         from marblecli.models.quiet import quiet_libraries
 
         quiet_libraries()
-        from marblecli.cli.plan import show_plan
+        from marblecli.cli.train.plan import show_plan
 
         check_processes(plan.recipe, num_processes)
         show_plan(plan, memory, num_processes)

@@ -1,0 +1,1 @@
+"""``marble eval``: ``command.py`` has its options, ``run.py`` what it does."""

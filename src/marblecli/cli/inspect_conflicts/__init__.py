@@ -1,0 +1,1 @@
+"""``marble inspect-conflicts``: ``command.py`` has its options, ``run.py`` what it does."""

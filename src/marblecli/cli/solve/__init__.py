@@ -1,0 +1,1 @@
+"""``marble solve``: ``command.py`` has its options, ``run.py`` what it does."""
