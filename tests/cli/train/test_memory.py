@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from marblecli.cli.train import memory
 from marblecli.cli.setup import load_plan
+from marblecli.cli.train import memory
 from marblecli.cli.train.memory import device_memory, reward_weights
 from marblecli.planning.plan import GIB
 from support.planning import TINY, WIDE
