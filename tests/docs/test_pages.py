@@ -7,11 +7,9 @@ from pathlib import Path
 
 import pytest
 
-import marblecli
 from reference.markdown import fragment
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCE = Path(marblecli.__file__).parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("plugins/*/README.md")])
 _FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -34,13 +32,6 @@ def test_links_lead_somewhere(page: Path) -> None:
         target = (page.parent / path).resolve() if path else page
         assert target.exists(), link
         assert not place or f"#{place}" in fragments(target), link
-
-
-def test_contributing_has_every_room() -> None:
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    section = text.partition("## Where things are")[2].partition("\n## ")[0]
-    told = set(re.findall(r"^\| `(\w+)/` \|", section, re.MULTILINE))
-    assert told == {folder.parent.name for folder in SOURCE.glob("*/__init__.py")}
 
 
 def test_the_readme_marks_one_test_command() -> None:
