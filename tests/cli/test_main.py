@@ -64,7 +64,7 @@ def test_the_recipe_of_these_tests_is_valid(marble: Marble, recipe: Path) -> Non
         ("rewards.shapes-colour.scoring=soft", "rewards.shapes-colour.scoring: unknown key"),
         ("rewards.shapes-colour.sources=['scene']", "(did you mean 'scenes'?)"),
         ("model.pretrained=./absent", "model.pretrained: no such folder"),
-        ("training.noise_levels=4", "training.noise_levels: must be at most sampling.steps = 3"),
+        ("training.levels.low=1.0", "training.levels: low must be below high, got 1.0 and 1.0"),
     ],
 )
 def test_a_bad_recipe_is_one_line(

@@ -39,7 +39,7 @@ def test_all_faults_come_at_once(folder: Path) -> None:
         "model.mode=lorra",
         "prompts.ocr.train=none.txt",
         'rewards.read.sources=["orc"]',
-        "training.noise_levels=11",
+        "training.noise_levels=0",
         "model.pretrained=./absent",
     ]
     with pytest.raises(RecipeError) as caught:
@@ -76,9 +76,8 @@ def test_all_faults_come_at_once(folder: Path) -> None:
             "an image's advantage is relative to the other images of its prompt",
         ),
         (
-            "training.noise_levels=11",
-            "training.noise_levels: must be at most sampling.steps = 10, got 11: "
-            "levels are drawn from the sampler's grid",
+            "training.levels.std=2",
+            'training.levels: std needs draw = "logit-normal"',
         ),
         (
             'rewards.read.sources=["orc"]',

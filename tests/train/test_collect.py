@@ -59,3 +59,14 @@ def test_the_constants_of_the_loss_are_the_recipes(open_tiny: Opener) -> None:
     trainer = open_tiny({"training.mix": 0.25, "training.micro_batch_size": 5})
     settings = loss_settings(trainer.sampler.recipe, trainer.sampler.micro_batch.size)
     assert (settings.mix, settings.micro_batch_size, settings.kl_weight) == (0.25, 5, 0.0)
+
+
+def test_the_batch_has_the_levels_and_weights_that_the_recipe_asks_for(open_tiny: Opener) -> None:
+    asked = {"draw": "logit-normal", "low": 0.3, "high": 0.9, "weighted": True}
+    trainer = open_tiny({f"training.levels.{key}": value for key, value in asked.items()})
+    batch = training_batch(trainer.sampler, 1, collect(trainer.sampler, 1))
+    assert batch.levels.min() >= 0.3
+    assert batch.levels.max() <= 0.9
+    assert batch.weights is not None
+    assert batch.weights.shape == batch.levels.shape
+    assert batch.head(2).weights is not None

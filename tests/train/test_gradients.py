@@ -385,3 +385,31 @@ def test_dora_by_plain_backward_passes(
     names = list(policies.trained_parameters())
     magnitudes = [b for n, b in zip(names, found.blocks, strict=True) if "magnitude" in n]
     assert flat(magnitudes).norm() > 0
+
+
+@pytest.mark.parametrize("mode", ["lora", "full"])
+def test_weights_of_rows_are_in_every_gradient(
+    mode: str, policies_of: Policymaker, batch_of: Batchmaker, loss_settings: LossSettings
+) -> None:
+    """Signal, pull and regulariser are weighted alike, by all three ways to compute them."""
+    policies, batch = policies_of(mode, torch.float64), batch_of(torch.float64)
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.rand(batch.levels.shape, generator=generator, dtype=torch.float64)
+    weighted = replace(batch, weights=weights)
+    plain = reward_gradients(policies, weighted, loss_settings)
+    contracted = contracted_gradients(policies, weighted, loss_settings)
+    for one, other in zip(contracted.whole(), plain.whole(), strict=True):
+        assert_near(one, other)
+    assert_near(flat(contracted.penalty), flat(plain.penalty))
+    combined = flat(plain.combine(torch.ones(5)))
+    assert_near(amortised(policies, weighted, loss_settings, torch.ones(5)), combined)
+    # The gradients are linear in the weights: those of w and of 1 - w add up to the whole batch's.
+    rest = replace(batch, weights=1 - weights)
+    both = combined + amortised(policies, rest, loss_settings, torch.ones(5))
+    assert_near(both, amortised(policies, batch, loss_settings, torch.ones(5)))
+
+
+def assert_near(found: Tensor, expected: Tensor) -> None:
+    """But for the network's own RMS norms, which round to float32."""
+    largest = float(expected.abs().max())
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-7 * largest)

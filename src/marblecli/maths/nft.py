@@ -168,9 +168,15 @@ def branch_cotangents(
     )
 
 
-def velocity_penalty(velocity: Tensor, reference_velocity: Tensor) -> Tensor:
-    """The sum over rows of the mean over elements of (v - v_ref)^2: a scalar."""
-    return (velocity - reference_velocity.detach()).square().flatten(1).mean(1).sum()
+def velocity_penalty(
+    velocity: Tensor, reference_velocity: Tensor, weights: Tensor | None = None
+) -> Tensor:
+    """The sum over rows of the mean over elements of (v - v_ref)^2: a scalar.
+
+    ``weights`` [B] multiply the rows.
+    """
+    rows = (velocity - reference_velocity.detach()).square().flatten(1).mean(1)
+    return (rows if weights is None else rows * weights).sum()
 
 
 def old_policy_decay(step: int, slope: float, cap: float, wait: int = 0) -> float:

@@ -18,7 +18,12 @@ from marblecli.settings.recipe import (
     TrackingSettings,
 )
 from marblecli.settings.rewards import OWN_REWARD_KEYS, PromptSettings, RewardSettings
-from marblecli.settings.training import OldPolicySettings, SamplingSettings, TrainingSettings
+from marblecli.settings.training import (
+    LevelSettings,
+    OldPolicySettings,
+    SamplingSettings,
+    TrainingSettings,
+)
 
 __all__ = [
     "OWN_BALANCE_KEYS",
@@ -28,6 +33,7 @@ __all__ = [
     "BalanceSettings",
     "CheckpointSettings",
     "EvalSettings",
+    "LevelSettings",
     "LoraSettings",
     "MeasureSettings",
     "ModelSettings",

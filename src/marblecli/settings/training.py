@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     Field,
@@ -11,6 +11,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     field_validator,
+    model_validator,
 )
 
 from marblecli.settings.table import Share, Table
@@ -29,6 +30,45 @@ class SamplingSettings(Table):
     """Prompts of one optimizer step, over all processes."""
     batch_size: PositiveInt = 24
     """Images sampled and decoded at a time."""
+
+
+class LevelSettings(Table):
+    """``[training.levels]``: the noise levels that images are trained at.
+
+    A level is the share of noise, from 0 for a clean image to 1 for noise alone. The sampler's own
+    steps are set apart from these, by ``sampling.steps``.
+    """
+
+    draw: Literal["sampler", "uniform", "logit-normal"] = "sampler"
+    """``sampler`` draws from the levels that the sampler steps through, and each of an image's
+    levels only once while there are others. ``uniform`` and ``logit-normal`` draw from all levels,
+    and spread those of one image evenly over the distribution."""
+    low: Share = 0.0
+    """No level below this is drawn."""
+    high: Share = 1.0
+    """No level above this is drawn."""
+    mean: float = 0.0
+    """``logit-normal``: the mean of the level's logit; above 0 for more noise."""
+    std: PositiveFloat = 1.0
+    """``logit-normal``: the standard deviation of the level's logit."""
+    weighted: bool = False
+    """``logit-normal``: weight each row so that the loss has the expectation that it has at levels
+    drawn uniformly. The levels then say where rows are spent, and not what is learnt. Set ``low``
+    and ``high``: the weights grow without bound near 0 and 1."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"low must be below high, got {self.low} and {self.high}")
+        fields = type(self).model_fields
+        changed = [
+            name
+            for name in ("mean", "std", "weighted")
+            if getattr(self, name) != fields[name].default
+        ]
+        if changed and self.draw != "logit-normal":
+            raise ValueError(f'{" and ".join(changed)} needs draw = "logit-normal"')
+        return self
 
 
 class OldPolicySettings(Table):
@@ -66,7 +106,8 @@ class TrainingSettings(Table):
     optimizer: Literal["adamw", "adamw-8bit"] = "adamw"
     """``adamw-8bit`` is bitsandbytes' AdamW, which keeps its two averages in 8 bits."""
     noise_levels: PositiveInt = 24
-    """Noise levels that each image is trained at, drawn from the sampler's without replacement."""
+    """Noise levels that each image is trained at."""
+    levels: LevelSettings = LevelSettings()
     gradients: Literal["contracted", "backward"] = "contracted"
     """``contracted`` finds all rewards' gradients by two backward passes, ``backward`` by K + 1."""
     pull_share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0

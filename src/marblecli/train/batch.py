@@ -85,6 +85,8 @@ class TrainingBatch:
     a row depends on these, on the index of its level and on its image."""
     slices: Mapping[str, Tensor] = field(default_factory=dict)
     """Bool [N, T] by name: groups of rows whose signal is also measured separately."""
+    weights: Tensor | None = None
+    """[N, T], by which the rows' losses are multiplied; None for 1."""
     start: int = 0
     """The place of the first image in the whole batch."""
     elsewhere: int = 0
@@ -111,13 +113,16 @@ class TrainingBatch:
             noise = self._noise(index)
             for start in range(0, len(self.latents), size):
                 images = slice(start, start + size)
+                weights = None if self.weights is None else self.weights[images, index]
+                shares = self.shares[images]
                 yield Rows(
                     latents=self.latents[images],
                     noise=noise[images],
                     levels=self.levels[images, index],
                     conditioning=self.conditioning[images],
                     optimality=self.optimality[images],
-                    shares=self.shares[images],
+                    shares=shares if weights is None else shares * weights[:, None],
+                    weights=weights,
                     halves=self.halves[images],
                     slices=self._slices(images, index),
                 )
@@ -130,6 +135,7 @@ class TrainingBatch:
             latents=self.latents[:mine],
             conditioning=self.conditioning[slice(mine)],
             levels=self.levels[:mine, :1],
+            weights=None if self.weights is None else self.weights[:mine, :1],
             advantages=self.advantages[:mine],
             optimality=self.optimality[:mine],
             shares=self.shares[:mine],
@@ -173,6 +179,8 @@ class Rows:
     conditioning: Conditioning
     optimality: Tensor
     shares: Tensor
+    """[B, K], times the rows' weights."""
+    weights: Tensor | None
     halves: Tensor
     slices: Tensor
     """Bool [B, number of slices]."""

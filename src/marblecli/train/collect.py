@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from marblecli.engine.copies import to_device
 from marblecli.maths.advantages import advantages, optimality_probability
 from marblecli.maths.nft import reward_shares
-from marblecli.seeding import stream, torch_stream
+from marblecli.seeding import torch_stream
 from marblecli.settings import Recipe
 from marblecli.train.batch import LossSettings, TrainingBatch, row_slices, split_halves
+from marblecli.train.levels import draw_levels
 from marblecli.train.rollout import Sampling, draw_prompts, group_numbers, sample_and_score
 from marblecli.train.sampler import Sampler
 from marblecli.types import IntArray, Prompt, RewardTable, Rollout
@@ -84,9 +83,11 @@ def training_batch(sampler: Sampler, step: int, collected: Collected) -> Trainin
     scaled = advantages(table.values, table.valid, groups, recipe.training.advantage_scale)
     optimality = optimality_probability(scaled, recipe.training.advantage_clip)
     valid = torch.from_numpy(table.valid).float()
-    place = (step,) if collected.purpose == "rollout" else (step, 1)
-    levels = to_device(_draw_levels(sampler, len(groups), place), device)
     mine = slice(collected.start, collected.start + len(rollout.prompts))
+    place = (step,) if collected.purpose == "rollout" else (step, 1)
+    drawn = draw_levels(recipe, sampler.sampling_levels(), len(groups), place)
+    levels = to_device(torch.from_numpy(drawn.levels).float(), device)
+    weights = None if drawn.weights is None else torch.from_numpy(drawn.weights[mine]).float()
     every = recipe.measure.slices_every
     due = every > 0 and step % every == 0 and recipe.measure.parts
     sliced = due and collected.purpose == "rollout"
@@ -95,6 +96,7 @@ def training_batch(sampler: Sampler, step: int, collected: Collected) -> Trainin
         latents=rollout.latents.float(),
         conditioning=sampler.backbone.conditioning([p.text for p in rollout.prompts]),
         levels=levels[mine],
+        weights=None if weights is None else to_device(weights, device),
         advantages=to_device(torch.from_numpy(scaled[mine]).float(), device),
         optimality=to_device(torch.from_numpy(optimality[mine]).float(), device),
         shares=to_device(reward_shares(valid, valid.sum(0))[mine], device),
@@ -104,17 +106,6 @@ def training_batch(sampler: Sampler, step: int, collected: Collected) -> Trainin
         start=collected.start,
         elsewhere=len(groups) - len(rollout.prompts),
     )
-
-
-def _draw_levels(sampler: Sampler, images: int, place: tuple[int, ...]) -> Tensor:
-    """[images, T], drawn for each image without replacement from the noise levels of sampling."""
-    recipe = sampler.recipe
-    shape = sampler.backbone.latent_shape(recipe.sampling.resolution)
-    grid = sampler.backbone.solver(recipe.sampling.steps, shape).levels[:-1]
-    rng = stream(recipe.run.seed, "noise-levels", *place)
-    count = recipe.training.noise_levels
-    chosen = rng.permuted(np.tile(np.arange(len(grid)), (images, 1)), axis=1)[:, :count]
-    return grid[torch.from_numpy(chosen)].float()
 
 
 def loss_settings(recipe: Recipe, micro_batch_size: int) -> LossSettings:

@@ -71,7 +71,7 @@ def losses(
     if micro.reference is None:
         return branches, micro.velocity.new_zeros(())
     weight = settings.kl_weight / batch.whole_rows
-    return branches, weight * velocity_penalty(micro.velocity, micro.reference)
+    return branches, weight * velocity_penalty(micro.velocity, micro.reference, rows.weights)
 
 
 @dataclass(frozen=True)
@@ -138,5 +138,6 @@ def backward_passes(
         difference = micro.velocity.detach() - micro.reference
         weight = 2 * pull_weight * settings.kl_weight / batch.whole_rows
         each = difference.new_full((len(difference), 1), weight / difference[0].numel())
+        each = each if rows.weights is None else each * rows.weights[:, None]
         passes.append(BackwardPass(difference, each, slice(layout.penalty, None)))
     return passes

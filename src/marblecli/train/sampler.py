@@ -21,7 +21,7 @@ from marblecli.models.policies import Policies
 from marblecli.rewards.score import RewardSuite
 from marblecli.seeding import stream
 from marblecli.settings import Recipe
-from marblecli.types import Prompt
+from marblecli.types import FloatArray, Prompt
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,12 @@ class Sampler:
     def reduction(self) -> Reduction:
         """How gradients are summed over the processes."""
         return Reduction(self.processes, sharded=self.policies.shards.sharded)
+
+    def sampling_levels(self) -> FloatArray:
+        """[steps], those that images are sampled through, without the last, which is 0."""
+        sampling = self.recipe.sampling
+        shape = self.backbone.latent_shape(sampling.resolution)
+        return self.backbone.solver(sampling.steps, shape).levels[:-1].double().numpy()
 
 
 def open_sampler(

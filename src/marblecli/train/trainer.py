@@ -15,6 +15,7 @@ from marblecli.engine.optimizer import load_optimizer_tensors, make_optimizer, o
 from marblecli.engine.processes import wants_deepspeed
 from marblecli.models.average import Average
 from marblecli.settings import TrainingSettings
+from marblecli.train.levels import check_range
 from marblecli.train.sampler import Sampler
 from marblecli.types import Snapshot
 
@@ -34,8 +35,12 @@ class Trainer:
 
 
 def open_trainer(sampler: Sampler) -> Trainer:
-    """A trainer for the sampler's trained policy, with a new optimizer and average."""
+    """A trainer for the sampler's trained policy, with a new optimizer and average.
+
+    Raises BadInputError if the recipe's range of noise levels has none of the sampler's.
+    """
     training = sampler.recipe.training
+    check_range(training.levels, sampler.sampling_levels())
     parameters = sampler.policies.trained_parameters()
     optimizer = _prepared_optimizer(
         sampler.accelerator,

@@ -4,14 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from support.recipes import RECIPE, load, problems
-
-
-def test_the_default_noise_levels_are_checked_too(folder: Path) -> None:
-    text = RECIPE.replace("noise_levels = 2", "")
-    (folder / "recipe.toml").write_text(text)
-    (line,) = problems(folder)
-    assert line.startswith("training.noise_levels: must be at most sampling.steps = 10, got 24")
+from support.recipes import load, problems
 
 
 @pytest.mark.parametrize(
@@ -49,6 +42,6 @@ def test_gradients_without_parts_and_dora_have_their_way(folder: Path) -> None:
 
 
 def test_what_depends_on_a_faulty_field_isnt_told(folder: Path) -> None:
-    assert problems(folder, "sampling.steps=many", "training.noise_levels=11") == [
-        'sampling.steps: expected a whole number, got "many"'
+    assert problems(folder, "measure.parts=maybe", "measure.fresh_every=2") == [
+        'measure.parts: expected true or false, got "maybe"'
     ]

@@ -10,7 +10,6 @@ from marblecli.runs.recipe_checks.files import check_files
 from marblecli.runs.recipe_checks.gradients import (
     check_dora,
     check_fresh_images,
-    check_noise_levels,
     check_signal,
 )
 from marblecli.runs.recipe_checks.methods import check_methods, check_parts
@@ -26,7 +25,6 @@ CHECKS: tuple[Check, ...] = (
     check_files,
     check_folder,
     check_sources,
-    check_noise_levels,
     check_signal,
     check_fresh_images,
     check_dora,

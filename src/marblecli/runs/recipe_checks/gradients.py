@@ -8,14 +8,6 @@ from marblecli.errors import Problem
 from marblecli.settings import Recipe
 
 
-def check_noise_levels(recipe: Recipe) -> Iterator[Problem]:
-    """One problem if an image is trained at more noise levels than the sampler has."""
-    levels, steps = recipe.training.noise_levels, recipe.sampling.steps
-    if levels > steps:
-        message = f"must be at most sampling.steps = {steps}, got {levels}: levels are drawn from "
-        yield Problem("training.noise_levels", message + "the sampler's grid")
-
-
 def check_signal(recipe: Recipe) -> Iterator[Problem]:
     """One problem if the balance is solved on a signal that isn't measured apart."""
     if recipe.balance.gram != "signal":
