@@ -58,6 +58,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from marblecli.errors import BadInputError
 from marblecli.models.configurations import Architecture, Config, UnreadableConfigError
 from marblecli.models.limits import Limits
 from marblecli.models.native import NativeLayer
@@ -248,6 +249,14 @@ class Family(ABC):
             MarbleError: the model's files can't be read or fetched.
 
         """
+
+    def pipeline(self, request: LoadRequest) -> Any:  # noqa: ARG002, for families
+        """The whole model as diffusers' pipeline, with all its parts, to be saved as a folder.
+
+        Its network is the attribute ``transformer``. It raises what :meth:`load` raises, and
+        BadInputError for a model, or a family, that can't be saved so.
+        """
+        raise BadInputError(f"{self.spec.title} can't be saved as a pipeline folder")
 
     @abstractmethod
     def velocity(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from marblecli.models.configurations import INDEX, Architecture, Config
 from marblecli.models.family import AdapterRules, Family, FamilySpec, LoadedParts, LoadRequest
@@ -114,6 +114,11 @@ class StableDiffusion3(Family):
         from marblecli.models.sd3.loading import load_parts
 
         return load_parts(request)
+
+    def pipeline(self, request: LoadRequest) -> Any:
+        from marblecli.models.sd3.loading import load_whole_pipeline
+
+        return load_whole_pipeline(request)
 
     def velocity(
         self, network: nn.Module, noised: Tensor, noise_level: Tensor, conditioning: Conditioning
