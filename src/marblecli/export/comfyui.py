@@ -36,7 +36,7 @@ class ComfyUIFormat(ExportFormat):
     name = "comfyui"
 
     def refusal(self, subject: Subject) -> str | None:
-        if subject.adapter is None:
+        if subject.full:
             return (
                 "ComfyUI's LoRA loader takes adapters, and this run trained all weights; use merged"
             )

@@ -28,7 +28,7 @@ class DiffusersFormat(ExportFormat):
     name = "diffusers"
 
     def file(self, subject: Subject) -> str:
-        return "transformer" if subject.adapter is None else WEIGHTS_FILE
+        return "transformer" if subject.full else WEIGHTS_FILE
 
     def write(self, subject: Subject, path: Path, writer: Writer) -> None:
         if subject.adapter is None:

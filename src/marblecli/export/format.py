@@ -16,7 +16,7 @@ class ExportFormat(ABC):
     """As ``--format`` takes it."""
 
     def refusal(self, subject: Subject) -> str | None:  # noqa: ARG002, for formats
-        """Why these weights can't be saved so; None if they can."""
+        """Why these weights can't be saved so; None if they can. They haven't been read yet."""
         return None
 
     @abstractmethod

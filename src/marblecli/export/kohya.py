@@ -33,9 +33,9 @@ class KohyaFormat(ExportFormat):
     name = "kohya"
 
     def refusal(self, subject: Subject) -> str | None:
-        if subject.adapter is None:
+        if subject.full:
             return "kohya's files hold adapters, and this run trained all weights; use merged"
-        if subject.adapter.dora:
+        if subject.model.lora.dora:
             return "sd-scripts' adapters of Stable Diffusion 3 have no DoRA; use comfyui or merged"
         return without_map(subject)
 

@@ -45,10 +45,15 @@ class Subject:
     dtype: torch.dtype = torch.float32
     """What whole networks are written in; adapters are in float32."""
 
+    @property
+    def full(self) -> bool:
+        """Whether all weights were trained, and there is no adapter."""
+        return self.model.mode == "full"
+
     @cached_property
     def adapter(self) -> AdapterWeights | None:
         """The adapter, in LoRA mode."""
-        return adapter_of(self.weights, self.model.lora) if self.model.mode == "lora" else None
+        return None if self.full else adapter_of(self.weights, self.model.lora)
 
     @property
     def lora(self) -> AdapterWeights:

@@ -8,6 +8,7 @@ conflicts.jsonl     one line for each measured batch
 evaluations.jsonl   one line for each evaluation, with every image's scores
 samples/            grids of images, each with its prompts
 checkpoints/        step-000100/: safetensors and state.json
+export/             the trained weights for other tools, and their model card
 ==================  ==========================================================
 
 All of them say ``schema = 1``; see :mod:`marblecli.runs.schema`. :class:`RunRecorder` writes them.
@@ -55,6 +56,7 @@ class Run:
         self.evaluations_file = directory / "evaluations.jsonl"
         self.samples_folder = directory / "samples"
         self.checkpoints_folder = directory / "checkpoints"
+        self.export_folder = directory / "export"
 
     @classmethod
     def open(cls, directory: Path) -> Run:
