@@ -45,9 +45,10 @@ from marblecli.models.configurations import INDEX
 from marblecli.models.options import resolved
 from marblecli.models.supported import examine_model
 from marblecli.runs.adapter_files import BASE_KEYS, adapter_weights_file, read_adapter_file
+from marblecli.runs.checkpoints import STATE
 from marblecli.runs.embedding_cache import EmbeddingCache
 from marblecli.runs.model_recipe import model_recipe, read_model_recipe
-from marblecli.runs.run import Run
+from marblecli.runs.run import AVERAGE, RECIPE, Run
 from marblecli.settings import LoraSettings, Recipe
 from marblecli.types import AdapterFile
 
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
 Kind = Literal["run", "checkpoint", "adapter", "model"]
 Weights = Literal["average", "trained"]
 
-_STEMS: Mapping[Weights, str] = {"average": "ema", "trained": "trained"}
+_STEMS: Mapping[Weights, str] = {"average": AVERAGE, "trained": "trained"}
 """A checkpoint's files by what they hold."""
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -108,14 +109,14 @@ def find_target(text: str, options: TargetOptions | None = None) -> Target:
     """
     options = options or TargetOptions()
     path = Path(text).expanduser()
-    if (path / "recipe.toml").is_file():
+    if (path / RECIPE).is_file():
         run = Run.open(path)
         return _checkpoint(
             "run", text, run.checkpoint(options.step), _STEMS[options.weights], options
         )
-    if (path / "state.json").is_file():
+    if (path / STATE).is_file():
         return _checkpoint("checkpoint", text, path, _STEMS[options.weights], options)
-    if path.is_file() and (path.parent / "state.json").is_file():
+    if path.is_file() and (path.parent / STATE).is_file():
         return _checkpoint("checkpoint", text, path.parent, path.stem, options)
     if adapter_weights_file(path) is not None:
         return _adapter(text, path, options)
@@ -247,7 +248,7 @@ def _run_around(path: Path) -> Run | None:
     """The run whose ``export`` folder this is, or is around it."""
     here = path.absolute()
     for folder in (here, *here.parents):
-        if folder.name == "export" and (folder.parent / "recipe.toml").is_file():
+        if folder.name == "export" and (folder.parent / RECIPE).is_file():
             return Run(folder.parent)
     return None
 

@@ -117,6 +117,8 @@ def adapter_of(tensors: Mapping[str, Tensor], settings: LoraSettings) -> Adapter
         if f"{name}.{B}" not in tensors or (magnitude is None) is settings.dora:
             raise BadInputError(f"the adapter of {name} isn't whole")
         a, b = tensors[f"{name}.{A}"], tensors[f"{name}.{B}"]
+        if a.ndim != 2:
+            raise BadInputError(f"{name} is no linear layer: its adapter can't be exported")
         layers[name] = AdapterLayer(a, b, settings.alpha, magnitude)
     if not layers or any(layer.rank != settings.rank for layer in layers.values()):
         raise BadInputError(f"the weights are no adapters of rank {settings.rank}")

@@ -39,6 +39,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+RECIPE = "recipe.toml"
+AVERAGE = "ema"
+"""The stem of a checkpoint's file with the moving average of the trained weights."""
+
+
 class Run:
     """What a run directory holds, each file read when it is asked for.
 
@@ -49,7 +54,7 @@ class Run:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.recipe_file = directory / "recipe.toml"
+        self.recipe_file = directory / RECIPE
         self.environment_file = directory / "environment.json"
         self.metrics_file = directory / "metrics.jsonl"
         self.conflicts_file = directory / "conflicts.jsonl"
@@ -153,7 +158,7 @@ class Run:
 
         Raises BadInputError if they can't be read.
         """
-        return checkpoints.load_checkpoint(path, ("ema",)).tensors["ema"]
+        return self.load_weights(path, AVERAGE)
 
     def load_checkpoint(self, path: Path) -> Snapshot:
         """Read a checkpoint folder. Raises BadInputError if it isn't whole."""

@@ -15,6 +15,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from marblecli.cli.export.run import export_finished
+from marblecli.cli.initial import start_from_adapter
 from marblecli.cli.launch import check_processes
 from marblecli.cli.setup import Plan, build_suite, evaluation_splits
 from marblecli.cli.train.live import LiveProgress
@@ -142,6 +143,8 @@ def _train(plan: Plan, run: _Run) -> Mapping[str, tuple[RewardChange, ...]]:
     with out.status("loading the model"):
         build = partial(build_suite, plan)
         sampler = open_sampler(plan.recipe, prompts, build, open_store=EmbeddingCache)
+        if run.saved is None:
+            start_from_adapter(sampler)
         trainer = open_trainer(sampler)
     progress = LiveProgress(tuple(plan.recipe.rewards), plan.recipe.training.steps)
     with (
