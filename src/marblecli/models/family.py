@@ -60,6 +60,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from marblecli.errors import BadInputError
 from marblecli.models.configurations import Architecture, Config, UnreadableConfigError
+from marblecli.models.licence import UNKNOWN, Licence
 from marblecli.models.limits import Limits
 from marblecli.models.native import NativeLayer
 from marblecli.plugins import NoOptions
@@ -249,6 +250,10 @@ class Family(ABC):
             MarbleError: the model's files can't be read or fetched.
 
         """
+
+    def licence(self, pretrained: str) -> Licence:  # noqa: ARG002, for families
+        """The licence of a model of the family, by its hub id or folder."""
+        return UNKNOWN
 
     def pipeline(self, request: LoadRequest) -> Any:  # noqa: ARG002, for families
         """The whole model as diffusers' pipeline, with all its parts, to be saved as a folder.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 _ADVICE = "free some space, or name another folder with --output"
 CARD = "README.md"
+_PICTURES = {".png", ".jpg", ".jpeg", ".webp"}
+_LARGEST = 8 * 2**20
 
 
 class Savable(Protocol):
@@ -48,6 +51,21 @@ def exported(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as draft:
             yield draft
+
+
+def copy_pictures(samples: Path, step: int, folder: Path) -> list[str]:
+    """Copy the run's pictures of a step into ``folder/images``; their names within ``folder``.
+
+    Pictures of more than 8 MB are left out.
+    """
+    found = []
+    for picture in sorted(samples.glob(f"step-{step:06d}*")):
+        if picture.suffix in _PICTURES and picture.stat().st_size <= _LARGEST:
+            place = folder / "images" / picture.name
+            with exported(place) as draft:
+                shutil.copyfile(picture, draft)
+            found.append(place.relative_to(folder).as_posix())
+    return found
 
 
 def write_card(folder: Path, text: str) -> Path:

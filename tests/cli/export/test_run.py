@@ -88,7 +88,9 @@ def test_the_formats_that_are_named_are_written_and_told(marble: Marble, run: Pa
         "kohya": "tiny-kohya.safetensors",
         "merged": "merged",
     }
-    for line, (name, file) in zip(shown.out.splitlines(), files.items(), strict=True):
+    *lines, card = shown.out.splitlines()
+    assert card == f"model card: {run / 'export' / 'README.md'}"
+    for line, (name, file) in zip(lines, files.items(), strict=True):
         assert line.startswith(f"{name}: {run / 'export' / file} (loaded back: differs by at most")
         assert (run / "export" / file).exists()
 
@@ -97,7 +99,7 @@ def test_the_formats_that_are_named_are_written_and_told(marble: Marble, run: Pa
 def test_an_exported_file_is_a_target_again(marble: Marble, run: Path, name: str) -> None:
     """Whatever the tool, it reads back at the strength that it was trained with."""
     assert marble("export", run, "--format", name).code == 0
-    (file,) = (run / "export").iterdir()
+    (file,) = (run / "export").glob("*.safetensors")
     ours, again = find_target(str(run)), find_target(str(file))
     from marblecli.models.adapter_weights import adapter_of
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from marblecli.cli.export.card import add_card
+from marblecli.cli.export.push import check_repository, push_folder
 from marblecli.cli.target import Target, TargetOptions, Weights, find_target
 from marblecli.errors import BadInputError, MarbleError, did_you_mean, one_of
 from marblecli.models.architectures import Architecture
@@ -47,14 +49,30 @@ class Exported:
     """The largest difference that the load check found, as a share."""
 
 
+@dataclass(frozen=True)
+class Export:
+    """All that an export wrote."""
+
+    files: tuple[Exported, ...]
+    card: Path
+    """The model card, in the export's folder."""
+
+
 def run_export(request: ExportRequest) -> None:
     """Write the formats, and say where each of them is."""
     quiet_libraries()
+    if request.push is not None:
+        check_repository(request.push)
     with log.status("exporting"):
         found = export_run(request)
-    for one in found:
+    for one in found.files:
         checked = f"loaded back: differs by at most {one.difference:.1g}"
         out.print(f"{one.format}: {one.path} ({checked})", highlight=False, soft_wrap=True)
+    out.print(f"model card: {found.card}", highlight=False, soft_wrap=True)
+    if request.push is not None:
+        with log.status("uploading"):
+            address = push_folder(found.card.parent, request.push)
+        out.print(f"uploaded: {address}", highlight=False, soft_wrap=True)
 
 
 def export_finished(run_dir: Path) -> None:
@@ -70,11 +88,11 @@ def export_finished(run_dir: Path) -> None:
             soft_wrap=True,
         )
         return
-    for one in found:
+    for one in found.files:
         out.print(f"{one.format}: {one.path}", highlight=False, soft_wrap=True)
 
 
-def export_run(request: ExportRequest) -> list[Exported]:
+def export_run(request: ExportRequest) -> Export:
     """Write what is asked for into the output folder, each file complete and checked, or absent.
 
     Raises:
@@ -91,7 +109,9 @@ def export_run(request: ExportRequest) -> list[Exported]:
     names = _formats(subject, request.formats)
     folder = request.output or _folder(target, target.checkpoint, request)
     subject = replace(subject, weights=target.load())
-    return [_export(subject, name, folder) for name in names]
+    files = tuple(_export(subject, name, folder) for name in names)
+    run = Run(target.checkpoint.absolute().parent.parent)
+    return Export(files, add_card(subject, run, target.checkpoint, folder, request))
 
 
 def _export(subject: Subject, name: str, folder: Path) -> Exported:
