@@ -9,7 +9,7 @@ from support.toy_family import TOY
 
 
 def test_names_and_files_are_told_apart(subject_of: Callable[..., Subject]) -> None:
-    assert list(FORMATS) == ["diffusers", "comfyui", "kohya", "merged"]
+    assert list(FORMATS) == ["diffusers", "comfyui", "kohya", "merged", "difference"]
     files = {one.file(subject_of()) for one in FORMATS.values()}
     assert len(files) == len(FORMATS)
 

@@ -32,17 +32,19 @@ def published_weights(
 
 
 def converted(published: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]:
-    """What diffusers makes of these weights in a file of the published network."""
+    """What diffusers makes of these parameters in a file of the published network."""
     checkpoint = {name: weight.clone() for name, weight in published.items()}
     for name, weight in published.items():
-        checkpoint[name.replace(".weight", ".bias")] = torch.zeros(len(weight))
+        if name.endswith(".bias") or ".ln_" in name:
+            continue
+        checkpoint.setdefault(name.replace(".weight", ".bias"), torch.zeros(len(weight)))
     checkpoint["pos_embed"] = torch.zeros(1)
     dual = config["dual_attention_layers"]
     blocks = range(config["num_layers"])
     streams = [f"{block}.{kind}_block.attn" for block in blocks for kind in ("x", "context")]
     for stream in (*streams, *(f"{block}.x_block.attn2" for block in dual)):
         for norm in ("ln_q", "ln_k"):
-            checkpoint[f"joint_blocks.{stream}.{norm}.weight"] = torch.ones(8)
+            checkpoint.setdefault(f"joint_blocks.{stream}.{norm}.weight", torch.ones(8))
     found: dict[str, Tensor] = convert_sd3_transformer_checkpoint_to_diffusers(
         checkpoint,
         num_layers=len(blocks),

@@ -37,9 +37,7 @@ class ComfyUIFormat(ExportFormat):
 
     def refusal(self, subject: Subject) -> str | None:
         if subject.full:
-            return (
-                "ComfyUI's LoRA loader takes adapters, and this run trained all weights; use merged"
-            )
+            return "this run trained all weights, and has no adapter; use difference or merged"
         return without_map(subject)
 
     def file(self, subject: Subject) -> str:

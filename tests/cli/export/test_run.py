@@ -137,8 +137,8 @@ def test_all_that_is_wrong_with_the_formats_is_told(
     assert shown.code == 2
     assert shown.err.splitlines() == [
         "marble: --format: no format 'difusers' (did you mean 'diffusers'?)",
-        "marble: --format comfyui: ComfyUI's LoRA loader takes adapters, and this run trained all "
-        "weights; use merged",
+        "marble: --format comfyui: this run trained all weights, and has no adapter; use "
+        "difference or merged",
         "marble: --format kohya: kohya's files hold adapters, and this run trained all weights; "
         "use merged",
     ]

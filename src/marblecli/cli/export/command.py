@@ -30,7 +30,7 @@ def export(
         typer.Option(
             "--format",
             metavar="NAME[,NAME]",
-            help="diffusers, comfyui, kohya, merged.",
+            help="diffusers, comfyui, kohya, merged, difference.",
             show_default="diffusers,comfyui",
         ),
     ] = None,
