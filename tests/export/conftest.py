@@ -19,8 +19,6 @@ from marblecli.settings import LoraSettings, ModelSettings
 from support.training import disturb
 
 MakeSubject = Callable[..., Subject]
-SHAPES = [(16, 32.0, False), (4, 4.0, False), (16, 32.0, True), (4, 4.0, True)]
-"""Rank, alpha and whether it is DoRA."""
 
 
 @pytest.fixture(scope="session")

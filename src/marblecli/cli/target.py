@@ -19,8 +19,9 @@ checkpoint     ``RUN/checkpoints/step-000100``, or one of its files (``ema.safet
 adapter        a safetensors file or its folder: diffusers, PEFT, ComfyUI or kohya keys. The base is
                that of the option ``recipe`` or ``base``, or else of the run that the file is in
                (``RUN/export/...``), or else what the adapter's metadata name
-model          a folder in diffusers' layout, or a hub id; settings are those of ``recipe``, or the
-               defaults. Trained and reference policy are the same
+model          a folder in diffusers' layout, or a hub id; settings are those of ``recipe``, of the
+               run that it is in (``RUN/export/merged``), or the defaults. Trained and reference
+               policy are the same
 =============  =====================================================================================
 
 ``weights`` is ``average`` (the moving average, which evaluations are of) or ``trained``.
@@ -202,7 +203,9 @@ def read_for(recipe: Recipe, file: AdapterFile) -> AdapterWeights:
 def _model(text: str, options: TargetOptions) -> Target:
     if options.base is not None:
         raise BadInputError(f"--base is for adapters: {text} is a whole model")
-    recipe_file = _recipe_file(options.recipe)
+    recipe_file, own_run = _recipe_file(options.recipe), _run_around(Path(text))
+    if recipe_file is None and own_run is not None:
+        recipe_file = own_run.recipe_file
     if recipe_file is None:
         recipe = model_recipe(text, options.overrides, model_problems)
     else:

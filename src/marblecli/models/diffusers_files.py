@@ -77,13 +77,13 @@ def fused_changes(
         raise MarbleError(f"diffusers loads no adapters into {type(network).__name__}")
     state, metadata = loader.lora_state_dict(path, return_lora_metadata=True)
     prefix = family.spec.adapters.export_prefix
-    before = {}
+    adapted = []
     for name, layer in network.named_modules():
         if isinstance(layer, nn.Linear) and f"{prefix}{name}.lora_A.weight" in state:
             shape = (layer.out_features, layer.in_features)
-            weight = torch.zeros(shape) if base is None else base(name).float()
-            layer.weight = Parameter(weight.clone(), requires_grad=False)
-            before[name] = weight
+            weight = torch.zeros(shape) if base is None else base(name).float().clone()
+            layer.weight = Parameter(weight, requires_grad=False)
+            adapted.append(name)
     try:
         loader.load_lora_into_transformer(state, network, metadata=metadata)
     except (RuntimeError, ValueError, TypeError) as error:
@@ -91,9 +91,9 @@ def fused_changes(
         raise MarbleError(f"diffusers can't load the adapter {path}: {reason}") from error
     network.fuse_lora()
     network.unload_lora()
-    for name, weight in before.items():
-        layer = network.get_submodule(name)
-        yield name, layer.weight.detach().double() - weight.double()
+    for name in adapted:
+        fused = network.get_parameter(f"{name}.weight").detach().double()
+        yield name, fused if base is None else fused - base(name).double()
 
 
 def load_network(family: Family, folder: Path) -> nn.Module:
