@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from marblecli.cli.initial import all_model_problems
 from marblecli.errors import BadInputError, Problem, RecipeError
 from marblecli.methods import checks
 from marblecli.models.architectures import Architecture, UnreadableConfigError
@@ -41,12 +42,15 @@ class Plan:
     """The model's architecture, or why its configurations couldn't be read."""
 
 
-def load_plan(path: Path, overrides: Sequence[str], *, quiet: bool = False) -> Plan:
+def load_plan(
+    path: Path, overrides: Sequence[str], *, quiet: bool = False, starting: bool = False
+) -> Plan:
     """Load the recipe, and check all of it: keys, files, rewards, and the model's configurations as
     far as they can be read. Every reward has to apply to some training prompt.
 
     The plan's recipe has the defaults of the model's family written out. Keys that were renamed are
-    reported on stderr, unless ``quiet``.
+    reported on stderr, unless ``quiet``. ``starting`` is whether a new run starts from it: then the
+    adapter that ``model.lora.init`` names is read, and must fit.
 
     Raises:
         RecipeError: all faults at once.
@@ -55,7 +59,8 @@ def load_plan(path: Path, overrides: Sequence[str], *, quiet: bool = False) -> P
     """
     catalog = discover()
     check_options, notify = catalog.check_options, None if quiet else tell
-    recipe = load_recipe(path, overrides, check_options, model_problems, notify)
+    check_model = all_model_problems if starting else model_problems
+    recipe = load_recipe(path, overrides, check_options, check_model, notify)
     examined = examine_model(recipe.model)
     model = resolved(examined.family, recipe.model)
     recipe = recipe.model_copy(update={"model": model, "balance": checks.resolved(recipe.balance)})
