@@ -22,7 +22,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 PLUGINS = TESTS.parent / "plugins"
 PLUGIN_MODULES = sorted(PLUGINS.glob("*/src/**/*.py"))
 
-GROUND = {"types", "errors", "settings", "seeding", "plugins"}
+GROUND = {"types", "errors", "settings", "seeding", "plugins", "progress"}
 BATCHES = {"maths", "methods", "conflicts"}
 MAY_IMPORT = {
     "__init__": set(),
@@ -32,6 +32,7 @@ MAY_IMPORT = {
     "settings": set(),
     "plugins": set(),
     "seeding": set(),
+    "progress": {"errors"},
     "maths": GROUND,
     "methods": GROUND | {"maths"},
     "conflicts": GROUND | {"maths", "methods"},

@@ -11,6 +11,7 @@ import typer
 from marblecli.cli.eval.command import evaluate
 from marblecli.cli.inspect_conflicts.command import inspect_conflicts
 from marblecli.cli.methods import methods_app
+from marblecli.cli.resume import resume
 from marblecli.cli.rewards.app import rewards_app
 from marblecli.cli.solve.command import solve
 from marblecli.cli.train.command import train
@@ -24,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("train")(train)
+app.command("resume")(resume)
 app.command("eval")(evaluate)
 app.command("solve")(solve)
 app.command("inspect-conflicts")(inspect_conflicts)

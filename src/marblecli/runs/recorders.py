@@ -9,7 +9,7 @@ from marblecli.conflicts.record import ConflictRecord
 from marblecli.runs.recorder import RunRecorder
 from marblecli.runs.tracking import TensorBoardRecorder
 from marblecli.runs.unrecorded import Unrecorded
-from marblecli.types import EvaluationRecord, Json, Prompt, Snapshot
+from marblecli.types import EvaluationRecord, Json, Prompt, RewardChange, Snapshot
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,6 +41,11 @@ class Recorders:
         """Report one evaluation."""
         for each in self._all:
             each.evaluation(record)
+
+    def changes(self, step: int, changes: Mapping[str, tuple[RewardChange, ...]]) -> None:
+        """Report every reward's change since the base model, by split."""
+        for each in self._all:
+            each.changes(step, changes)
 
     def samples(self, step: int, split: str, prompts: Sequence[Prompt], images: Tensor) -> None:
         """Report images, float32 [B, 3, H, W] in [0, 1], one for each prompt."""

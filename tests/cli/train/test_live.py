@@ -8,7 +8,7 @@ from rich.console import Console
 
 from marblecli.cli.train import live
 from marblecli.cli.train.live import LiveProgress
-from marblecli.train.loop import EvaluationReport, StepReport
+from marblecli.train.recorder import EvaluationReport, StepReport
 from marblecli.types import RewardChange
 
 
