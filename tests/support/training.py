@@ -370,7 +370,7 @@ def run_tiny(
         earlier: Sequence[EvaluationRecord] = (),
     ) -> tuple[Recorded, Outcome]:
         key = tiny_recipe(tiny_folder, overrides or {}).model_dump_json()
-        fresh = bool(faulty) or saved is not None
+        fresh = bool(faulty) or saved is not None or bool(earlier)
         if not fresh and key in done:
             return done[key]
         record = Recorded()

@@ -115,12 +115,15 @@ class _Figures(ProgressColumn):
 def figures(task: Task) -> str:
     """``36/72 images  12.5/s  0:00:03``: what is done, how fast, and the time left.
 
-    Where the total isn't known, the time since the start. The rate is that of the last half minute.
+    Where the total isn't known, what is done and the time since the start. The rate is that of the
+    last half minute.
     """
-    if task.total is None:
-        return _clock(task.elapsed or 0.0)
-    done, total, unit = int(task.completed), int(task.total), task.fields["unit"]
+    done, unit = int(task.completed), task.fields["unit"]
     sizes = unit == "bytes"
+    if task.total is None:
+        known = [decimal(done) if sizes else f"{done} {unit}"] if done else []
+        return "  ".join([*known, _clock(task.elapsed or 0.0)])
+    total = int(task.total)
     parts = [f"{decimal(done)}/{decimal(total)}" if sizes else f"{done}/{total} {unit}"]
     if task.speed:
         parts.append(f"{decimal(int(task.speed)) if sizes else format_rate(task.speed)}/s")

@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from rich.columns import Columns
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from marblecli.cli.progress import Work
 from marblecli.cli.train.eta import Eta
@@ -26,7 +28,6 @@ _WINDOW = 5
 """The shown means are over this many steps, because the mean of one step's images is noisy."""
 _PAUSE = 1.0
 """Seconds between two lines about steps where there is no terminal."""
-_GAP = "\N{NO-BREAK SPACE}"
 
 
 class LiveProgress:
@@ -102,8 +103,8 @@ class LiveProgress:
         if report.step == self._steps:
             return
         for split, changes in report.changes.items():
-            parts = "  ".join(f"{change.reward}{_GAP}{_shown(change)}" for change in changes)
-            self._print(f"step {report.step}, {split} prompts: {parts}")
+            parts = [f"{change.reward} {_shown(change)}" for change in changes]
+            self._print_parts(f"step {report.step}, {split} prompts:", parts)
 
     def _print_line(self) -> None:
         """Print the step, unless the last one was printed just before."""
@@ -117,10 +118,14 @@ class LiveProgress:
 
     def _print(self, text: str, style: str | None = None) -> None:
         # A terminal's lines are broken between words, and those of a file aren't broken at all.
-        soft = not out.is_terminal
-        out.print(
-            text.replace(_GAP, " ") if soft else text, style=style, markup=False, soft_wrap=soft
-        )
+        out.print(text, style=style, markup=False, soft_wrap=not out.is_terminal)
+
+    def _print_parts(self, title: str, parts: Sequence[str]) -> None:
+        """Print the parts in one line, and on a terminal in columns, so that none is torn apart."""
+        if out.is_terminal:
+            out.print(title, Columns(map(Text, parts), padding=(0, 2)))
+        else:
+            self._print("  ".join((f"{title} {parts[0]}", *parts[1:])) if parts else title)
 
     def _screen(self) -> RenderableType:
         return Group(self._table(), self.work) if self._step else self.work
