@@ -34,8 +34,10 @@ def resume(
     # The processes that are started load the recipe again, and the first of them prints for all.
     with showing_work(out), work("checking the run"):
         from marblecli.cli.train.resumption import own_plan
+        from marblecli.runs.tracking import check_trackers
 
         plan = own_plan(run_dir, overrides or [], quiet=starts_others)
+        check_trackers(run_dir / "recipe.toml", plan.recipe)
     if starts_others:
         launch(plan.recipe, num_processes, sys.argv[1:])
     else:

@@ -69,8 +69,10 @@ def train(  # noqa: PLR0913, PLR0917 - one parameter an option
     # The processes that are started load the recipe again, and the first of them prints for all.
     with showing_work(out), work("checking the recipe"):
         from marblecli.cli.setup import load_plan
+        from marblecli.runs.tracking import check_trackers
 
         plan = load_plan(recipe, settings, quiet=starts_others)
+        check_trackers(recipe, plan.recipe)
         if resume and not dry_run:
             plan = _resumed(plan, run_dir, settings, starts_others)
     if dry_run:

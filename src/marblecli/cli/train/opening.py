@@ -11,7 +11,7 @@ from marblecli.cli.setup import Plan
 from marblecli.cli.train.resumption import changes_of, evaluations_differ
 from marblecli.engine.processes import Processes
 from marblecli.errors import BadInputError
-from marblecli.report.render import out
+from marblecli.report.render import out, tell
 from marblecli.runs.recorder import Resumption, RunRecorder
 from marblecli.runs.recorders import Recorders
 from marblecli.runs.run import Run
@@ -41,7 +41,7 @@ def open_run(plan: Plan, run_dir: Path | None, resume: bool, processes: Processe
     if processes.first:
         recorder, saved = _resume(plan, run_dir) if resume else (_create(plan, run_dir), None)
         directory = processes.gather(recorder.run.directory)[0]
-        recorders = Recorders(recorder, make_trackers(plan.recipe, directory))
+        recorders = Recorders(recorder, make_trackers(plan.recipe, directory, tell))
     else:
         directory = processes.gather(Path())[0]
         recorders = Recorders(Unrecorded())

@@ -22,6 +22,7 @@ from marblecli.models.quiet import quiet_libraries
 from marblecli.progress import listening, work
 from marblecli.report.render import out
 from marblecli.runs.embedding_cache import EmbeddingCache
+from marblecli.runs.tracking import configuration
 from marblecli.types import RewardChange
 
 if TYPE_CHECKING:
@@ -59,16 +60,17 @@ def _train(plan: Plan, run: OpenRun) -> Mapping[str, tuple[RewardChange, ...]]:
     progress = LiveProgress(
         tuple(plan.recipe.rewards), plan.recipe.training.steps, _first_eta(plan, run)
     )
-    with (
-        closing(run.recorder),
-        sampler.suite,
-        _ended(sampler),
-        stop_on_signal(sampler.processes) as should_stop,
-        progress,
-        listening(progress.work),
-    ):
-        callbacks = Callbacks(run.recorder, progress.on_step, progress.on_evaluation, should_stop)
-        return train(trainer, callbacks, run.saved, run.earlier).changes
+    with closing(run.recorder), sampler.suite, _ended(sampler):
+        # A tracker may ask for a password, which a live display would hide.
+        run.recorder.start(configuration(plan.recipe))
+        with (
+            stop_on_signal(sampler.processes) as should_stop,
+            progress,
+            listening(progress.work),
+        ):
+            told = (progress.on_step, progress.on_evaluation)
+            callbacks = Callbacks(run.recorder, *told, should_stop)
+            return train(trainer, callbacks, run.saved, run.earlier).changes
 
 
 def _load(plan: Plan) -> Trainer:
