@@ -59,7 +59,7 @@ def test_a_terminals_line_is_never_wider_than_the_terminal(width: int) -> None:
             advance(100)
         screen.print(shown)
     (line,) = stream.getvalue().splitlines()
-    assert len(line) == width
+    assert len(line) <= width - 3, "there is room for ^C"
     assert "300/960 images" in line
 
 
@@ -88,7 +88,7 @@ def test_ctrl_c_says_how_to_start_again(monkeypatch: pytest.MonkeyPatch) -> None
     screen, _ = console(terminal=True)
     with pytest.raises(StopRequestedError) as caught, showing_work(screen):
         raise KeyboardInterrupt
-    assert str(caught.value) == "interrupted; start again with: marble eval 'my run'"
+    assert str(caught.value) == "interrupted\nstart again with: marble eval 'my run'"
     assert caught.value.exit_code == 130
 
 

@@ -17,6 +17,7 @@ from datetime import timedelta
 from functools import partial
 
 from rich.console import Console, RenderableType
+from rich.constrain import Constrain
 from rich.filesize import decimal
 from rich.live import Live
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
@@ -56,7 +57,9 @@ class Work:
         )
 
     def __rich__(self) -> RenderableType:
-        return self._bars.get_renderable()
+        # A terminal shows "^C" where the cursor is. At the end of a full line that would begin a
+        # new one, and the display would be redrawn one line too low.
+        return Constrain(self._bars.get_renderable(), self._console.width - 3)
 
     @contextmanager
     def work(self, what: str, total: int | None, unit: str) -> Iterator[Advance]:
@@ -153,7 +156,7 @@ def showing_work(console: Console = log) -> Iterator[None]:
             yield
     except KeyboardInterrupt:
         again = shlex.join(["marble", *sys.argv[1:]])
-        raise StopRequestedError(f"interrupted; start again with: {again}") from None
+        raise StopRequestedError(f"interrupted\nstart again with: {again}") from None
 
 
 def _drawn(work: Work, console: Console) -> AbstractContextManager[object]:

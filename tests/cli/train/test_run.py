@@ -211,7 +211,7 @@ def test_ctrl_c_saves_and_says_so_and_the_run_can_be_resumed(
     handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     shown = marble("train", tiny_recipe, "--run-dir", tmp_path / "run")
     command = f"marble resume {tmp_path / 'run'}"
-    said = f"marble: interrupted; step 3 is saved; go on with: {command}\n"
+    said = f"marble: interrupted; step 3 is saved\nmarble: go on with: {command}\n"
     assert (shown.code, shown.err) == (130, said)
     assert "stopping; the last whole step will be saved" in shown.out
     assert checkpoints(tmp_path / "run") == ["step-000002", "step-000003"]
@@ -231,7 +231,7 @@ def test_a_second_ctrl_c_stops_at_once_and_the_last_checkpoint_can_be_resumed(
 ) -> None:
     press_at_step_3(signal.SIGINT, 2)
     shown = marble("train", tiny_recipe, "--run-dir", tmp_path / "run")
-    said = f"marble: interrupted; go on with: marble resume {tmp_path / 'run'}\n"
+    said = f"marble: interrupted\nmarble: go on with: marble resume {tmp_path / 'run'}\n"
     assert (shown.code, shown.err) == (130, said)
     assert checkpoints(tmp_path / "run") == ["step-000002"]
     monkeypatch.undo()

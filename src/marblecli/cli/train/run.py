@@ -45,9 +45,9 @@ def run_training(plan: Plan, run_dir: Path | None, resume: bool) -> None:
     try:
         changes = _train(plan, run)
     except InterruptedRunError as error:
-        raise InterruptedRunError(f"{error}; go on with: {command}") from None
+        raise InterruptedRunError(f"{error}\ngo on with: {command}") from None
     except (KeyboardInterrupt, StopRequestedError):
-        raise InterruptedRunError(f"interrupted; go on with: {command}") from None
+        raise InterruptedRunError(f"interrupted\ngo on with: {command}") from None
     show_end(run.directory, changes)
 
 
