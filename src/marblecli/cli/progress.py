@@ -42,9 +42,10 @@ class Work:
     On a terminal it is a renderable for a live display; elsewhere it prints lines.
     """
 
-    def __init__(self, console: Console, first: float = _FIRST, again: float = _AGAIN) -> None:
+    def __init__(self, console: Console, first: float | None = None, again: float = _AGAIN) -> None:
         self._console = console
-        self._first, self._again = first, again
+        self._first = _FIRST if first is None else first
+        self._again = again
         cut = Column(no_wrap=True, overflow="ellipsis", ratio=1)
         self._bars = Progress(
             SpinnerColumn(),

@@ -57,17 +57,19 @@ def train(  # noqa: PLR0913, PLR0917 - one parameter an option
     ] = 1,
 ) -> None:
     """Fine-tune a model on the rewards of a recipe."""
-    from marblecli.cli.launch import check_processes, launch, wants_launch
+    from marblecli.cli.launch import launch, wants_launch
     from marblecli.cli.progress import showing_work
     from marblecli.progress import work
-    from marblecli.report.render import out
+    from marblecli.report.render import log, out
 
     if memory is not None and not dry_run:
         raise BadInputError("--memory needs --dry-run: it is for the plan, and doesn't limit a run")
     settings = [*(overrides or []), *([_RANDOM] if random_weights else [])]
     starts_others = not dry_run and wants_launch(num_processes)
     # The processes that are started load the recipe again, and the first of them prints for all.
-    with showing_work(out), work("checking the recipe"):
+    # The plan alone is on stdout where that is no terminal.
+    screen = log if dry_run and not out.is_terminal else out
+    with showing_work(screen), work("checking the recipe"):
         from marblecli.cli.setup import load_plan
         from marblecli.runs.tracking import check_trackers
 
@@ -76,19 +78,25 @@ def train(  # noqa: PLR0913, PLR0917 - one parameter an option
         if resume and not dry_run:
             plan = _resumed(plan, run_dir, settings, starts_others)
     if dry_run:
-        from marblecli.models.quiet import quiet_libraries
-
-        quiet_libraries()
-        from marblecli.cli.train.plan import show_plan
-
-        check_processes(plan.recipe, num_processes)
-        show_plan(plan, memory, num_processes)
+        with showing_work(screen), work("planning"):
+            _show_plan(plan, memory, num_processes)
     elif starts_others:
         launch(plan.recipe, num_processes, sys.argv[1:])
     else:
         from marblecli.cli.train.run import run_training
 
         run_training(plan, run_dir, resume)
+
+
+def _show_plan(plan: Plan, memory: float | None, processes: int) -> None:
+    from marblecli.cli.launch import check_processes
+    from marblecli.models.quiet import quiet_libraries
+
+    quiet_libraries()
+    from marblecli.cli.train.plan import show_plan
+
+    check_processes(plan.recipe, processes)
+    show_plan(plan, memory, processes)
 
 
 def _resumed(given: Plan, run_dir: Path | None, settings: list[str], quiet: bool) -> Plan:

@@ -21,7 +21,8 @@ def show_end(directory: Path, changes: Mapping[str, tuple[RewardChange, ...]]) -
     """
     if changes:
         split = list(changes)[-1]
-        out.print(verdict(split, changes[split]), markup=False)
+        text = verdict(split, changes[split])
+        out.print(text, markup=False, soft_wrap=not out.is_terminal)
     for split, found in changes.items():
         out.print(changes_table(split, found))
     places = {"run directory": directory}
