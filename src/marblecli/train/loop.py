@@ -85,7 +85,7 @@ def train(
     progress = Progress() if saved is None else _resume(trainer, saved)
     kept = progress.step
     recipe, processes = trainer.sampler.recipe, trainer.sampler.processes
-    evaluator = _Evaluator(trainer, callbacks, {record.step: record for record in earlier})
+    evaluator = _Evaluator(trainer, callbacks, earlier)
     steps = recipe.training.steps
     try:
         with stopping_when(callbacks.should_stop, alone=processes.count == 1):
@@ -189,11 +189,11 @@ class _Evaluator:
     """Evaluates, reports what it finds, and doesn't evaluate again what is on record."""
 
     def __init__(
-        self, trainer: Trainer, callbacks: Callbacks, known: Mapping[int, EvaluationRecord]
+        self, trainer: Trainer, callbacks: Callbacks, known: Sequence[EvaluationRecord]
     ) -> None:
         self._trainer = trainer
         self._callbacks = callbacks
-        self._known = known
+        self._known = {(record.step, record.subject): record for record in known}
         self._base: Evaluations = {}
         self.last: Mapping[str, tuple[RewardChange, ...]] = {}
         """By split, every reward's change from the base model to the last evaluation."""
@@ -222,7 +222,8 @@ class _Evaluator:
         return found
 
     def _on_record(self, step: int) -> Evaluations | None:
-        record, prompts = self._known.get(step), self._trainer.sampler.prompts.evaluation
+        prompts = self._trainer.sampler.prompts.evaluation
+        record = self._known.get((step, "trained" if step else "base"))
         if record is None:
             return None
         found = {split: from_record(record, split, mine) for split, mine in prompts.items()}
