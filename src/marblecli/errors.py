@@ -35,6 +35,12 @@ class InterruptedRunError(MarbleError):
     exit_code = 130
 
 
+class StopRequestedError(MarbleError):
+    """The user has asked to stop, between two items of long work. Exit code 130."""
+
+    exit_code = 130
+
+
 @dataclass(frozen=True)
 class Problem:
     """One fault of a recipe, with the dotted key that it is at."""

@@ -171,6 +171,8 @@ class EvaluationRecord:
     """By split, the rewards that failed."""
     seed: int | None = None
     """The run's seed; None if the record doesn't have it."""
+    seconds: float | None = None
+    """How long it took; None if the record doesn't have it."""
     known_means: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """The means by split and reward of an evaluation whose images weren't kept."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from marblecli.cli import progress
 from marblecli.cli.main import main
 
 SCENES = [
@@ -72,6 +73,12 @@ class Shown:
 
 
 Marble = Callable[..., Shown]
+
+
+@pytest.fixture(autouse=True)
+def silent_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may take long over anything, and what commands print is compared."""
+    monkeypatch.setattr(progress, "_FIRST", 3600.0)
 
 
 @pytest.fixture

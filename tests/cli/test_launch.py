@@ -94,12 +94,12 @@ def test_workers_get_the_command_and_what_torchrun_would_set(
         (
             "os.kill(os.getpid(), signal.SIGKILL)",
             "process 1 of 3 (from 0) was ended by SIGKILL (was there enough memory?); "
-            "go on from the last checkpoint with --resume",
+            "go on from the last checkpoint with marble resume",
         ),
         (
             "sys.exit(3)",
             "process 1 of 3 (from 0) ended with exit code 3; "
-            "go on from the last checkpoint with --resume",
+            "go on from the last checkpoint with marble resume",
         ),
         ("tell('MarbleError', 'no driver', 1)", "process 1: no driver"),
     ],
@@ -296,8 +296,10 @@ def test_ctrl_c_saves_once_and_two_go_on_to_the_same_bits(
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130
     step = int(list_checkpoints(run_dir / "checkpoints")[-1].name.removeprefix("step-"))
-    assert err.splitlines()[-1] == f"marble: interrupted; step {step} is saved"
-    assert out.count("stopping after this step; its checkpoint will be saved") == 1
+    command = f"marble resume {run_dir} --num-processes 2"
+    said = [f"marble: interrupted; step {step} is saved", f"marble: go on with: {command}"]
+    assert err.splitlines()[-2:] == said
+    assert out.count("stopping; the last whole step will be saved") == 1
     steps = ("--set", f"training.steps={step + 2}")
     for directory, more in ((run_dir, ("--resume",)), (straight, ())):
         process = start(tiny_recipe, directory, *steps, *more)

@@ -5,7 +5,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from marblecli.report.summary import changes_table
+from marblecli.report.summary import changes_table, verdict
 from marblecli.types import RewardChange
 
 
@@ -54,3 +54,34 @@ def test_only_what_the_interval_supports_is_coloured(one: RewardChange, colour: 
         assert "\x1b[31m" not in text
     else:
         assert colour in text
+
+
+def named(name: str, low: float, high: float) -> RewardChange:
+    return RewardChange(name, 0.5, 0.5 + (low + high) / 2, low, high, 0.0, 1.0, 24)
+
+
+FAILED = RewardChange("vlm", *(float("nan"),) * 6, 0, failure="no driver")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ([named("ocr", 0.1, 0.3)], "ocr (+0.200) rose"),
+        (
+            [named("ocr", 0.1, 0.3), named("aes", 0.1, 0.1), named("jpeg", -0.4, -0.2)],
+            "ocr (+0.200) and aes (+0.100) rose and jpeg (-0.300) fell",
+        ),
+        (
+            [named("ocr", 0.1, 0.3), named("jpeg", -0.4, 0.2), FAILED],
+            "ocr (+0.200) rose, the change of 1 other reward is not significant and "
+            "1 reward failed",
+        ),
+        (
+            [named("ocr", -0.1, 0.3), named("jpeg", -0.4, 0.2)],
+            "the changes of 2 rewards are not significant",
+        ),
+        ([], "no reward applies"),
+    ],
+)
+def test_the_verdict_names_what_is_significant(changes: list[RewardChange], sentence: str) -> None:
+    assert verdict("held-out", changes) == f"On held-out prompts, {sentence}"

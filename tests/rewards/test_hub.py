@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from marblecli.errors import MarbleError
+from marblecli.progress import Advance, listening
 from marblecli.rewards.hub import Inventory, MissingFilesError, fetch, take_inventory
 from marblecli.rewards.spec import HubFiles
 
@@ -27,6 +30,23 @@ def test_files_are_fetched_once_and_then_found_without_the_hub(
     assert hub == []
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert fetch(FILES) == folder
+
+
+def test_the_bytes_are_told_as_they_come(hub: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    told: list[object] = []
+
+    class Listener:
+        @contextmanager
+        def work(self, what: str, total: int | None, unit: str) -> Iterator[Advance]:
+            told.append((what, total, unit))
+            yield told.append
+
+    with listening(Listener()):
+        fetch(FILES, 5011)
+    first, *bytes_done = told
+    assert first == ("fetching someone/weights", 5011, "bytes")
+    assert sum(bytes_done) == 5011
+    assert capfd.readouterr() == ("", ""), "the library draws no bars of its own"
 
 
 def test_an_inventory_has_the_sizes_and_what_is_missing(hub: list[str]) -> None:

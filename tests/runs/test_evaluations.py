@@ -41,6 +41,7 @@ def test_the_keys_that_scripts_rely_on() -> None:
         "held-out": {"aes": 0.5},
         "subject": "trained",
         "seed": 3,
+        "seconds": None,
         "images": {
             "train": [
                 {

@@ -11,7 +11,7 @@ import torch
 from marblecli.conflicts.record import ConflictRecord
 from marblecli.errors import BadInputError, MarbleError
 from marblecli.runs.recipe import dump_recipe
-from marblecli.runs.recorder import RunRecorder
+from marblecli.runs.recorder import Resumption, RunRecorder
 from marblecli.runs.run import Run
 from marblecli.settings import Recipe
 from marblecli.train.recorder import Recorder
@@ -73,7 +73,7 @@ def test_a_new_directory_says_what_runs_and_where(recorder: RunRecorder, recipe:
 
 
 def test_a_directory_that_isnt_empty_is_refused(recorder: RunRecorder, recipe: Recipe) -> None:
-    with pytest.raises(BadInputError, match=r"isn't empty.*--resume.*--run-dir"):
+    with pytest.raises(BadInputError, match=r"isn't empty.*marble resume.*--run-dir"):
         RunRecorder.create(recorder.run.directory, recipe)
 
 
@@ -147,7 +147,7 @@ def test_nothing_is_pruned_when_the_new_checkpoint_fails(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(MarbleError, match=r"No space left on device; .*--resume"):
+    with pytest.raises(MarbleError, match=r"No space left on device; .*marble resume"):
         recorder.checkpoint(snapshot(3))
     assert names(recorder.run.checkpoints_folder) == ["step-000001", "step-000002"]
 
@@ -165,12 +165,37 @@ def test_resuming_drops_what_came_after_the_checkpoint(
     draft.mkdir()
     run = Run.open(recorder.run.directory)
     assert draft.exists(), "opening must not disturb a run that is still writing"
-    again = RunRecorder.resume(run, recipe, 2)
+    again = RunRecorder.resume(run, recipe, Resumption(2))
     assert not draft.exists()
     for path in (run.metrics_file, run.conflicts_file, run.evaluations_file):
         assert steps(path) == [1, 2]
     again.step({"step": 3})
     assert steps(run.metrics_file) == [1, 2, 3]
+
+
+def test_a_resumed_run_has_the_new_recipe_and_says_what_changed(
+    recorder: RunRecorder, recipe: Recipe
+) -> None:
+    run = recorder.run
+    longer = recipe.model_copy(update={"training": recipe.training.model_copy(update={"steps": 9})})
+    RunRecorder.resume(run, longer, Resumption(2, {"training.steps": (5, 9)}))
+    RunRecorder.resume(run, longer, Resumption(3))
+    assert run.recipe_file.read_text() == dump_recipe(longer)
+    first, second = run.history()
+    assert (first["step"], first["changed"]) == (2, {"training.steps": {"from": 5, "to": 9}})
+    assert (second["step"], second["changed"]) == (3, {})
+
+
+def test_evaluations_that_new_ones_cant_be_compared_with_are_set_aside(
+    recorder: RunRecorder, recipe: Recipe
+) -> None:
+    run = recorder.run
+    for step in (0, 2, 3):
+        recorder.evaluation(evaluation(step))
+    again = RunRecorder.resume(run, recipe, Resumption(2, evaluate_anew=True))
+    assert steps(run.directory / "evaluations-until-000002.jsonl") == [0, 2]
+    again.evaluation(evaluation(0))
+    assert steps(run.evaluations_file) == [0]
 
 
 def test_a_full_disk_while_logging_is_one_line(

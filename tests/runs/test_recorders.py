@@ -16,6 +16,7 @@ EVENTS: list[tuple[str, tuple[Any, ...]]] = [
     ("step", ({"step": 1},)),
     ("conflict", (CONFLICT,)),
     ("evaluation", (EvaluationRecord(1, "trained", {}),)),
+    ("changes", (1, {})),
     ("samples", (1, "train", [Prompt("a cat", "plain")], torch.rand(1, 3, 8, 8))),
     ("checkpoint", (Snapshot(1, {}, {}),)),
 ]

@@ -34,10 +34,11 @@ from marblecli.rewards.spec import RewardBatch
 from marblecli.runs.embedding_cache import EmbeddingCache
 from marblecli.settings import LoraSettings, Recipe
 from marblecli.train.batch import LossSettings, TrainingBatch
-from marblecli.train.loop import Callbacks, EvaluationReport, Outcome, StepReport, train
+from marblecli.train.loop import train
+from marblecli.train.recorder import Callbacks, EvaluationReport, Outcome, StepReport
 from marblecli.train.sampler import PromptSets, open_sampler
 from marblecli.train.trainer import Trainer, open_trainer
-from marblecli.types import EvaluationRecord, Prompt, Snapshot
+from marblecli.types import EvaluationRecord, Prompt, RewardChange, Snapshot
 
 IMAGES, LEVELS, REWARDS = 6, 2, 5
 
@@ -316,6 +317,7 @@ class Recorded:
     conflicts: list[ConflictRecord] = field(default_factory=list)
     evaluations: dict[int, EvaluationRecord] = field(default_factory=dict)
     grids: dict[tuple[int, str], Tensor] = field(default_factory=dict)
+    compared: dict[int, Mapping[str, tuple[RewardChange, ...]]] = field(default_factory=dict)
     checkpoints: list[Snapshot] = field(default_factory=list)
     reports: list[StepReport] = field(default_factory=list)
     shown: list[EvaluationReport] = field(default_factory=list)
@@ -328,6 +330,9 @@ class Recorded:
 
     def evaluation(self, record: EvaluationRecord) -> None:
         self.evaluations[record.step] = record
+
+    def changes(self, step: int, changes: Mapping[str, tuple[RewardChange, ...]]) -> None:
+        self.compared[step] = changes
 
     def samples(self, step: int, split: str, prompts: Sequence[Prompt], images: Tensor) -> None:
         assert len(prompts) == len(images)
@@ -362,13 +367,14 @@ def run_tiny(
         overrides: Mapping[str, Any] | None = None,
         faulty: Mapping[str, Scorer] | None = None,
         saved: Snapshot | None = None,
+        earlier: Sequence[EvaluationRecord] = (),
     ) -> tuple[Recorded, Outcome]:
         key = tiny_recipe(tiny_folder, overrides or {}).model_dump_json()
-        fresh = bool(faulty) or saved is not None
+        fresh = bool(faulty) or saved is not None or bool(earlier)
         if not fresh and key in done:
             return done[key]
         record = Recorded()
-        outcome = train(open_tiny(overrides, faulty), record.callbacks(), saved)
+        outcome = train(open_tiny(overrides, faulty), record.callbacks(), saved, earlier)
         if not fresh:
             done[key] = record, outcome
         return record, outcome

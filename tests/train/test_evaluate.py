@@ -9,10 +9,16 @@ import pytest
 import torch
 
 from marblecli.models.average import averaged_weights
-from marblecli.train.evaluate import Evaluation, changes, evaluate, mean_over_valid
+from marblecli.train.evaluate import (
+    Evaluation,
+    changes,
+    evaluate,
+    from_record,
+    mean_over_valid,
+)
 from marblecli.train.loop import Progress, train_step
 from marblecli.train.trainer import Trainer
-from marblecli.types import Prompt, RewardTable, Rollout
+from marblecli.types import EvaluationRecord, Prompt, RewardTable, Rollout
 
 Opener = Callable[..., Trainer]
 
@@ -154,3 +160,26 @@ def test_means_leave_out_what_is_masked() -> None:
     assert mean_over_valid(evaluation.table).tolist() == [2.0]
     empty = by_hand("train", [0.0] * 4, [False] * 4)
     assert np.isnan(mean_over_valid(empty.table)).all()
+
+
+def test_a_recorded_evaluation_takes_the_place_of_the_one_that_was_made(
+    open_tiny: Opener,
+) -> None:
+    sampler = open_tiny().sampler
+    made = evaluate(sampler, "reference", "train")
+    record = EvaluationRecord(0, "base", {"train": made.images()})
+    prompts = sampler.prompts.evaluation["train"]
+    found = from_record(record, "train", prompts)
+    assert found is not None
+    assert found.images() == made.images()
+    assert changes(found, made, seed=0) == changes(made, made, seed=0)
+
+
+def test_a_record_of_other_prompts_takes_no_place(open_tiny: Opener) -> None:
+    sampler = open_tiny().sampler
+    made = evaluate(sampler, "reference", "train")
+    record = EvaluationRecord(0, "base", {"train": made.images()})
+    first, second = sampler.prompts.evaluation["train"]
+    assert from_record(record, "held-out", (first, second)) is None
+    for others in ((second, first), (first,), (first, second, Prompt("a third", "scenes"))):
+        assert from_record(record, "train", others) is None

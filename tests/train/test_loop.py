@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -12,9 +15,12 @@ import torch
 
 from marblecli.conflicts.vectors import direction_cosines
 from marblecli.errors import InterruptedRunError, MarbleError
+from marblecli.progress import Advance, listening
 from marblecli.rewards.spec import RewardBatch
+from marblecli.runs.evaluations import evaluation_to_json, read_evaluations
+from marblecli.runs.json_lines import append_line
 from marblecli.train.loop import train
-from marblecli.types import Snapshot
+from marblecli.types import EvaluationRecord, Snapshot
 
 NAN = float("nan")
 Runner = Callable[..., Any]
@@ -196,7 +202,7 @@ def test_an_interrupted_and_resumed_run_is_the_same_run_to_the_bit(
     (saved,) = first.checkpoints
     assert saved.step == stop_after
     torch.manual_seed(1234)
-    second, resumed_outcome = run_tiny(overrides, saved=saved)
+    second, resumed_outcome = run_tiny(overrides, saved=saved, earlier=on_file(first))
     assert without_seconds(first.metrics + second.metrics) == without_seconds(straight.metrics)
     assert first.conflicts + second.conflicts == straight.conflicts
     assert_same_tensors(second.checkpoints[-1], straight.checkpoints[-1])
@@ -205,20 +211,89 @@ def test_an_interrupted_and_resumed_run_is_the_same_run_to_the_bit(
     assert 0 not in second.evaluations, "the evaluation of the start is on file already"
 
 
-def test_a_run_interrupted_in_its_last_step_finishes(
-    open_tiny: Opener, new_record: Recorders
+def on_file(recorded: Any) -> tuple[EvaluationRecord, ...]:
+    """The evaluations as a run directory gives them back."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "evaluations.jsonl"
+        for record in recorded.evaluations.values():
+            append_line(path, evaluation_to_json(record))
+        return read_evaluations(path)
+
+
+def test_a_run_interrupted_in_its_last_step_only_has_to_evaluate(
+    run_tiny: Runner, open_tiny: Opener, new_record: Recorders
 ) -> None:
+    _, outcome = run_tiny()
     recorded = new_record()
-    train(open_tiny(), recorded.callbacks(stop_after=4))
+    with pytest.raises(InterruptedRunError, match="step 4 is saved"):
+        train(open_tiny(), recorded.callbacks(stop_after=4))
     assert [snapshot.step for snapshot in recorded.checkpoints] == [4]
+    rest, resumed = run_tiny(saved=recorded.checkpoints[0], earlier=on_file(recorded))
+    assert (rest.metrics, list(rest.evaluations)) == ([], [4])
+    assert resumed == outcome
 
 
-def test_resuming_a_finished_run_only_evaluates(run_tiny: Runner) -> None:
+def test_resuming_a_finished_run_does_nothing_that_is_on_file(run_tiny: Runner) -> None:
     straight, outcome = run_tiny()
-    again, repeated = run_tiny(saved=straight.checkpoints[-1])
-    assert again.metrics == []
-    assert again.checkpoints == []
+    saved = straight.checkpoints[-1]
+    again, repeated = run_tiny(saved=saved, earlier=on_file(straight))
+    assert (again.metrics, again.checkpoints, again.evaluations) == ([], [], {})
     assert repeated == outcome
+    without_file, repeated = run_tiny(saved=saved)
+    assert list(without_file.evaluations) == [0, 4]
+    assert repeated == outcome
+
+
+class StopAt:
+    """Wants to stop once ``count`` items of the work ``what`` are done."""
+
+    def __init__(self, what: str, count: int) -> None:
+        self._what, self._left = what, count
+
+    @contextmanager
+    def work(self, what: str, total: int | None, unit: str) -> Iterator[Advance]:
+        yield self._advance if self._what in what else lambda done: None
+
+    def _advance(self, done: int) -> None:
+        self._left -= done
+
+    def wanted(self) -> bool:
+        return self._left <= 0
+
+
+@pytest.mark.parametrize(
+    ("what", "count", "saved"),
+    [
+        ("base on train prompts: sampling", 2, 0),
+        ("base on held-out prompts: sampling", 2, 0),
+        ("gradients", 1, 0),
+        ("gradients", 15, 2),
+        ("trained on train prompts: sampling", 2, 3),
+    ],
+)
+def test_ctrl_c_is_obeyed_within_a_batch_and_the_rest_is_the_same_run_to_the_bit(
+    what: str,
+    count: int,
+    saved: int,
+    run_tiny: Runner,
+    open_tiny: Opener,
+    new_record: Recorders,
+) -> None:
+    """A step has six micro-batches; the weights are evaluated after the third."""
+    overrides = {"eval.every": 3, "sampling.batch_size": 2, "training.micro_batch_size": 2}
+    straight, outcome = run_tiny(overrides)
+    first, stop = new_record(), StopAt(what, count)
+    callbacks = replace(first.callbacks(), should_stop=stop.wanted)
+    with listening(stop), pytest.raises(InterruptedRunError):
+        train(open_tiny(overrides), callbacks)
+    assert [line["step"] for line in first.metrics] == list(range(1, saved + 1))
+    assert [snapshot.step for snapshot in first.checkpoints] == ([saved] if saved else [])
+    newest = first.checkpoints[-1] if saved else None
+    second, resumed = run_tiny(overrides, saved=newest, earlier=on_file(first))
+    assert without_seconds(first.metrics + second.metrics) == without_seconds(straight.metrics)
+    assert_same_tensors(second.checkpoints[-1], straight.checkpoints[-1])
+    assert sorted([*first.evaluations, *second.evaluations]) == [0, 3, 4], "each is made once"
+    assert resumed == outcome
 
 
 def raises(_: RewardBatch) -> np.ndarray:
@@ -284,7 +359,7 @@ def poison(trainer: Any) -> None:
     ("refresh_every", "message"),
     [
         (1, "step 2: no reward has a usable gradient: bright: its gradient is not finite"),
-        (2, "step 2: the gradient is not finite .nan.; lower training.learning_rate"),
+        (2, "step 2: the gradient is not finite .nan.; go on from the last checkpoint"),
     ],
 )
 def test_a_gradient_that_is_not_finite_stops_the_run_before_the_step(
@@ -296,12 +371,8 @@ def test_a_gradient_that_is_not_finite_stops_the_run_before_the_step(
     taken = []
     trainer.optimizer.step = lambda: (taken.append(1), optimizer_steps())
 
-    def after_step() -> bool:
-        poison(trainer)
-        return False
-
     with pytest.raises(MarbleError, match=message) as caught:
-        train(trainer, replace(hooks, should_stop=after_step))
+        train(trainer, replace(hooks, on_step=lambda report: poison(trainer)))
     assert caught.value.exit_code == 1
     assert len(taken) == 1
     assert recorded.checkpoints == []

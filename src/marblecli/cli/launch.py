@@ -34,7 +34,7 @@ _GRACE = 30.0
 """Seconds in which the others may end by themselves once one has failed."""
 _INTERVAL = 0.1
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_RESUME = "go on from the last checkpoint with --resume"
+_RESUME = "go on from the last checkpoint with marble resume"
 
 
 def wants_launch(count: int) -> bool:

@@ -12,6 +12,7 @@ from marblecli.cli.eval.command import evaluate
 from marblecli.cli.export.command import export
 from marblecli.cli.inspect_conflicts.command import inspect_conflicts
 from marblecli.cli.methods import methods_app
+from marblecli.cli.resume import resume
 from marblecli.cli.rewards.app import rewards_app
 from marblecli.cli.solve.command import solve
 from marblecli.cli.train.command import train
@@ -25,6 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("train")(train)
+app.command("resume")(resume)
 app.command("eval")(evaluate)
 app.command("export")(export)
 app.command("solve")(solve)

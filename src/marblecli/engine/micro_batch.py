@@ -60,8 +60,9 @@ class MicroBatch:
             return found[0]
         raise MarbleError(
             f"out of memory with {min(self.size, self._images)} images at a time; with model.shard "
-            "or model.offload the batch can't begin again with fewer. Go on with --resume and a "
-            "smaller training.micro_batch_size, or model.gradient_checkpointing = true"
+            "or model.offload the batch can't begin again with fewer. Go on with "
+            "marble resume RUN_DIR --set model.gradient_checkpointing=true, or start a new run "
+            "with a smaller training.micro_batch_size"
         )
 
     def _halve(self) -> None:

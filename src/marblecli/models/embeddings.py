@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from marblecli import progress
 from marblecli.engine.copies import to_device
 from marblecli.models.at_once import EMBEDDED_PROMPTS
 from marblecli.models.conditioning import Conditioning, stacked
@@ -38,7 +39,8 @@ class Embeddings:
     def embed(self, texts: Iterable[str]) -> None:
         """Encode the texts that aren't kept yet.
 
-        The text encoders come to the device for it and go back to the CPU afterwards.
+        The text encoders come to the device for it and go back to the CPU afterwards. Raises
+        StopRequestedError after a batch of texts if the user wants to stop a single process.
         """
         missing = sorted(set(texts) - self._kept.keys())
         if not missing:
@@ -46,8 +48,12 @@ class Embeddings:
         encoders = self._frozen.encoders()
         for encoder in encoders:
             encoder.to(self._frozen.device)
-        for start in range(0, len(missing), EMBEDDED_PROMPTS):
-            self._embed_batch(missing[start : start + EMBEDDED_PROMPTS])
+        with progress.work("embedding", len(missing), "prompts") as advance:
+            for start in range(0, len(missing), EMBEDDED_PROMPTS):
+                batch = missing[start : start + EMBEDDED_PROMPTS]
+                self._embed_batch(batch)
+                advance(len(batch))
+                progress.check_alone()
         for encoder in encoders:
             encoder.to("cpu")
 

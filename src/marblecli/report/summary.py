@@ -1,4 +1,4 @@
-"""What every reward did between two evaluations, as a table."""
+"""What every reward did between two evaluations: a table, and a sentence."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from marblecli.report.sentences import counted, listed
 from marblecli.types import RewardChange
 
 _CAPTIONS = {
@@ -33,6 +34,28 @@ def changes_table(split: str, changes: Sequence[RewardChange]) -> Table:
             str(change.images),
         )
     return table
+
+
+def verdict(split: str, changes: Sequence[RewardChange]) -> str:
+    """Which rewards rose and fell on the prompts of ``split``, by their 95 % intervals."""
+    rose = [_named(change) for change in changes if change.low > 0]
+    fell = [_named(change) for change in changes if change.high < 0]
+    failed = [change.reward for change in changes if change.failure]
+    rest = len(changes) - len(rose) - len(fell) - len(failed)
+    clauses = [f"{listed(rose)} rose"] if rose else []
+    clauses += [f"{listed(fell)} fell"] if fell else []
+    if rest:
+        others = " other" if clauses else ""
+        clauses.append(
+            f"the {'change' if rest == 1 else 'changes'} of {rest}{others} "
+            f"{'reward' if rest == 1 else 'rewards'} {'is' if rest == 1 else 'are'} not significant"
+        )
+    clauses += [f"{counted(len(failed), 'reward', 'rewards')} failed"] if failed else []
+    return f"On {split} prompts, {listed(clauses or ['no reward applies'])}"
+
+
+def _named(change: RewardChange) -> str:
+    return f"{change.reward} ({change.end - change.start:+.3f})"
 
 
 def _coloured(change: RewardChange) -> str:

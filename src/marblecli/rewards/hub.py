@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from marblecli import progress
 from marblecli.errors import MarbleError
 
 if TYPE_CHECKING:
+    from huggingface_hub.utils.tqdm import tqdm
+
     from marblecli.rewards.spec import HubFiles
 
 
@@ -30,21 +34,52 @@ class Inventory:
     """The bytes of the files that aren't in the hub's cache yet."""
 
 
-def fetch(files: HubFiles) -> Path:
+def fetch(files: HubFiles, missing_bytes: int | None = None) -> Path:
     """Download the files that aren't in the hub's cache. Returns the snapshot's folder there.
 
-    Files in the cache need no network. Raises MissingFilesError if a file is missing and the hub
-    can't be reached or refuses, and if the repository has none of the files.
+    ``missing_bytes`` is how much there is to download, if that is known. Files in the cache need no
+    network. Raises MissingFilesError if a file is missing and the hub can't be reached or refuses,
+    and if the repository has none of the files.
     """
     from huggingface_hub import snapshot_download
 
-    with _explaining(files):
+    what = f"fetching {files.repo}"
+    with _explaining(files), progress.work(what, missing_bytes, "bytes") as advance:
         folder = snapshot_download(
-            files.repo, revision=files.revision, allow_patterns=list(files.patterns)
+            files.repo,
+            revision=files.revision,
+            allow_patterns=list(files.patterns),
+            tqdm_class=_counter(advance),
         )
     if not any(_matches(path.relative_to(folder), files) for path in Path(folder).rglob("*")):
         raise MissingFilesError(f"{_name(files)} has none of {', '.join(files.patterns)}")
     return Path(folder)
+
+
+def _counter(advance: progress.Advance) -> type[tqdm]:
+    """A progress bar for the hub's library that shows nothing, and passes bytes on.
+
+    The library counts the bytes in two bars: those received and those written. The one that is
+    ahead counts.
+    """
+    from huggingface_hub.utils.tqdm import tqdm
+
+    lock, most = threading.Lock(), [0.0]
+
+    class Counter(tqdm):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            self._counts = options.get("unit") == "B"
+            options["disable"] = True
+            super().__init__(*arguments, **options)  # type: ignore[no-untyped-call] # the hub's
+
+        def update(self, n: float | None = 1) -> None:
+            with lock:
+                self.n += n or 0
+                if self._counts and self.n > most[0]:
+                    advance(int(self.n - most[0]))
+                    most[0] = self.n
+
+    return Counter
 
 
 def _matches(path: Path, files: HubFiles) -> bool:

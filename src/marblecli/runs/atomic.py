@@ -12,7 +12,7 @@ from marblecli.errors import MarbleError
 
 _UNFINISHED = ".unfinished-"
 _REPLACED = ".replaced-"
-_ADVICE = "what was saved before is whole: continue with --resume"
+_ADVICE = "what was saved before is whole: continue with marble resume"
 
 
 @contextmanager

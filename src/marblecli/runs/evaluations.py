@@ -1,8 +1,8 @@
 """``evaluations.jsonl``: one line for each evaluation, with every image's scores.
 
-A line is ``{"schema", "step", SPLIT: {REWARD: mean}, "subject", "seed", "images": {SPLIT: [...]},
-"faults": {SPLIT: [...]}}``, an image ``{"prompt", "source", "place", "number", "scores"}``. Lines
-from before images were kept have ``step`` and the means alone.
+A line is ``{"schema", "step", SPLIT: {REWARD: mean}, "subject", "seed", "seconds", "images":
+{SPLIT: [...]}, "faults": {SPLIT: [...]}}``, an image ``{"prompt", "source", "place", "number",
+"scores"}``. Lines from before images were kept have ``step`` and the means alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from marblecli.runs.json_lines import read_lines
 from marblecli.types import EvaluationRecord, Json
 
 _RECORD = TypeAdapter(EvaluationRecord)
-_FIELDS = ("step", "subject", "images", "faults", "seed")
+_FIELDS = ("step", "subject", "images", "faults", "seed", "seconds")
 
 
 def evaluation_to_json(record: EvaluationRecord) -> dict[str, Json]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,10 +21,30 @@ from marblecli.runs.run import Run
 from marblecli.runs.samples import save_samples
 from marblecli.runs.schema import stamped
 from marblecli.settings import Recipe
-from marblecli.types import EvaluationRecord, Json, Prompt, Snapshot
+from marblecli.types import EvaluationRecord, Json, Prompt, RewardChange, Snapshot
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Resumption:
+    """How a run is continued."""
+
+    step: int
+    """The last step that is kept; 0 to begin again."""
+    changed: Mapping[str, tuple[Json, Json]] = field(default_factory=dict)
+    """By dotted key of the recipe, the old value and the new one."""
+    evaluate_anew: bool = False
+    """Whether the evaluations to come can't be compared with those that the run has."""
+
+    def to_json(self) -> dict[str, Json]:
+        """One line of ``history.jsonl``."""
+        return {
+            "step": self.step,
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "changed": {key: {"from": old, "to": new} for key, (old, new) in self.changed.items()},
+        }
 
 
 class RunRecorder:
@@ -40,7 +62,8 @@ class RunRecorder:
         """Start a run directory. Raises BadInputError if something is there already."""
         if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
             raise BadInputError(
-                f"{directory} isn't empty: continue its run with --resume or give another --run-dir"
+                f"{directory} isn't empty: continue its run with marble resume, or give "
+                "another --run-dir"
             )
         run = Run(directory)
         with explaining_failure(directory, "give another --run-dir"):
@@ -53,18 +76,27 @@ class RunRecorder:
         return cls(run, recipe)
 
     @classmethod
-    def resume(cls, run: Run, recipe: Recipe, step: int) -> RunRecorder:
-        """Continue a run after ``step``.
+    def resume(cls, run: Run, recipe: Recipe, resumption: Resumption) -> RunRecorder:
+        """Continue a run with ``recipe``, which takes the place of the one that it has had.
 
         Lines of later steps, lines that a kill cut short, and what a killed save left are dropped.
+        Evaluations that can't be compared with the ones to come are kept in a file of their own.
         """
         for folder in (run.directory, run.samples_folder, run.checkpoints_folder):
             with explaining_failure(folder):
                 folder.mkdir(exist_ok=True)
                 clean_up(folder)
+        step = resumption.step
         for path in (run.metrics_file, run.conflicts_file, run.evaluations_file):
             with explaining_failure(path):
                 keep_until(path, step)
+        with explaining_failure(run.evaluations_file):
+            if resumption.evaluate_anew and run.evaluations_file.exists():
+                name = f"evaluations-until-{step:06d}.jsonl"
+                run.evaluations_file.replace(run.directory / name)
+        with explaining_failure(run.recipe_file):
+            write_text(run.recipe_file, dump_recipe(recipe))
+        _append(run.history_file, resumption.to_json())
         return cls(run, recipe)
 
     def step(self, metrics: Mapping[str, Json]) -> None:
@@ -78,6 +110,9 @@ class RunRecorder:
     def evaluation(self, record: EvaluationRecord) -> None:
         """Append one evaluation to ``evaluations.jsonl``."""
         _append(self.run.evaluations_file, evaluation_to_json(record))
+
+    def changes(self, step: int, changes: Mapping[str, tuple[RewardChange, ...]]) -> None:
+        """Write nothing: the changes follow from the scores in ``evaluations.jsonl``."""
 
     def samples(self, step: int, split: str, prompts: Sequence[Prompt], images: Tensor) -> None:
         """Write ``samples/step-000100-SPLIT.png``, and its prompts row by row as ``.json``.

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from marblecli.conflicts.record import ConflictRecord
 from marblecli.runs.recorder import RunRecorder
-from marblecli.runs.tracking import TensorBoardRecorder
+from marblecli.runs.tracking import Tracker
 from marblecli.runs.unrecorded import Unrecorded
-from marblecli.types import EvaluationRecord, Json, Prompt, Snapshot
+from marblecli.types import EvaluationRecord, Json, Prompt, RewardChange, Snapshot
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,10 +22,15 @@ class Recorders:
     """
 
     def __init__(
-        self, recorder: RunRecorder | Unrecorded, trackers: Sequence[TensorBoardRecorder] = ()
+        self, recorder: RunRecorder | Unrecorded, trackers: Sequence[Tracker] = ()
     ) -> None:
         self._trackers = tuple(trackers)
         self._all = (recorder, *self._trackers)
+
+    def start(self, configuration: Mapping[str, Json]) -> None:
+        """Open the trackers, and hand over the recipe by dotted key; needs accelerate set up."""
+        for each in self._trackers:
+            each.start(configuration)
 
     def step(self, metrics: Mapping[str, Json]) -> None:
         """Report one optimizer step."""
@@ -41,6 +46,11 @@ class Recorders:
         """Report one evaluation."""
         for each in self._all:
             each.evaluation(record)
+
+    def changes(self, step: int, changes: Mapping[str, tuple[RewardChange, ...]]) -> None:
+        """Report every reward's change since the base model, by split."""
+        for each in self._all:
+            each.changes(step, changes)
 
     def samples(self, step: int, split: str, prompts: Sequence[Prompt], images: Tensor) -> None:
         """Report images, float32 [B, 3, H, W] in [0, 1], one for each prompt."""

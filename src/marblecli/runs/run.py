@@ -6,6 +6,7 @@ environment.json    versions, platform, device
 metrics.jsonl       one line for each optimizer step
 conflicts.jsonl     one line for each measured batch
 evaluations.jsonl   one line for each evaluation, with every image's scores
+history.jsonl       one line for each time the run was resumed: what was changed in the recipe
 samples/            grids of images, each with its prompts
 checkpoints/        step-000100/: safetensors and state.json
 export/             the trained weights for other tools, and their model card
@@ -59,6 +60,7 @@ class Run:
         self.metrics_file = directory / "metrics.jsonl"
         self.conflicts_file = directory / "conflicts.jsonl"
         self.evaluations_file = directory / "evaluations.jsonl"
+        self.history_file = directory / "history.jsonl"
         self.samples_folder = directory / "samples"
         self.checkpoints_folder = directory / "checkpoints"
         self.export_folder = directory / "export"
@@ -114,6 +116,10 @@ class Run:
     def evaluations(self) -> tuple[EvaluationRecord, ...]:
         """The evaluations in order. Those of older runs have no images, but their means."""
         return read_evaluations(self.evaluations_file)
+
+    def history(self) -> tuple[Mapping[str, Json], ...]:
+        """The times that the run was resumed: after which step, when, and with what changed."""
+        return tuple(read_lines(self.history_file))
 
     def samples(self) -> tuple[SampleGrid, ...]:
         """The pictures with their prompts, by step and split."""

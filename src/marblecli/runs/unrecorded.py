@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from marblecli.conflicts.record import ConflictRecord
-from marblecli.types import EvaluationRecord, Json, Prompt, Snapshot
+from marblecli.types import EvaluationRecord, Json, Prompt, RewardChange, Snapshot
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,6 +25,9 @@ class Unrecorded:
         """Do nothing."""
 
     def evaluation(self, record: EvaluationRecord) -> None:
+        """Do nothing."""
+
+    def changes(self, step: int, changes: Mapping[str, tuple[RewardChange, ...]]) -> None:
         """Do nothing."""
 
     def samples(self, step: int, split: str, prompts: Sequence[Prompt], images: Tensor) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
 
@@ -49,11 +49,51 @@ class CheckpointSettings(Table):
     """Checkpoints kept; older ones are deleted."""
 
 
+TrackerName = Literal[
+    "aim",
+    "clearml",
+    "comet_ml",
+    "dvclive",
+    "mlflow",
+    "swanlab",
+    "tensorboard",
+    "trackio",
+    "wandb",
+]
+"""Accelerate's trackers."""
+TrackerOptions = Mapping[str, Any] | None
+
+
 class TrackingSettings(Table):
     """``[tracking]``: trackers that the metrics are also sent to."""
 
-    log_with: tuple[Literal["tensorboard"], ...] = ()
-    """The trackers, by name."""
+    log_with: tuple[TrackerName, ...] = ()
+    """The trackers, by name. Each is a package that has to be installed."""
+    aim: TrackerOptions = None
+    """Options of ``aim.Run``."""
+    clearml: TrackerOptions = None
+    """Options of ``clearml.Task.init``."""
+    comet_ml: TrackerOptions = None
+    """Options of ``comet_ml.start``, such as ``online = false``."""
+    dvclive: TrackerOptions = None
+    """Options of ``dvclive.Live``. It writes to ``dvclive`` in the run directory."""
+    mlflow: TrackerOptions = None
+    """Options of accelerate's ``MLflowTracker``, such as ``tags``."""
+    swanlab: TrackerOptions = None
+    """Options of ``swanlab.init``. It writes to ``swanlog`` in the run directory."""
+    tensorboard: TrackerOptions = None
+    """Options of ``SummaryWriter``. It writes to a folder of the run directory named ``run.name``.
+    """
+    trackio: TrackerOptions = None
+    """Options of ``trackio.init``."""
+    wandb: TrackerOptions = None
+    """Options of ``wandb.init``, such as ``mode = "offline"``. The project is ``run.name``, and the
+    run is named as its directory, where its files are, too."""
+
+    def options(self, name: str) -> Mapping[str, Any]:
+        """The options of one tracker."""
+        found: TrackerOptions = getattr(self, name)
+        return found or {}
 
 
 class Recipe(Table):

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from marblecli import progress
 from marblecli.engine.copies import to_device
 from marblecli.models.conditioning import Conditioning
 from marblecli.seeding import torch_stream
@@ -105,27 +106,34 @@ class TrainingBatch:
     def rows(self, size: int) -> Iterator[Rows]:
         """Micro-batches of at most ``size`` images, each at one of its noise levels.
 
-        There are none if this process has no images.
+        There are none if this process has no images. Raises StopRequestedError before one of them
+        if the user wants to stop a single process.
         """
         if not len(self.latents):
             return
-        for index in range(self.levels.shape[1]):
-            noise = self._noise(index)
-            for start in range(0, len(self.latents), size):
-                images = slice(start, start + size)
-                weights = None if self.weights is None else self.weights[images, index]
-                shares = self.shares[images]
-                yield Rows(
-                    latents=self.latents[images],
-                    noise=noise[images],
-                    levels=self.levels[images, index],
-                    conditioning=self.conditioning[images],
-                    optimality=self.optimality[images],
-                    shares=shares if weights is None else shares * weights[:, None],
-                    weights=weights,
-                    halves=self.halves[images],
-                    slices=self._slices(images, index),
-                )
+        with progress.work("gradients", self.micro_steps(size), "micro-batches") as advance:
+            for index in range(self.levels.shape[1]):
+                noise = self._noise(index)
+                for start in range(0, len(self.latents), size):
+                    progress.check_alone()
+                    yield self._rows(slice(start, start + size), index, noise)
+                    advance(1)
+
+    def _rows(self, images: slice, index: int, noise: Tensor) -> Rows:
+        """The ``images`` at their level number ``index``, whose noise for all images is given."""
+        weights = None if self.weights is None else self.weights[images, index]
+        shares = self.shares[images]
+        return Rows(
+            latents=self.latents[images],
+            noise=noise[images],
+            levels=self.levels[images, index],
+            conditioning=self.conditioning[images],
+            optimality=self.optimality[images],
+            shares=shares if weights is None else shares * weights[:, None],
+            weights=weights,
+            halves=self.halves[images],
+            slices=self._slices(images, index),
+        )
 
     def head(self, size: int) -> TrainingBatch:
         """The first micro-batch as a batch of its own: ``size`` images, each at its first level."""

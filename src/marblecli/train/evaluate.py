@@ -15,7 +15,15 @@ from marblecli.maths.bootstrap import bootstrap_interval
 from marblecli.seeding import stream, torch_stream
 from marblecli.train.rollout import Sampling, group_numbers, sample_and_score
 from marblecli.train.sampler import Sampler
-from marblecli.types import FloatArray, Prompt, RewardChange, RewardTable, Rollout, ScoredImage
+from marblecli.types import (
+    EvaluationRecord,
+    FloatArray,
+    Prompt,
+    RewardChange,
+    RewardTable,
+    Rollout,
+    ScoredImage,
+)
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,34 @@ def evaluate(sampler: Sampler, policy: Literal["reference", "trained"], split: s
     sampling = Sampling(policy, settings.steps)
     rollout, table = sample_and_score(sampler, sampling, prompts, count, generators)
     return Evaluation(split, table, _whole(sampler.processes, rollout, prompts, count))
+
+
+def from_record(
+    record: EvaluationRecord, split: str, prompts: Sequence[Prompt]
+) -> Evaluation | None:
+    """The evaluation of one split that was recorded, without its images' pixels.
+
+    None if the record isn't of these prompts.
+    """
+    images = record.images.get(split, ())
+    if not images or any(
+        image.place >= len(prompts) or image.prompt != prompts[image.place].text for image in images
+    ):
+        return None
+    groups = np.array([image.place for image in images])
+    if set(groups.tolist()) != set(range(len(prompts))):
+        return None
+    names = tuple(images[0].scores)
+    scores = [[image.scores.get(name) for name in names] for image in images]
+    table = RewardTable(
+        names=names,
+        values=np.array([[value or 0.0 for value in row] for row in scores]),
+        valid=np.array([[value is not None for value in row] for row in scores]),
+        faults=tuple(record.faults.get(split, ())),
+    )
+    each = tuple(prompts[place] for place in groups.tolist())
+    nothing = torch.empty(0, 3, 0, 0)
+    return Evaluation(split, table, Rollout(each, groups, nothing, nothing))
 
 
 def _whole(processes: Processes, part: Rollout, prompts: Sequence[Prompt], count: int) -> Rollout:

@@ -7,30 +7,27 @@ One step is: draw prompts -> sample (old policy) -> score -> advantages -> K gra
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-
-import numpy as np
+from typing import Literal
 
 from marblecli.conflicts.record import ConflictRecord
 from marblecli.engine.processes import running_together
-from marblecli.errors import InterruptedRunError, MarbleError
-from marblecli.methods.schedule import MethodState
+from marblecli.errors import InterruptedRunError, MarbleError, StopRequestedError
 from marblecli.models.average import averaged_weights
-from marblecli.train.evaluate import Evaluation, changes, evaluate, mean_over_valid
+from marblecli.progress import check, labelled, stopping_when
+from marblecli.train.evaluate import Evaluation, changes, evaluate, from_record, mean_over_valid
 from marblecli.train.measure import Measurement
-from marblecli.train.record import conflict_record
-from marblecli.train.recorder import Recorder
+from marblecli.train.record import conflict_record, named, step_metrics
+from marblecli.train.recorder import Callbacks, EvaluationReport, Outcome, Recorder, StepReport
 from marblecli.train.step import Carried, FreshGradients, StepDirection, find_direction
 from marblecli.train.step import fresh_gradients as measure_fresh
-from marblecli.train.trainer import Trainer, restore, snapshot
+from marblecli.train.trainer import Trainer, snapshot
 from marblecli.train.update import apply_gradient
 from marblecli.types import (
-    Balance,
     EvaluationRecord,
     Json,
     RewardChange,
-    RewardTable,
     Snapshot,
 )
 
@@ -43,99 +40,83 @@ class Progress:
     carried: Carried = field(default_factory=Carried)
     faults: int = 0
 
-
-@dataclass(frozen=True)
-class StepReport:
-    """One optimizer step, for the screen."""
-
-    step: int
-    seconds: float
-    rewards: Mapping[str, float]
-    """Each reward's mean over the step's images; rewards that applied to no image are left out."""
-    cosines: Mapping[str, float]
-    """Each reward's cosine with the stepped direction; empty if the batch wasn't measured."""
-    faults: tuple[str, ...]
-    notices: tuple[str, ...] = ()
-    """One line for each change that was needed to go on, such as a smaller micro-batch."""
-
-
-@dataclass(frozen=True)
-class EvaluationReport:
-    """One evaluation, for the screen."""
-
-    step: int
-    changes: Mapping[str, tuple[RewardChange, ...]]
-    """By split, every reward's change since the base model; empty for the base model itself."""
-    faults: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The result of a finished run."""
-
-    changes: Mapping[str, tuple[RewardChange, ...]]
-    """By split, every reward's change since the base model."""
-
-
-@dataclass(frozen=True)
-class Callbacks:
-    """Where the loop reports, and how to stop it."""
-
-    recorder: Recorder
-    on_step: Callable[[StepReport], None]
-    on_evaluation: Callable[[EvaluationReport], None]
-    should_stop: Callable[[], bool]
+    @property
+    def state(self) -> dict[str, Json]:
+        """What a checkpoint keeps of it."""
+        balance = self.carried.balance
+        return {
+            "faults": self.faults,
+            "balance_state": self.carried.state.to_json(),
+            "balance": None
+            if balance is None
+            else {
+                "simplex_weights": balance.simplex_weights.tolist(),
+                "coefficients": balance.coefficients.tolist(),
+                "kkt_residual": balance.kkt_residual,
+            },
+        }
 
 
 Evaluations = Mapping[str, Evaluation]
 """By split."""
+Subject = Literal["base", "trained"]
+"""What is evaluated: the reference, or the average of the trained weights."""
 
 
 @running_together()
-def train(trainer: Trainer, callbacks: Callbacks, saved: Snapshot | None = None) -> Outcome:
+def train(
+    trainer: Trainer,
+    callbacks: Callbacks,
+    saved: Snapshot | None = None,
+    earlier: Sequence[EvaluationRecord] = (),
+) -> Outcome:
     """Run the recipe from the start, or from ``saved``, to its last step.
 
+    ``earlier`` are evaluations that were made with the same settings; they aren't made again.
+
     Raises:
-        InterruptedRunError: ``should_stop`` returned true; the checkpoint has been saved.
+        InterruptedRunError: ``should_stop`` returned true; the last whole step has been saved.
         MarbleError: rewards or gradients failed too often, or an update isn't finite.
         LostProcessError: another process of the run has ended.
 
     """
     progress = Progress() if saved is None else _resume(trainer, saved)
+    kept = progress.step
     recipe, processes = trainer.sampler.recipe, trainer.sampler.processes
-    base = _evaluate_base(trainer)
-    if saved is None:
-        _record_evaluation(trainer, callbacks, 0, base)
-        callbacks.on_evaluation(EvaluationReport(0, {}, _faults(base)))
-        if recipe.model.lora.init is not None:
-            # The run starts from an adapter; the pictures of step 0 are the base's.
-            start = _evaluate_trained(trainer)
-            _record_evaluation(trainer, callbacks, 0, start, start=True)
-            found = _changes(trainer, base, start)
-            callbacks.on_evaluation(EvaluationReport(0, found, _faults(start)))
-    trained: Evaluations | None = None
+    evaluator = _Evaluator(trainer, callbacks, earlier)
     steps = recipe.training.steps
-    while progress.step < steps:
-        progress, report = train_step(trainer, callbacks.recorder, progress)
-        callbacks.on_step(report)
-        interrupted = processes.agree(callbacks.should_stop()) and progress.step < steps
-        # Everything about a step is written before its checkpoint, because a resumed run keeps what
-        # was written up to the checkpoint.
-        if _due(progress.step, recipe.eval.every, steps) and not interrupted:
-            trained = _evaluate_trained(trainer)
-            _record_evaluation(trainer, callbacks, progress.step, trained)
-            found = _changes(trainer, base, trained)
-            callbacks.on_evaluation(EvaluationReport(progress.step, found, _faults(trained)))
-        if interrupted or _due(progress.step, recipe.checkpoint.every, steps):
-            callbacks.recorder.checkpoint(snapshot(trainer, progress.step, _state(progress)))
-        if interrupted:
-            # The first process is writing. If another process ended before it, the launcher would
-            # stop the first one.
-            processes.wait()
-            raise InterruptedRunError(f"interrupted; step {progress.step} is saved")
-    if trained is None:
-        trained = _evaluate_trained(trainer)
-    return Outcome(_changes(trainer, base, trained))
+    try:
+        with stopping_when(callbacks.should_stop, alone=processes.count == 1):
+            evaluator.base()
+            if not progress.step and recipe.model.lora.init is not None:
+                evaluator.start()
+            if progress.step and _due(progress.step, recipe.eval.every, steps):
+                evaluator.trained(progress.step)
+            while progress.step < steps:
+                progress, report = train_step(trainer, callbacks.recorder, progress)
+                callbacks.on_step(report)
+                check(processes.agree)
+                # Everything about a step is written before its checkpoint, because a resumed run
+                # keeps what was written up to the checkpoint.
+                if _due(progress.step, recipe.eval.every, steps):
+                    evaluator.trained(progress.step)
+                if _due(progress.step, recipe.checkpoint.every, steps):
+                    callbacks.recorder.checkpoint(snapshot(trainer, progress.step, progress.state))
+                    kept = progress.step
+    except StopRequestedError:
+        # A step that was begun has changed nothing yet, so this is the state after the last one.
+        if progress.step > kept:
+            callbacks.recorder.checkpoint(snapshot(trainer, progress.step, progress.state))
+        # The first process is writing. If another process ended before it, the launcher would stop
+        # the first one.
+        processes.wait()
+        raise InterruptedRunError(_interrupted(progress.step)) from None
+    return Outcome(evaluator.last)
+
+
+def _interrupted(step: int) -> str:
+    done = f"step {step} is saved" if step else "no step was finished, so none is saved"
+    return f"interrupted; {done}"
 
 
 def _due(step: int, every: int, last: int) -> bool:
@@ -157,19 +138,19 @@ def train_step(
         faults += fresh.faults if fresh else ()
         norm, record = _recorded_update(trainer, step, found, found.measured, fresh)
         recorder.conflict(record)
-        cosines = _named(record.rewards, record.cosines["applied"])
+        cosines = named(record.rewards, record.cosines["applied"])
     total = _count_faults(trainer, step, progress.faults, faults)
     table = found.collected.table
     report = StepReport(
         step=step,
         seconds=time.perf_counter() - started,
-        rewards=_named(table.names, tuple(mean_over_valid(table))),
+        rewards=named(table.names, tuple(mean_over_valid(table))),
         cosines=cosines,
         faults=tuple(faults),
         notices=trainer.sampler.micro_batch.take_notices(),
     )
     size = trainer.sampler.micro_batch.size
-    recorder.step({**_metrics(table, report, found.balance, norm), "micro_batch_size": size})
+    recorder.step({**step_metrics(table, report, found.balance, norm), "micro_batch_size": size})
     return Progress(step, found.carried, total), report
 
 
@@ -204,84 +185,97 @@ def _count_faults(trainer: Trainer, step: int, earlier: int, faults: Sequence[st
     return earlier + len(faults)
 
 
-def _named(names: Sequence[str], values: Sequence[float | None]) -> dict[str, float]:
-    """Values by reward, without the rewards that have none."""
-    pairs = zip(names, values, strict=True)
-    return {name: float(v) for name, v in pairs if v is not None and np.isfinite(v)}
+class _Evaluator:
+    """Evaluates, reports what it finds, and doesn't evaluate again what is on record."""
 
+    def __init__(
+        self, trainer: Trainer, callbacks: Callbacks, known: Sequence[EvaluationRecord]
+    ) -> None:
+        self._trainer = trainer
+        self._callbacks = callbacks
+        self._known = {(record.step, record.subject): record for record in known}
+        self._base: Evaluations = {}
+        self.last: Mapping[str, tuple[RewardChange, ...]] = {}
+        """By split, every reward's change from the base model to the last evaluation."""
 
-def _metrics(
-    table: RewardTable, report: StepReport, balance: Balance, norm: float
-) -> dict[str, Json]:
-    return {
-        "step": report.step,
-        "seconds": round(report.seconds, 4),
-        "rewards": dict(report.rewards),
-        "valid": dict(zip(table.names, table.valid.sum(0).tolist(), strict=True)),
-        "coefficients": dict(zip(table.names, balance.coefficients.tolist(), strict=True)),
-        "gradient_norm": norm,
-        "worst_cosine": min(report.cosines.values(), default=None),
-        "faults": list(report.faults),
-    }
+    def base(self) -> None:
+        """Evaluate the base model."""
+        self._base = self._at(0, "base")
 
+    def start(self) -> None:
+        """Evaluate the adapter that the run starts from."""
+        self._at(0, "trained")
 
-def _evaluate_base(trainer: Trainer) -> Evaluations:
-    sampler = trainer.sampler
-    return {split: evaluate(sampler, "reference", split) for split in sampler.prompts.evaluation}
+    def trained(self, step: int) -> None:
+        """Evaluate the average of the trained weights after ``step``."""
+        with averaged_weights(self._trainer.sampler.policies, self._trainer.average):
+            self._at(step, "trained")
 
+    def _at(self, step: int, subject: Subject) -> Evaluations:
+        found = self._on_record(step, subject)
+        seconds = None
+        if found is None:
+            started = time.perf_counter()
+            found = self._evaluate(subject)
+            seconds = time.perf_counter() - started
+        if subject == "trained":
+            seed = self._trainer.sampler.recipe.run.seed
+            self.last = {split: changes(self._base[split], found[split], seed) for split in found}
+        if seconds is not None:
+            self._report(step, subject, found, seconds)
+        return found
 
-def _evaluate_trained(trainer: Trainer) -> Evaluations:
-    """Evaluate the average of the trained weights."""
-    sampler = trainer.sampler
-    with averaged_weights(sampler.policies, trainer.average):
-        return {split: evaluate(sampler, "trained", split) for split in sampler.prompts.evaluation}
+    def _on_record(self, step: int, subject: Subject) -> Evaluations | None:
+        prompts = self._trainer.sampler.prompts.evaluation
+        record = self._known.get((step, subject))
+        if record is None:
+            return None
+        found = {split: from_record(record, split, mine) for split, mine in prompts.items()}
+        whole = {split: each for split, each in found.items() if each is not None}
+        return whole if len(whole) == len(prompts) else None
 
+    def _evaluate(self, subject: Subject) -> Evaluations:
+        sampler, found = self._trainer.sampler, {}
+        for split in sampler.prompts.evaluation:
+            with labelled(f"{subject} on {split} prompts"):
+                found[split] = evaluate(
+                    sampler, "reference" if subject == "base" else "trained", split
+                )
+        return found
 
-def _faults(evaluations: Evaluations) -> tuple[str, ...]:
-    return tuple(
-        f"{split} prompts: {fault}"
-        for split, evaluation in evaluations.items()
-        for fault in evaluation.faults()
-    )
+    def _report(
+        self, step: int, subject: Subject, evaluations: Evaluations, seconds: float
+    ) -> None:
+        faults = tuple(
+            f"{split} prompts: {fault}"
+            for split, evaluation in evaluations.items()
+            for fault in evaluation.faults()
+        )
+        found = {} if subject == "base" else self.last
+        # Only the first process has the images.
+        if self._trainer.sampler.processes.first:
+            self._record(step, subject, evaluations, seconds)
+            if found:
+                self._callbacks.recorder.changes(step, found)
+        self._callbacks.on_evaluation(EvaluationReport(step, found, faults, seconds))
 
-
-def _changes(
-    trainer: Trainer, base: Evaluations, trained: Evaluations
-) -> dict[str, tuple[RewardChange, ...]]:
-    seed = trainer.sampler.recipe.run.seed
-    return {split: changes(base[split], trained[split], seed) for split in base}
-
-
-def _record_evaluation(
-    trainer: Trainer, callbacks: Callbacks, step: int, found: Evaluations, *, start: bool = False
-) -> None:
-    if not trainer.sampler.processes.first:
-        return  # Only the first process has the images.
-    record = EvaluationRecord(
-        step=step,
-        subject="trained" if step or start else "base",
-        images={split: each.images() for split, each in found.items()},
-        faults={split: each.table.faults for split, each in found.items()},
-        seed=trainer.sampler.recipe.run.seed,
-    )
-    callbacks.recorder.evaluation(record)
-    for split, each in () if start else found.items():
-        callbacks.recorder.samples(step, split, each.rollout.prompts, each.rollout.images)
-
-
-def _state(progress: Progress) -> dict[str, Json]:
-    balance = progress.carried.balance
-    return {
-        "faults": progress.faults,
-        "balance_state": progress.carried.state.to_json(),
-        "balance": None
-        if balance is None
-        else {
-            "simplex_weights": balance.simplex_weights.tolist(),
-            "coefficients": balance.coefficients.tolist(),
-            "kkt_residual": balance.kkt_residual,
-        },
-    }
+    def _record(
+        self, step: int, subject: Subject, evaluations: Evaluations, seconds: float
+    ) -> None:
+        record = EvaluationRecord(
+            step=step,
+            subject=subject,
+            images={split: each.images() for split, each in evaluations.items()},
+            faults={split: each.table.faults for split, each in evaluations.items()},
+            seed=self._trainer.sampler.recipe.run.seed,
+            seconds=round(seconds, 3),
+        )
+        recorder = self._callbacks.recorder
+        recorder.evaluation(record)
+        if step == 0 and subject == "trained":
+            return  # The pictures of step 0 are the base's.
+        for split, each in evaluations.items():
+            recorder.samples(step, split, each.rollout.prompts, each.rollout.images)
 
 
 def _resume(trainer: Trainer, saved: Snapshot) -> Progress:

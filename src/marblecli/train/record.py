@@ -1,4 +1,4 @@
-"""A measured batch and the directions that were taken on it -> the record that a run keeps."""
+"""What a run keeps of a step: its metrics, and the record of its measured batch."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from marblecli.conflicts.record import (
 )
 from marblecli.conflicts.vectors import cosines_with, direction_length, ratios, signal_norms
 from marblecli.maths.gram import cross_products, gram_matrix, inner_products, part_grams
-from marblecli.types import FloatArray, PartGrams
+from marblecli.types import Balance, FloatArray, Json, PartGrams, RewardTable
 
 if TYPE_CHECKING:
     from marblecli.train.gradients import RewardGradients
     from marblecli.train.measure import Measurement
+    from marblecli.train.recorder import StepReport
 
 Direction = Sequence[Tensor]
 """One tensor for each parameter, in the policies' order: what the parameter loses in a step."""
@@ -138,3 +139,25 @@ class _Batch:
 
 def _or_none(cosines: FloatArray) -> tuple[float | None, ...]:
     return tuple(value if np.isfinite(value) else None for value in cosines.tolist())
+
+
+def named(names: Sequence[str], values: Sequence[float | None]) -> dict[str, float]:
+    """Values by reward, without the rewards that have none."""
+    pairs = zip(names, values, strict=True)
+    return {name: float(v) for name, v in pairs if v is not None and np.isfinite(v)}
+
+
+def step_metrics(
+    table: RewardTable, report: StepReport, balance: Balance, norm: float
+) -> dict[str, Json]:
+    """What ``metrics.jsonl`` says of a step; ``norm`` is the gradient's, before clipping."""
+    return {
+        "step": report.step,
+        "seconds": round(report.seconds, 4),
+        "rewards": dict(report.rewards),
+        "valid": dict(zip(table.names, table.valid.sum(0).tolist(), strict=True)),
+        "coefficients": dict(zip(table.names, balance.coefficients.tolist(), strict=True)),
+        "gradient_norm": norm,
+        "worst_cosine": min(report.cosines.values(), default=None),
+        "faults": list(report.faults),
+    }

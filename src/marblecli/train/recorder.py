@@ -1,19 +1,20 @@
-"""Where the training loop reports what it did; the run directory implements it."""
+"""Where the training loop reports what it did: the recorder, and what the screen is shown."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from marblecli.conflicts.record import ConflictRecord
-from marblecli.types import EvaluationRecord, Json, Prompt, Snapshot
+from marblecli.types import EvaluationRecord, Json, Prompt, RewardChange, Snapshot
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 class Recorder(Protocol):
-    """What the training loop reports."""
+    """What the training loop reports; the run directory implements it."""
 
     def step(self, metrics: Mapping[str, Json]) -> None:
         """Append one optimizer step to ``metrics.jsonl``."""
@@ -24,8 +25,56 @@ class Recorder(Protocol):
     def evaluation(self, record: EvaluationRecord) -> None:
         """Append one evaluation to ``evaluations.jsonl``."""
 
+    def changes(self, step: int, changes: Mapping[str, tuple[RewardChange, ...]]) -> None:
+        """Report every reward's change since the base model, by split, after an evaluation."""
+
     def samples(self, step: int, split: str, prompts: Sequence[Prompt], images: Tensor) -> None:
         """Write a grid of images, float32 [B, 3, H, W] in [0, 1], to ``samples/``."""
 
     def checkpoint(self, snapshot: Snapshot) -> None:
         """Save the snapshot so that it is complete or absent."""
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """One optimizer step, for the screen."""
+
+    step: int
+    seconds: float
+    rewards: Mapping[str, float]
+    """Each reward's mean over the step's images; rewards that applied to no image are left out."""
+    cosines: Mapping[str, float]
+    """Each reward's cosine with the stepped direction; empty if the batch wasn't measured."""
+    faults: tuple[str, ...]
+    notices: tuple[str, ...] = ()
+    """One line for each change that was needed to go on, such as a smaller micro-batch."""
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """One evaluation, for the screen."""
+
+    step: int
+    changes: Mapping[str, tuple[RewardChange, ...]]
+    """By split, every reward's change since the base model; empty for the base model itself."""
+    faults: tuple[str, ...]
+    seconds: float
+    """How long it took."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The result of a finished run."""
+
+    changes: Mapping[str, tuple[RewardChange, ...]]
+    """By split, every reward's change since the base model."""
+
+
+@dataclass(frozen=True)
+class Callbacks:
+    """Where the loop reports, and how to stop it."""
+
+    recorder: Recorder
+    on_step: Callable[[StepReport], None]
+    on_evaluation: Callable[[EvaluationReport], None]
+    should_stop: Callable[[], bool]

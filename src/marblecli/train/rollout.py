@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from marblecli import progress
 from marblecli.engine.copies import to_device
 from marblecli.models.backbone import Backbone
 from marblecli.models.conditioning import Conditioning
@@ -21,6 +22,10 @@ from marblecli.types import IntArray, Prompt, RewardTable, Rollout
 
 OnImages = Callable[[Tensor, Sequence[Prompt]], None]
 """Called with each decoded batch, float32 [B, 3, H, W] in [0, 1], and its prompts."""
+
+
+_GLANCE = 0.2
+"""Seconds between two looks at whether the user wants to stop, while rewards are waited for."""
 
 
 @dataclass(frozen=True)
@@ -71,14 +76,18 @@ def sample(
     each = tuple(prompt for prompt in prompts for _ in range(images_per_prompt))
     latents, images = [], []
     size = sampler.recipe.sampling.batch_size
-    for start in range(0, len(each), size):
-        rows = slice(start, start + size)
-        conditioning = sampler.backbone.conditioning([prompt.text for prompt in each[rows]])
-        clean = integrate(sampler.backbone, sampler.policies, sampling, noise[rows], conditioning)
-        decoded = sampler.backbone.decode(clean).cpu()
-        on_images(decoded, each[rows])
-        latents.append(clean)
-        images.append(decoded)
+    with progress.work("sampling", len(each), "images") as advance:
+        for start in range(0, len(each), size):
+            rows = slice(start, start + size)
+            conditioning = sampler.backbone.conditioning([prompt.text for prompt in each[rows]])
+            clean = integrate(
+                sampler.backbone, sampler.policies, sampling, noise[rows], conditioning
+            )
+            decoded = sampler.backbone.decode(clean).cpu()
+            on_images(decoded, each[rows])
+            latents.append(clean)
+            images.append(decoded)
+            advance(len(decoded))
     groups = group_numbers(len(prompts), images_per_prompt)
     return Rollout(each, groups, torch.cat(latents), torch.cat(images))
 
@@ -98,13 +107,14 @@ def sample_and_score(
     """Sample this process's share of the prompts, and score each batch while the next is sampled.
 
     The rollout has the images of this process. The table has the rewards of all processes' images,
-    in the order of the prompts.
+    in the order of the prompts. Raises StopRequestedError after a batch if the user wants to stop.
     """
     share = sampler.processes.share(len(prompts))
     pending: list[Future[RewardTable]] = []
 
     def hand_over(images: Tensor, batch: Sequence[Prompt]) -> None:
         pending.append(sampler.suite.submit(images, batch))
+        progress.check(sampler.processes.agree)
 
     if prompts[share]:
         mine = (prompts[share], images_per_prompt, generators[share])
@@ -112,9 +122,21 @@ def sample_and_score(
     else:
         rollout = _empty_rollout(sampler)
     _keep_pace(sampler, sampling, prompts, images_per_prompt)
-    tables = [future.result() for future in pending]
+    tables = _scored(pending, len(rollout.prompts))
     table = merge(tables) if tables else _empty_table(sampler.suite)
     return rollout, merge(sampler.processes.gather(table))
+
+
+def _scored(pending: Sequence[Future[RewardTable]], images: int) -> list[RewardTable]:
+    """Wait for the rewards of ``images`` images, which were handed over in batches."""
+    tables = []
+    with progress.work("scoring", images, "images") as advance:
+        for future in pending:
+            while not wait([future], _GLANCE).done:
+                progress.check_alone()
+            tables.append(future.result())
+            advance(len(tables[-1].values))
+    return tables
 
 
 def _latent_shape(sampler: Sampler) -> tuple[int, int, int]:
@@ -136,21 +158,21 @@ def _empty_table(suite: RewardSuite) -> RewardTable:
 def _keep_pace(
     sampler: Sampler, sampling: Sampling, prompts: Sequence[Prompt], images_per_prompt: int
 ) -> None:
-    """With sharded weights, make as many passes as the process with the most prompts.
+    """Agree on stopping as often as the process with the most prompts does.
 
-    In each of its passes, that process needs this process's rows. The results of the additional
-    passes aren't used.
+    With sharded weights, also make as many passes: in each of its passes, that process needs this
+    process's rows. The results of the additional passes aren't used.
     """
-    if not sampler.policies.shards.sharded:
-        return
     processes, size = sampler.processes, sampler.recipe.sampling.batch_size
     share = processes.share(len(prompts))
     most, mine = -(-len(prompts) // processes.count), share.stop - share.start
     batches = [-(-each * images_per_prompt // size) for each in (most, mine)]
     noise = torch.zeros(1, *_latent_shape(sampler))
-    conditioning = sampler.backbone.conditioning([prompts[0].text])
     for _ in range(batches[0] - batches[1]):
-        integrate(sampler.backbone, sampler.policies, sampling, noise, conditioning)
+        if sampler.policies.shards.sharded:
+            conditioning = sampler.backbone.conditioning([prompts[0].text])
+            integrate(sampler.backbone, sampler.policies, sampling, noise, conditioning)
+        progress.check(processes.agree)
 
 
 @torch.no_grad()
@@ -161,13 +183,17 @@ def integrate(
     noise: Tensor,
     conditioning: Conditioning,
 ) -> Tensor:
-    """Sample clean latents [B, C, h, w] from ``noise`` of the same shape, without guidance."""
+    """Sample clean latents [B, C, h, w] from ``noise`` of the same shape, without guidance.
+
+    Raises StopRequestedError between two steps if the user wants to stop a single process.
+    """
     device = backbone.device
     solver = backbone.solver(sampling.steps, noise.shape[1:])
     latents = to_device(noise, device)
     # All levels are copied at once: copying them one by one would make each step wait.
     levels = to_device(solver.levels, device)
     for level in levels[:-1]:
+        progress.check_alone()
         velocity = policies.velocity(
             sampling.policy, latents, level.expand(len(latents)), conditioning
         )

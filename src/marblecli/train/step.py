@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from marblecli.errors import LostProcessError, MarbleError
+from marblecli.errors import LostProcessError, MarbleError, StopRequestedError
 from marblecli.methods.schedule import MethodState
 from marblecli.train.backward import amortised_backward, own_loss_backward
 from marblecli.train.batch import TrainingBatch
@@ -106,8 +106,9 @@ def _measured(
     try:
         gradients = batch_gradients(sampler, batch)
         return measure(gradients, collected.table, plan, sampler.reduction)
-    except LostProcessError:
-        # The launcher needs this type to know that another process says what happened.
+    except (LostProcessError, StopRequestedError):
+        # The launcher needs the one type to know that another process says what happened, and the
+        # loop the other to know that nothing went wrong.
         raise
     except MarbleError as error:
         raise MarbleError(f"step {step}: {error}") from error

@@ -28,8 +28,8 @@ def apply_gradient(trainer: Trainer, step: int, gradient: Sequence[Tensor | None
     norm = _clip(trainer, parameters)
     if not np.isfinite(norm):
         raise MarbleError(
-            f"step {step}: the gradient is not finite ({norm}); lower training.learning_rate and "
-            "go on from the last checkpoint with --resume"
+            f"step {step}: the gradient is not finite ({norm}); go on from the last checkpoint "
+            "with a lower rate: marble resume RUN_DIR --set training.learning_rate=RATE"
         )
     trainer.optimizer.step()
     trainer.optimizer.zero_grad(set_to_none=True)

@@ -87,8 +87,9 @@ def test_a_run_ends_with_every_rewards_change_and_the_next_command(
     )  # fmt: skip
     assert (shown.code, shown.err) == (0, "")
     assert list((run_dir / "tiny").glob("events.out.tfevents.*"))
-    *_, where, command = shown.out.splitlines()
+    *_, where, pictures, command = shown.out.splitlines()
     assert where == f"run directory: {run_dir}"
+    assert pictures == f"pictures: {run_dir / 'samples'}"
     assert command == f"next: marble inspect-conflicts {run_dir}"
     for split in ("train", "held-out"):
         assert f"{split} prompts" in shown.out
@@ -103,14 +104,14 @@ def test_a_directory_with_a_run_is_not_overwritten(
     before = sorted((path, path.stat().st_mtime_ns) for path in finished_run.rglob("*"))
     shown = marble("train", tiny_recipe, "--run-dir", finished_run)
     assert shown.code == 2
-    assert "continue its run with --resume or give another --run-dir" in shown.err
+    assert "continue its run with marble resume, or give another --run-dir" in shown.err
     assert sorted((path, path.stat().st_mtime_ns) for path in finished_run.rglob("*")) == before
 
 
 @pytest.mark.parametrize(
     "override",
     [
-        "training.learning_rate=1e-3",
+        "training.weight_decay=1e-3",
         "run.seed=1",
         "rewards.shapes-compressibility={}",
         "model.t5=none",
@@ -210,11 +211,13 @@ def test_ctrl_c_saves_and_says_so_and_the_run_can_be_resumed(
     press_at_step_3(number, 1)
     handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     shown = marble("train", tiny_recipe, "--run-dir", tmp_path / "run")
-    assert (shown.code, shown.err) == (130, "marble: interrupted; step 3 is saved\n")
-    assert "stopping after this step; its checkpoint will be saved" in shown.out
+    command = f"marble resume {tmp_path / 'run'}"
+    said = f"marble: interrupted; step 3 is saved\nmarble: go on with: {command}\n"
+    assert (shown.code, shown.err) == (130, said)
+    assert "stopping; the last whole step will be saved" in shown.out
     assert checkpoints(tmp_path / "run") == ["step-000002", "step-000003"]
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
-    train_tiny(tmp_path / "run", resume=True)
+    assert marble(*command.split()[1:]).code == 0
     assert_same_run(tmp_path / "run", finished_run, 4)
 
 
@@ -229,8 +232,8 @@ def test_a_second_ctrl_c_stops_at_once_and_the_last_checkpoint_can_be_resumed(
 ) -> None:
     press_at_step_3(signal.SIGINT, 2)
     shown = marble("train", tiny_recipe, "--run-dir", tmp_path / "run")
-    assert shown.code == 130
-    assert "Traceback" not in shown.err
+    said = f"marble: interrupted\nmarble: go on with: marble resume {tmp_path / 'run'}\n"
+    assert (shown.code, shown.err) == (130, said)
     assert checkpoints(tmp_path / "run") == ["step-000002"]
     monkeypatch.undo()
     train_tiny(tmp_path / "run", resume=True)

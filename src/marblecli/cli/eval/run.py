@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+from marblecli.cli.progress import showing_work
 from marblecli.cli.setup import Plan, build_suite, evaluation_splits, load_plan
 from marblecli.errors import BadInputError
 from marblecli.models.quiet import quiet_libraries
+from marblecli.progress import labelled
 from marblecli.report.render import log, out
 from marblecli.report.summary import changes_table
 from marblecli.runs.embedding_cache import EmbeddingCache
@@ -28,7 +30,7 @@ def run_evaluation(
     overrides = [] if images_per_prompt is None else _image_counts(images_per_prompt)
     plan = load_plan(run.recipe_file, overrides)
     splits = _splits(plan, prompt_file)
-    with log.status("sampling"):
+    with showing_work():
         changes = _evaluate(plan, run, checkpoint, splits)
     if as_json:
         sizes = {split: len(prompts) for split, prompts in splits.items()}
@@ -69,7 +71,10 @@ def _evaluate(
     found = {}
     with sampler.suite:
         for split in splits:
-            base, trained = (evaluate(sampler, name, split) for name in ("reference", "trained"))
+            with labelled(f"base on {split}"):
+                base = evaluate(sampler, "reference", split)
+            with labelled(f"trained on {split}"):
+                trained = evaluate(sampler, "trained", split)
             for fault in dict.fromkeys((*base.faults(), *trained.faults())):
                 log.print(f"fault in {split}: {fault}", style="yellow", markup=False)
             found[split] = changes(base, trained, plan.recipe.run.seed)

@@ -9,10 +9,12 @@ from functools import partial
 from pathlib import Path
 
 from marblecli.cli.inspect_conflicts.run import InspectOptions, make_directions, present
+from marblecli.cli.progress import showing_work
 from marblecli.cli.setup import Plan, build_suite, load_plan
 from marblecli.conflicts.record import ConflictRecord
 from marblecli.errors import BadInputError
 from marblecli.models.quiet import quiet_libraries
+from marblecli.progress import work
 from marblecli.report.render import log
 from marblecli.runs.embedding_cache import EmbeddingCache
 from marblecli.runs.pages import FILE_NAME, check_page
@@ -66,10 +68,15 @@ def probe_recipe(
 
 
 def _probe(plan: Plan, batches: int, recorder: RunRecorder | None) -> Sequence[ConflictRecord]:
+    with showing_work():
+        return _measured(plan, batches, recorder)
+
+
+def _measured(plan: Plan, batches: int, recorder: RunRecorder | None) -> Sequence[ConflictRecord]:
     from marblecli.train.probe import probe, probed_texts
     from marblecli.train.sampler import PromptSets, open_sampler
 
-    with log.status("loading the model"):
+    with work("loading the model"):
         texts = probed_texts(plan.recipe, plan.train_prompts, batches)
         sampler = open_sampler(
             plan.recipe,
@@ -79,10 +86,11 @@ def _probe(plan: Plan, batches: int, recorder: RunRecorder | None) -> Sequence[C
             open_store=EmbeddingCache,
         )
     records = []
-    with sampler.suite:
+    with sampler.suite, work("measuring", batches, "batches") as advance:
         started = time.perf_counter()
         for probed in probe(sampler, batches):
             records.append(probed.record)
+            advance(1)
             if recorder is not None:
                 recorder.conflict(probed.record)
             seconds = time.perf_counter() - started

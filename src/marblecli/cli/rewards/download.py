@@ -29,6 +29,8 @@ def download(
     ] = False,
 ) -> None:
     """Fetch the files that rewards read from the hub, ahead of a run."""
+    from marblecli.cli.progress import showing_work
+    from marblecli.progress import work
     from marblecli.report.render import log
     from marblecli.rewards.host import discover
     from marblecli.rewards.hub import fetch, take_inventory
@@ -37,14 +39,14 @@ def download(
     wanted = _wanted(catalog, names or [], recipe, everything, overrides or [])
     files = _files(catalog, wanted)
     downloads = []
-    for one, rewards in files.items():
-        with log.status(f"asking for {one.repo}"):
-            inventory = take_inventory(one)
-        log.print(
-            f"{one.repo}: {_size(inventory.missing_bytes)} of {_size(inventory.bytes)} to fetch",
-            highlight=False,
-        )
-        downloads.append(_Download(one, tuple(rewards), inventory, fetch(one)))
+    with showing_work():
+        for one, rewards in files.items():
+            with work(f"asking for {one.repo}"):
+                inventory = take_inventory(one)
+            missing, whole = _size(inventory.missing_bytes), _size(inventory.bytes)
+            log.print(f"{one.repo}: {missing} of {whole} to fetch", highlight=False)
+            folder = fetch(one, inventory.missing_bytes or None)
+            downloads.append(_Download(one, tuple(rewards), inventory, folder))
     _show(list(wanted), downloads, as_json)
 
 
