@@ -11,9 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
+
 from marblecli.conflicts.record import ConflictRecord
 from marblecli.engine.processes import running_together
 from marblecli.errors import InterruptedRunError, MarbleError, StopRequestedError
+from marblecli.methods.schedule import MethodState
 from marblecli.models.average import averaged_weights
 from marblecli.progress import check, labelled, stopping_when
 from marblecli.train.evaluate import Evaluation, changes, evaluate, from_record, mean_over_valid
@@ -22,9 +25,10 @@ from marblecli.train.record import conflict_record, named, step_metrics
 from marblecli.train.recorder import Callbacks, EvaluationReport, Outcome, Recorder, StepReport
 from marblecli.train.step import Carried, FreshGradients, StepDirection, find_direction
 from marblecli.train.step import fresh_gradients as measure_fresh
-from marblecli.train.trainer import Trainer, snapshot
+from marblecli.train.trainer import Trainer, restore, snapshot
 from marblecli.train.update import apply_gradient
 from marblecli.types import (
+    Balance,
     EvaluationRecord,
     Json,
     RewardChange,
