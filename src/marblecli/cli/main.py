@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from marblecli.cli.eval.command import evaluate
+from marblecli.cli.export.command import export
 from marblecli.cli.inspect_conflicts.command import inspect_conflicts
 from marblecli.cli.methods import methods_app
 from marblecli.cli.rewards.app import rewards_app
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.command("train")(train)
 app.command("eval")(evaluate)
+app.command("export")(export)
 app.command("solve")(solve)
 app.command("inspect-conflicts")(inspect_conflicts)
 app.add_typer(rewards_app, name="rewards")

@@ -61,6 +61,7 @@ def test_a_run_leaves_its_directory(finished_run: Path) -> None:
         "evaluations.jsonl",
         "samples",
         "checkpoints",
+        "export",
     }
     assert [line["step"] for line in lines(finished_run / "metrics.jsonl")] == [1, 2, 3, 4]
     assert [line["step"] for line in lines(finished_run / "conflicts.jsonl")] == [1, 2, 3, 4]
