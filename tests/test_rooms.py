@@ -77,6 +77,7 @@ TESTED_BY = {
     "export/format.py": "export/test_formats.py",
     "models/diffusers_files.py": "export/test_diffusers_format.py",
     "cli/inspect_conflicts/run.py": "cli/inspect_conflicts/test_command.py",
+    "cli/sample/command.py": "cli/sample/test_run.py",
     "cli/solve/run.py": "cli/solve/test_command.py",
     "cli/train/command.py": "cli/train/test_run.py",
     "train/backward.py": "train/test_gradients.py",

@@ -13,6 +13,7 @@ from marblecli.cli.export.command import export
 from marblecli.cli.inspect_conflicts.command import inspect_conflicts
 from marblecli.cli.methods import methods_app
 from marblecli.cli.rewards.app import rewards_app
+from marblecli.cli.sample.command import sample
 from marblecli.cli.solve.command import solve
 from marblecli.cli.train.command import train
 from marblecli.errors import LostProcessError, MarbleError
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 app.command("train")(train)
 app.command("eval")(evaluate)
+app.command("sample")(sample)
 app.command("export")(export)
 app.command("solve")(solve)
 app.command("inspect-conflicts")(inspect_conflicts)

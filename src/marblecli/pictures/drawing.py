@@ -126,8 +126,8 @@ class _Layout:
     def height(self) -> int:
         head = len(self.title) * _line(_TITLE) + len(self.explanation) * _line(_SMALL)
         sections = sum(
-            _BETWEEN + _line(_HEADING) + _GAP + sum(row.height + _BETWEEN // 2 for row in rows)
-            for rows in self.rows
+            _heading_height(section) + sum(row.height + _BETWEEN // 2 for row in rows)
+            for section, rows in zip(self.sheet.sections, self.rows, strict=True)
         )
         return 2 * _MARGIN + head + sections
 
@@ -142,7 +142,8 @@ class _Layout:
         boxes: list[tuple[Box, ...]] = []
         for section, rows in zip(self.sheet.sections, self.rows, strict=True):
             pen.rule(top + _BETWEEN // 2, self.width)
-            top = pen.text((_MARGIN, top + _BETWEEN), section.title, _HEADING, _INK) + _GAP
+            pen.text((_MARGIN, top + _BETWEEN), section.title, _HEADING, _INK)
+            top += _heading_height(section)
             for row in rows:
                 boxes += self._draw_row(pen, row, top)
                 top += row.height + _BETWEEN // 2
@@ -161,6 +162,10 @@ class _Layout:
                 down, across = divmod(number, row.note_columns)
                 pen.note((left + across * width, below + down * _line(20)), note, width - _BETWEEN)
         return boxes
+
+
+def _heading_height(section: Section) -> int:
+    return _BETWEEN + (_line(_HEADING) + _GAP if section.title else 0)
 
 
 @lru_cache(maxsize=10_000)
