@@ -19,8 +19,8 @@ def check_terminal() -> None:
     """Raise BadInputError if the package that shows images isn't installed."""
     if find_spec("textual_image") is None:
         raise BadInputError(
-            "--show needs the package textual-image; install it with: "
-            "pip install 'marblecli[show]', or leave --show out"
+            "images in the terminal need the package textual-image; install it with: "
+            "pip install 'marblecli[show]', or leave out --show or eval.show_pictures"
         )
 
 

@@ -18,10 +18,12 @@ from marblecli.cli.export.run import export_finished
 from marblecli.cli.launch import check_processes
 from marblecli.cli.setup import Plan, build_suite, evaluation_splits
 from marblecli.cli.train.live import LiveProgress
+from marblecli.cli.train.pictures import show_last_pictures, tell_pictures
 from marblecli.engine.processes import Processes, connect, started_processes
 from marblecli.errors import BadInputError, InterruptedRunError
 from marblecli.methods import checks
 from marblecli.models.quiet import quiet_libraries
+from marblecli.pictures.terminal import check_terminal
 from marblecli.report.render import out
 from marblecli.report.summary import changes_table
 from marblecli.runs.embedding_cache import EmbeddingCache
@@ -56,11 +58,15 @@ def run_training(plan: Plan, run_dir: Path | None, resume: bool) -> None:
     quiet_libraries()
     check_processes(plan.recipe, started_processes().count)
     check_trackers(plan.recipe)
+    if plan.recipe.eval.show_pictures:
+        check_terminal()
     run = _open(plan, run_dir, resume, connect())
     out.print(f"run directory: {run.directory}", highlight=False, soft_wrap=True)
     changes = _train(plan, run)
     if started_processes().first:
         export_finished(run.directory)
+    if plan.recipe.eval.show_pictures:
+        show_last_pictures(run.directory)
     for split, found in changes.items():
         out.print(changes_table(split, found))
     out.print(f"run directory: {run.directory}", highlight=False, soft_wrap=True)
@@ -134,7 +140,7 @@ def _differences(one: object, two: object, prefix: str = "") -> list[str]:
 
 
 def _train(plan: Plan, run: _Run) -> Mapping[str, tuple[RewardChange, ...]]:
-    from marblecli.train.loop import Callbacks, train
+    from marblecli.train.loop import Callbacks, EvaluationReport, train
     from marblecli.train.sampler import PromptSets, open_sampler
     from marblecli.train.trainer import open_trainer
 
@@ -151,7 +157,12 @@ def _train(plan: Plan, run: _Run) -> Mapping[str, tuple[RewardChange, ...]]:
         _stop_on_signal(sampler.processes) as should_stop,
         progress,
     ):
-        callbacks = Callbacks(run.recorder, progress.on_step, progress.on_evaluation, should_stop)
+
+        def on_evaluation(report: EvaluationReport) -> None:
+            progress.on_evaluation(report)
+            tell_pictures(run.directory, report.step)
+
+        callbacks = Callbacks(run.recorder, progress.on_step, on_evaluation, should_stop)
         return train(trainer, callbacks, run.saved).changes
 
 
