@@ -3,7 +3,7 @@
     marble train recipes/quickstart.toml --run-dir RUN_DIR
     python docs/picture.py RUN_DIR docs/images/quickstart.png
 
-It is a picture that the run itself has drawn, with fewer colours, so that the file is small.
+It is a picture that the run itself has drawn.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def main(
     picture = last_picture(Run.open(run_dir), kind)
     file.parent.mkdir(parents=True, exist_ok=True)
     with Image.open(picture.path) as image:
-        image.convert("RGB").quantize(128).save(file, optimize=True)
+        image.convert("RGB").save(file, optimize=True)
     typer.echo(picture.alt)
 
 
