@@ -23,7 +23,7 @@ IMAGE = Image.new("RGB", (8, 8), "red")
 )
 def test_a_name_is_made_of_the_prompts_letters(tmp_path: Path, prompt: str, name: str) -> None:
     folder = SampledFolder.make(tmp_path / "new" / "folder")
-    path = folder.save(("001", prompt, "seed3"), IMAGE, {"prompt": prompt})
+    path = folder.add(("001", prompt, "seed3"), IMAGE, {"prompt": prompt})
     assert path == tmp_path / "new" / "folder" / name
     with Image.open(path) as found:
         assert found.info["prompt"] == prompt
@@ -32,7 +32,7 @@ def test_a_name_is_made_of_the_prompts_letters(tmp_path: Path, prompt: str, name
 def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path: Path) -> None:
     folder = SampledFolder.make(tmp_path)
     for seed in ("1", "2"):
-        path = folder.save(("a",), IMAGE, {"seed": seed})
+        path = folder.add(("a",), IMAGE, {"seed": seed})
     with Image.open(path) as found:
         assert found.info["seed"] == "2"
     assert [each.name for each in tmp_path.iterdir()] == ["a.png"]

@@ -18,7 +18,7 @@ from marblecli.errors import BadInputError
 from marblecli.pictures.drawing import LIMIT
 from marblecli.pictures.tiles import reduced, to_image
 from marblecli.runs.atomic import explaining_failure, replacing
-from marblecli.runs.image_files import format_of, save_image
+from marblecli.runs.image_files import format_of, read_image, save_image
 from marblecli.runs.json_lines import to_json
 from marblecli.runs.schema import KEY, check_schema, stamped
 from marblecli.types import ScoredImage
@@ -90,11 +90,7 @@ class BaseImages:
 
     def _sheet(self, path: Path) -> Image.Image:
         if path not in self._open:
-            try:
-                with Image.open(path) as found:
-                    self._open[path] = found.convert("RGB")
-            except OSError as error:
-                raise BadInputError(f"{path}: can't be read ({error})") from error
+            self._open[path] = read_image(path)
         return self._open[path]
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from marblecli.errors import BadInputError
+
 _TINY = 96
 """Pixels of the longest side: JPEG would be seen in images that are enlarged."""
 _QUALITY = 92
@@ -16,6 +18,15 @@ _QUALITY = 92
 def format_of(size: tuple[int, int]) -> str:
     """The ending of a file that holds images of ``size`` (width, height): ``png`` or ``jpg``."""
     return "png" if max(size) <= _TINY else "jpg"
+
+
+def read_image(path: Path) -> Image.Image:
+    """The image of a file in RGB. Raises BadInputError if it can't be read."""
+    try:
+        with Image.open(path) as found:
+            return found.convert("RGB")
+    except OSError as error:
+        raise BadInputError(f"{path}: can't be read ({error})") from error
 
 
 def save_image(path: Path, image: Image.Image, texts: Mapping[str, str] | None = None) -> None:

@@ -30,7 +30,7 @@ class SampledFolder:
             clean_up(path)
         return cls(path)
 
-    def save(self, name: Sequence[str], image: Image.Image, parameters: Mapping[str, str]) -> Path:
+    def add(self, name: Sequence[str], image: Image.Image, parameters: Mapping[str, str]) -> Path:
         """Write a PNG with its parameters as texts; ``name`` are the parts of its name.
 
         Raises MarbleError if it can't be written.

@@ -50,7 +50,7 @@ def run_sampling(job: Job, output: Path | None, *, grid: bool, show: bool) -> No
     with sampler.suite, Progress(console=log, transient=True) as progress:
         task = progress.add_task("sampling", total=total)
         for wanted, image in _images(sampler, job):
-            name = folder.save(_name(job, wanted), image, _parameters(job, wanted))
+            name = folder.add(_name(job, wanted), image, _parameters(job, wanted))
             progress.advance(task)
             progress.console.print(str(name), highlight=False, soft_wrap=True, markup=False)
             tiles[wanted] = reduced(image)

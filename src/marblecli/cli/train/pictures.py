@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PIL import Image
-
 from marblecli.pictures.legend import Picture
 from marblecli.pictures.terminal import show_image
 from marblecli.report.render import out
+from marblecli.runs.image_files import read_image
 from marblecli.runs.run import Run
 
 
@@ -30,5 +29,4 @@ def show_last_pictures(directory: Path) -> None:
     """Show the pictures of the last evaluation in the terminal; see :mod:`pictures.terminal`."""
     steps = [picture.step for picture in Run(directory).pictures()]
     for picture in pictures_of(directory, max(steps, default=0)):
-        with Image.open(picture.path) as image:
-            show_image(image.convert("RGB"), out)
+        show_image(read_image(picture.path), out)
