@@ -37,16 +37,17 @@ MAY_IMPORT = {
     "methods": GROUND | {"maths"},
     "conflicts": GROUND | {"maths", "methods"},
     "rewards": GROUND,
-    "runs": GROUND | {"methods", "conflicts"},
+    "pictures": GROUND,
+    "runs": GROUND | {"methods", "conflicts", "pictures"},
     "engine": GROUND,
     "models": GROUND | {"engine"},
     "planning": GROUND | {"methods", "engine", "models", "train"},
     "train": GROUND | BATCHES | {"rewards", "engine", "models"},
     "export": GROUND | {"maths", "engine", "models"},
-    "report": GROUND | BATCHES | {"engine"},
+    "report": GROUND | BATCHES | {"engine", "pictures"},
     "cli": GROUND
     | BATCHES
-    | {"rewards", "runs", "engine", "models", "planning", "train", "export", "report"},
+    | {"rewards", "runs", "engine", "models", "planning", "train", "export", "report", "pictures"},
 }
 """By room or ground file; a room may always import itself."""
 
@@ -77,6 +78,7 @@ TESTED_BY = {
     "export/format.py": "export/test_formats.py",
     "models/diffusers_files.py": "export/test_diffusers_format.py",
     "cli/inspect_conflicts/run.py": "cli/inspect_conflicts/test_command.py",
+    "cli/sample/command.py": "cli/sample/test_run.py",
     "cli/solve/run.py": "cli/solve/test_command.py",
     "cli/train/command.py": "cli/train/test_run.py",
     "train/backward.py": "train/test_gradients.py",

@@ -1,40 +1,45 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
+import typer
 from PIL import Image
 
 import picture
+from marblecli.runs.samples import save_samples
+from support.pictures import evaluation, images_of
 
-PROMPTS = ["a red square"] * 3 + ["a blue circle"] * 3
-COLOURS = ["#ff0000", "#cc0000", "#990000", "#0000ff", "#0000cc", "#000099"]
+PROMPTS = {"train": [("a cat", "plain"), ("a dog", "plain")]}
+BASE = evaluation(0, PROMPTS, 2, lambda split, place, number: {"x": float(number)})
 
 
 @pytest.fixture
-def sheet(tmp_path: Path) -> Path:
-    """A grid of two columns with three images of one colour each for both prompts."""
-    grid = Image.new("RGB", (16, 24))
-    for place, colour in enumerate(COLOURS):
-        grid.paste(colour, (place % 2 * 8, place // 2 * 8, place % 2 * 8 + 8, place // 2 * 8 + 8))
-    grid.save(tmp_path / "step-000000-train.png")
-    listed = {"columns": 2, "prompts": [{"prompt": prompt} for prompt in PROMPTS]}
-    path = tmp_path / "step-000000-train.json"
-    path.write_text(json.dumps(listed))
-    return path
+def run_dir(tmp_path: Path) -> Path:
+    """A directory with the pictures of the base model and of two evaluations."""
+    folder = tmp_path / "run" / "samples"
+    folder.mkdir(parents=True)
+    (folder.parent / "recipe.toml").write_text("")
+    for step in (0, 5, 9):
+        record = evaluation(step, PROMPTS, 2, lambda split, place, number: {"x": 2.0 * place})
+        save_samples(folder, BASE, BASE if step == 0 else record, images_of(record, 8, 8, step))
+    return folder.parent
 
 
-def test_each_prompt_has_its_own_images_in_order(sheet: Path) -> None:
-    rows = dict(picture.prompt_rows(sheet))
-    assert list(rows) == ["a red square", "a blue circle"]
-    seen = [image.getpixel((20, 20)) for images in rows.values() for image in images]
-    assert seen == [tuple(bytes.fromhex(colour[1:])) for colour in COLOURS]
+@pytest.mark.parametrize("kind", picture.Kind)
+def test_the_last_picture_of_the_kind_is_written(
+    run_dir: Path, tmp_path: Path, kind: picture.Kind, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "new" / "a.png"
+    picture.main(run_dir, file, kind)
+    found = picture.last_picture(picture.Run.open(run_dir), kind)
+    assert (found.step, found.kind) == (9, kind)
+    with Image.open(file) as written, Image.open(found.path) as drawn:
+        assert written.size == drawn.size
+    assert "a cat" in capsys.readouterr().out
 
 
-def test_only_the_first_images_are_drawn(sheet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(picture, "IMAGES", 2)
-    drawn = picture.draw(sheet, sheet)
-    seen = {drawn.getpixel((x, y)) for x in range(drawn.width) for y in range(drawn.height)}
-    assert (255, 0, 0) in seen
-    assert (0x99, 0, 0) not in seen
+def test_a_run_without_pictures_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text("")
+    with pytest.raises(typer.BadParameter, match="no picture of the kind 'changed'"):
+        picture.main(tmp_path, tmp_path / "a.png", picture.Kind.CHANGED)

@@ -13,10 +13,13 @@ import torch
 from torch import Tensor
 
 from marblecli.models.backbone import Backbone
+from marblecli.models.conditioning import Conditioning
 from marblecli.models.sd3.frozen import SD3Frozen
+from marblecli.models.solver import FlowSolver
 from marblecli.seeding import torch_stream
 from marblecli.settings import ModelSettings
 from marblecli.train.rollout import (
+    Guidance,
     Sampling,
     draw_prompts,
     integrate,
@@ -148,6 +151,52 @@ def test_the_solver_is_of_second_order() -> None:
 @pytest.mark.parametrize("steps", [10, 20, 40])
 def test_with_few_steps_the_error_is_a_fifth_of_eulers(steps: int) -> None:
     assert solver_error(steps) < euler_error(steps) / 5
+
+
+class PromptedFlow:
+    """A constant velocity that the prompt alone decides."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def velocity(self, name: str, noised: Tensor, level: Tensor, prompt: Conditioning) -> Tensor:
+        self.calls += 1
+        return prompt.tensors["pooled"].view(-1, 1, 1, 1).expand_as(noised)
+
+
+class PromptedBackbone:
+    """Its prompts are numbers."""
+
+    device = torch.device("cpu")
+
+    def conditioning(self, texts: Sequence[str]) -> Conditioning:
+        return Conditioning({"pooled": torch.tensor([float(text) for text in texts])})
+
+    def solver(self, steps: int, shape: Sequence[int]) -> FlowSolver:
+        return FlowSolver(steps, 1.0)
+
+
+def guided(guidance: Guidance | None, *texts: str) -> tuple[Tensor, int]:
+    """The end of the flow from 0, and how often the network was evaluated in 4 steps."""
+    backbone, flow = PromptedBackbone(), PromptedFlow()
+    noise = torch.zeros(len(texts), 1, 1, 1)
+    sampling = Sampling("trained", 4, guidance)
+    end = integrate(backbone, flow, sampling, noise, backbone.conditioning(texts))
+    return end.flatten(), flow.calls
+
+
+def test_guidance_goes_away_from_the_negative_prompt() -> None:
+    """3 + 2 (5 - 3) = 7, and 3 + 2 (1 - 3) = -1."""
+    end, calls = guided(Guidance(2.0, "3"), "5", "1")
+    torch.testing.assert_close(end, guided(None, "7", "-1")[0])
+    assert calls == 8
+
+
+def test_a_scale_of_one_is_no_guidance() -> None:
+    end, _ = guided(Guidance(1.0, "3"), "5", "1")
+    without, calls = guided(None, "5", "1")
+    torch.testing.assert_close(end, without)
+    assert calls == 4
 
 
 def test_the_network_is_evaluated_once_a_step() -> None:

@@ -14,6 +14,7 @@ from marblecli.cli.inspect_conflicts.command import inspect_conflicts
 from marblecli.cli.methods import methods_app
 from marblecli.cli.resume import resume
 from marblecli.cli.rewards.app import rewards_app
+from marblecli.cli.sample.command import sample
 from marblecli.cli.solve.command import solve
 from marblecli.cli.train.command import train
 from marblecli.errors import LostProcessError, MarbleError
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.command("train")(train)
 app.command("resume")(resume)
 app.command("eval")(evaluate)
+app.command("sample")(sample)
 app.command("export")(export)
 app.command("solve")(solve)
 app.command("inspect-conflicts")(inspect_conflicts)

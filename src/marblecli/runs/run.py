@@ -7,7 +7,7 @@ metrics.jsonl       one line for each optimizer step
 conflicts.jsonl     one line for each measured batch
 evaluations.jsonl   one line for each evaluation, with every image's scores
 history.jsonl       one line for each time the run was resumed: what was changed in the recipe
-samples/            grids of images, each with its prompts
+samples/            pictures of images, each with its captions
 checkpoints/        step-000100/: safetensors and state.json
 export/             the trained weights for other tools, and their model card
 ==================  ==========================================================
@@ -24,14 +24,15 @@ from typing import TYPE_CHECKING, Any
 
 from marblecli.conflicts.record import ConflictRecord
 from marblecli.errors import BadInputError
+from marblecli.pictures.legend import Picture
 from marblecli.runs import checkpoints
 from marblecli.runs.atomic import explaining_failure, restore_replaced
 from marblecli.runs.evaluations import read_evaluations
 from marblecli.runs.json_lines import read_lines
+from marblecli.runs.pictures import read_pictures
 from marblecli.runs.recipe import CheckReward, load_recipe, read_table
 from marblecli.runs.records import read_conflicts
 from marblecli.runs.run_balance import RunBalance, read_balance
-from marblecli.runs.samples import SampleGrid, read_samples
 from marblecli.runs.schema import KEY, check_schema
 from marblecli.settings import Recipe
 from marblecli.types import EvaluationRecord, Json, Snapshot
@@ -121,9 +122,9 @@ class Run:
         """The times that the run was resumed: after which step, when, and with what changed."""
         return tuple(read_lines(self.history_file))
 
-    def samples(self) -> tuple[SampleGrid, ...]:
-        """The pictures with their prompts, by step and split."""
-        return read_samples(self.samples_folder)
+    def pictures(self) -> tuple[Picture, ...]:
+        """The pictures of the evaluations with their captions, by step."""
+        return read_pictures(self.samples_folder)
 
     def checkpoints(self) -> list[Path]:
         """The folders of all whole checkpoints, oldest first."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from marblecli.conflicts.record import ConflictRecord
 from marblecli.errors import Problem, RecipeError
+from marblecli.pictures.legend import Picture
 from marblecli.plugins import one_line
 from marblecli.runs.recipe import recipe_table
 from marblecli.runs.tracked_values import (
@@ -32,22 +33,6 @@ if TYPE_CHECKING:
 _TENSORBOARD, _AIM, _CLEARML = "tensorboard", "aim", "clearml"
 _PACKAGES = {_AIM: "'aim<4'"}
 """What pip is to install, where that isn't the tracker's name."""
-
-
-class DrawnPicture(Protocol):
-    """A picture of an evaluation, as a file."""
-
-    @property
-    def step(self) -> int:
-        """The optimizer step."""
-
-    @property
-    def kind(self) -> str:
-        """What it shows."""
-
-    @property
-    def path(self) -> Path:
-        """Where it is."""
 
 
 class Tracker(Unrecorded):
@@ -92,12 +77,12 @@ class Tracker(Unrecorded):
         """Report every reward's change since the base model, by split."""
         self._log(step, change_values(changes))
 
-    def pictures(self, pictures: Sequence[DrawnPicture]) -> None:
+    def pictures(self, drawn: Sequence[Picture]) -> None:
         """Report pictures, if the tracker takes any."""
         tracker = self._tracker
         if tracker is None or not hasattr(tracker, "log_images"):
             return
-        for picture in pictures:
+        for picture in drawn:
             self._try(partial(self._log_image, tracker, picture))
 
     def close(self) -> None:
@@ -111,7 +96,7 @@ class Tracker(Unrecorded):
         if tracker is not None and values:
             self._try(lambda: tracker.log(dict(values), step=step))
 
-    def _log_image(self, tracker: GeneralTracker, picture: DrawnPicture) -> None:
+    def _log_image(self, tracker: GeneralTracker, picture: Picture) -> None:
         import numpy as np
         from PIL import Image
 

@@ -38,6 +38,9 @@ class EvalSettings(Table):
     """Images of each held-out prompt."""
     images_per_train_prompt: Annotated[int, Field(ge=2)] = 8
     """Images of each training prompt."""
+    show_pictures: bool = False
+    """Show the pictures of the last evaluation in the terminal when the run ends. The terminal must
+    know kitty's protocol or sixel, or shows them coarsely; ``pip install 'marblecli[show]'``."""
 
 
 class CheckpointSettings(Table):

@@ -278,8 +278,8 @@ class _Evaluator:
         recorder.evaluation(record)
         if step == 0 and subject == "trained":
             return  # The pictures of step 0 are the base's.
-        for split, each in evaluations.items():
-            recorder.samples(step, split, each.rollout.prompts, each.rollout.images)
+        images = {split: each.rollout.images for split, each in evaluations.items()}
+        recorder.samples(record, images)
 
 
 def _resume(trainer: Trainer, saved: Snapshot) -> Progress:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from marblecli.conflicts.record import ConflictRecord
-from marblecli.types import EvaluationRecord, Json, Prompt, RewardChange, Snapshot
+from marblecli.types import EvaluationRecord, Json, RewardChange, Snapshot
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,8 +28,11 @@ class Recorder(Protocol):
     def changes(self, step: int, changes: Mapping[str, tuple[RewardChange, ...]]) -> None:
         """Report every reward's change since the base model, by split, after an evaluation."""
 
-    def samples(self, step: int, split: str, prompts: Sequence[Prompt], images: Tensor) -> None:
-        """Write a grid of images, float32 [B, 3, H, W] in [0, 1], to ``samples/``."""
+    def samples(self, record: EvaluationRecord, images: Mapping[str, Tensor]) -> object:
+        """Draw pictures of an evaluation's images, float32 [B, 3, H, W] in [0, 1] by split.
+
+        The images are in the order of the record's. It is called after ``evaluation``.
+        """
 
     def checkpoint(self, snapshot: Snapshot) -> None:
         """Save the snapshot so that it is complete or absent."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
 
@@ -29,11 +29,25 @@ _GLANCE = 0.2
 
 
 @dataclass(frozen=True)
+class Guidance:
+    """Classifier-free guidance (Ho and Salimans 2022): v = v_negative + scale (v - v_negative).
+
+    It takes two evaluations of the network for each step. The negative prompt must be embedded.
+    """
+
+    scale: float
+    """1 gives what sampling without guidance gives, at twice the cost."""
+    negative: str = ""
+
+
+@dataclass(frozen=True)
 class Sampling:
-    """Which policy samples, and by how many evaluations of its network for each image."""
+    """Which policy samples, and in how many steps of the solver for each image."""
 
     policy: PolicyName
     steps: int
+    guidance: Guidance | None = None
+    """None evaluates the network once a step, as training and evaluations do."""
 
 
 def draw_prompts(
@@ -75,21 +89,33 @@ def sample(
     noise = torch.cat([torch.randn(shape, generator=generator) for generator in generators])
     each = tuple(prompt for prompt in prompts for _ in range(images_per_prompt))
     latents, images = [], []
-    size = sampler.recipe.sampling.batch_size
-    with progress.work("sampling", len(each), "images") as advance:
-        for start in range(0, len(each), size):
-            rows = slice(start, start + size)
-            conditioning = sampler.backbone.conditioning([prompt.text for prompt in each[rows]])
-            clean = integrate(
-                sampler.backbone, sampler.policies, sampling, noise[rows], conditioning
-            )
-            decoded = sampler.backbone.decode(clean).cpu()
-            on_images(decoded, each[rows])
-            latents.append(clean)
-            images.append(decoded)
-            advance(len(decoded))
+    texts = [prompt.text for prompt in each]
+    for rows, clean, decoded in sampled_batches(sampler, sampling, texts, noise):
+        on_images(decoded, each[rows])
+        latents.append(clean)
+        images.append(decoded)
     groups = group_numbers(len(prompts), images_per_prompt)
     return Rollout(each, groups, torch.cat(latents), torch.cat(images))
+
+
+def sampled_batches(
+    sampler: Sampler, sampling: Sampling, texts: Sequence[str], noise: Tensor
+) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Sample one image of each text, a batch at a time, from ``noise`` [N, C, h, w] on the CPU.
+
+    Yields the batch's rows, its clean latents [B, C, h, w], and its images, float32 [B, 3, H, W] in
+    [0, 1] on the CPU.
+    """
+    size = sampler.recipe.sampling.batch_size
+    with progress.work("sampling", len(texts), "images") as advance:
+        for start in range(0, len(texts), size):
+            rows = slice(start, start + size)
+            conditioning = sampler.backbone.conditioning(texts[rows])
+            mine = (sampling, noise[rows], conditioning)
+            clean = integrate(sampler.backbone, sampler.policies, *mine)
+            decoded = sampler.backbone.decode(clean).cpu()
+            yield rows, clean, decoded
+            advance(len(decoded))
 
 
 def group_numbers(prompts: int, images_per_prompt: int) -> IntArray:
@@ -183,7 +209,7 @@ def integrate(
     noise: Tensor,
     conditioning: Conditioning,
 ) -> Tensor:
-    """Sample clean latents [B, C, h, w] from ``noise`` of the same shape, without guidance.
+    """Sample clean latents [B, C, h, w] from ``noise`` of the same shape.
 
     Raises StopRequestedError between two steps if the user wants to stop a single process.
     """
@@ -192,10 +218,33 @@ def integrate(
     latents = to_device(noise, device)
     # All levels are copied at once: copying them one by one would make each step wait.
     levels = to_device(solver.levels, device)
+    negative = _negative(backbone, sampling, len(latents))
     for level in levels[:-1]:
         progress.check_alone()
-        velocity = policies.velocity(
-            sampling.policy, latents, level.expand(len(latents)), conditioning
-        )
+        velocity = _velocity(policies, sampling, (latents, level), conditioning, negative)
         latents = solver.step(velocity, latents)
     return latents
+
+
+def _negative(backbone: Backbone, sampling: Sampling, count: int) -> Conditioning | None:
+    """The negative prompt's conditioning of ``count`` images; None without guidance."""
+    if sampling.guidance is None:
+        return None
+    return backbone.conditioning([sampling.guidance.negative] * count)
+
+
+def _velocity(
+    policies: Policies,
+    sampling: Sampling,
+    at: tuple[Tensor, Tensor],
+    conditioning: Conditioning,
+    negative: Conditioning | None,
+) -> Tensor:
+    """The policy's velocity [B, C, h, w] ``at`` (latents [B, C, h, w], noise level)."""
+    latents, level = at
+    levels = level.expand(len(latents))
+    velocity = policies.velocity(sampling.policy, latents, levels, conditioning)
+    if sampling.guidance is None or negative is None:
+        return velocity
+    away = policies.velocity(sampling.policy, latents, levels, negative)
+    return away + sampling.guidance.scale * (velocity - away)

@@ -17,10 +17,12 @@ from marblecli.cli.train.ending import show_end
 from marblecli.cli.train.eta import Eta
 from marblecli.cli.train.live import LiveProgress
 from marblecli.cli.train.opening import OpenRun, command_to_go_on, open_run
+from marblecli.cli.train.pictures import show_last_pictures, tell_pictures
 from marblecli.cli.train.stop import stop_on_signal
 from marblecli.engine.processes import connect, started_processes
 from marblecli.errors import InterruptedRunError, StopRequestedError
 from marblecli.models.quiet import quiet_libraries
+from marblecli.pictures.terminal import check_terminal
 from marblecli.progress import listening, work
 from marblecli.report.render import out
 from marblecli.runs.embedding_cache import EmbeddingCache
@@ -41,6 +43,8 @@ def run_training(plan: Plan, run_dir: Path | None, resume: bool) -> None:
         quiet_libraries()
     processes = started_processes()
     check_processes(plan.recipe, processes.count)
+    if plan.recipe.eval.show_pictures:
+        check_terminal()
     run = open_run(plan, run_dir, resume, connect())
     out.print(f"run directory: {run.directory}", highlight=False, soft_wrap=True)
     command = command_to_go_on(run.directory, processes)
@@ -53,13 +57,15 @@ def run_training(plan: Plan, run_dir: Path | None, resume: bool) -> None:
     if processes.first:
         with showing_work(out), work("exporting the weights"):
             export_finished(run.directory)
+        if plan.recipe.eval.show_pictures:
+            show_last_pictures(run.directory)
     show_end(run.directory, changes)
 
 
 def _train(plan: Plan, run: OpenRun) -> Mapping[str, tuple[RewardChange, ...]]:
     trainer = _load(plan, run)
     from marblecli.train.loop import train
-    from marblecli.train.recorder import Callbacks
+    from marblecli.train.recorder import Callbacks, EvaluationReport
 
     sampler = trainer.sampler
     progress = LiveProgress(
@@ -73,8 +79,12 @@ def _train(plan: Plan, run: OpenRun) -> Mapping[str, tuple[RewardChange, ...]]:
             progress,
             listening(progress.work),
         ):
-            told = (progress.on_step, progress.on_evaluation)
-            callbacks = Callbacks(run.recorder, *told, should_stop)
+
+            def on_evaluation(report: EvaluationReport) -> None:
+                progress.on_evaluation(report)
+                tell_pictures(run.directory, report.step)
+
+            callbacks = Callbacks(run.recorder, progress.on_step, on_evaluation, should_stop)
             return train(trainer, callbacks, run.saved, run.earlier).changes
 
 

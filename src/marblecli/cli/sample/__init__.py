@@ -1,0 +1,1 @@
+"""``marble sample``: ``command.py`` has its options, ``prepare.py`` checks, ``run.py`` draws."""
