@@ -36,15 +36,16 @@ MAY_IMPORT = {
     "methods": GROUND | {"maths"},
     "conflicts": GROUND | {"maths", "methods"},
     "rewards": GROUND,
-    "runs": GROUND | {"methods", "conflicts"},
+    "pictures": GROUND,
+    "runs": GROUND | {"methods", "conflicts", "pictures"},
     "engine": GROUND,
     "models": GROUND | {"engine"},
     "planning": GROUND | {"methods", "engine", "models", "train"},
     "train": GROUND | BATCHES | {"rewards", "engine", "models"},
-    "report": GROUND | BATCHES | {"engine"},
+    "report": GROUND | BATCHES | {"engine", "pictures"},
     "cli": GROUND
     | BATCHES
-    | {"rewards", "runs", "engine", "models", "planning", "train", "report"},
+    | {"rewards", "runs", "engine", "models", "planning", "train", "report", "pictures"},
 }
 """By room or ground file; a room may always import itself."""
 

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from marblecli.conflicts.record import ConflictRecord
 from marblecli.errors import BadInputError
+from marblecli.pictures.legend import Picture
 from marblecli.runs import checkpoints
 from marblecli.runs.atomic import clean_up, explaining_failure, write_text
 from marblecli.runs.environment import describe_environment
 from marblecli.runs.evaluations import evaluation_to_json
 from marblecli.runs.json_lines import append_line, keep_until, to_json
+from marblecli.runs.pictures import forget_later
 from marblecli.runs.recipe import dump_recipe
 from marblecli.runs.records import conflict_to_json
 from marblecli.runs.run import Run
 from marblecli.runs.samples import save_samples
 from marblecli.runs.schema import stamped
 from marblecli.settings import Recipe
-from marblecli.types import EvaluationRecord, Json, Prompt, Snapshot
+from marblecli.types import EvaluationRecord, Json, Snapshot
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,7 +58,8 @@ class RunRecorder:
     def resume(cls, run: Run, recipe: Recipe, step: int) -> RunRecorder:
         """Continue a run after ``step``.
 
-        Lines of later steps, lines that a kill cut short, and what a killed save left are dropped.
+        Lines and pictures of later steps, lines that a kill cut short, and what a killed save left
+        are dropped.
         """
         for folder in (run.directory, run.samples_folder, run.checkpoints_folder):
             with explaining_failure(folder):
@@ -65,6 +68,8 @@ class RunRecorder:
         for path in (run.metrics_file, run.conflicts_file, run.evaluations_file):
             with explaining_failure(path):
                 keep_until(path, step)
+        with explaining_failure(run.samples_folder):
+            forget_later(run.samples_folder, step)
         return cls(run, recipe)
 
     def step(self, metrics: Mapping[str, Json]) -> None:
@@ -79,12 +84,19 @@ class RunRecorder:
         """Append one evaluation to ``evaluations.jsonl``."""
         _append(self.run.evaluations_file, evaluation_to_json(record))
 
-    def samples(self, step: int, split: str, prompts: Sequence[Prompt], images: Tensor) -> None:
-        """Write ``samples/step-000100-SPLIT.png``, and its prompts row by row as ``.json``.
+    def samples(
+        self, record: EvaluationRecord, images: Mapping[str, Tensor]
+    ) -> tuple[Picture, ...]:
+        """Write the pictures of an evaluation to ``samples/``, with their captions as ``.json``.
 
-        ``images`` is float32 [B, 3, H, W] in [0, 1]; there is one prompt for each.
+        ``images`` are float32 [B, 3, H, W] in [0, 1] by split, in the order of the record's.
         """
-        save_samples(self.run.samples_folder, step, split, prompts, images)
+        return save_samples(self.run.samples_folder, self._base(), record, images)
+
+    def _base(self) -> EvaluationRecord | None:
+        """The recorded evaluation of the base model, if it has the scores of every image."""
+        recorded = self.run.evaluations()
+        return next((each for each in recorded if each.subject == "base" and each.images), None)
 
     def checkpoint(self, snapshot: Snapshot) -> None:
         """Save the snapshot so that it is complete or absent, then delete the oldest ones."""

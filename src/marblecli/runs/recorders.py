@@ -9,7 +9,7 @@ from marblecli.conflicts.record import ConflictRecord
 from marblecli.runs.recorder import RunRecorder
 from marblecli.runs.tracking import TensorBoardRecorder
 from marblecli.runs.unrecorded import Unrecorded
-from marblecli.types import EvaluationRecord, Json, Prompt, Snapshot
+from marblecli.types import EvaluationRecord, Json, Snapshot
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,6 +24,7 @@ class Recorders:
     def __init__(
         self, recorder: RunRecorder | Unrecorded, trackers: Sequence[TensorBoardRecorder] = ()
     ) -> None:
+        self._recorder = recorder
         self._trackers = tuple(trackers)
         self._all = (recorder, *self._trackers)
 
@@ -42,10 +43,11 @@ class Recorders:
         for each in self._all:
             each.evaluation(record)
 
-    def samples(self, step: int, split: str, prompts: Sequence[Prompt], images: Tensor) -> None:
-        """Report images, float32 [B, 3, H, W] in [0, 1], one for each prompt."""
-        for each in self._all:
-            each.samples(step, split, prompts, images)
+    def samples(self, record: EvaluationRecord, images: Mapping[str, Tensor]) -> None:
+        """Report images, float32 [B, 3, H, W] in [0, 1] by split; the trackers get the pictures."""
+        drawn = self._recorder.samples(record, images)
+        for each in self._trackers:
+            each.pictures(drawn or ())
 
     def checkpoint(self, snapshot: Snapshot) -> None:
         """Report a state to go on from."""

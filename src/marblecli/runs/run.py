@@ -6,7 +6,7 @@ environment.json    versions, platform, device
 metrics.jsonl       one line for each optimizer step
 conflicts.jsonl     one line for each measured batch
 evaluations.jsonl   one line for each evaluation, with every image's scores
-samples/            grids of images, each with its prompts
+samples/            pictures of images, each with its captions
 checkpoints/        step-000100/: safetensors and state.json
 ==================  ==========================================================
 
@@ -22,14 +22,15 @@ from typing import TYPE_CHECKING, Any
 
 from marblecli.conflicts.record import ConflictRecord
 from marblecli.errors import BadInputError
+from marblecli.pictures.legend import Picture
 from marblecli.runs import checkpoints
 from marblecli.runs.atomic import explaining_failure, restore_replaced
 from marblecli.runs.evaluations import read_evaluations
 from marblecli.runs.json_lines import read_lines
+from marblecli.runs.pictures import read_pictures
 from marblecli.runs.recipe import CheckReward, load_recipe, read_table
 from marblecli.runs.records import read_conflicts
 from marblecli.runs.run_balance import RunBalance, read_balance
-from marblecli.runs.samples import SampleGrid, read_samples
 from marblecli.runs.schema import KEY, check_schema
 from marblecli.settings import Recipe
 from marblecli.types import EvaluationRecord, Json, Snapshot
@@ -108,9 +109,9 @@ class Run:
         """The evaluations in order. Those of older runs have no images, but their means."""
         return read_evaluations(self.evaluations_file)
 
-    def samples(self) -> tuple[SampleGrid, ...]:
-        """The pictures with their prompts, by step and split."""
-        return read_samples(self.samples_folder)
+    def pictures(self) -> tuple[Picture, ...]:
+        """The pictures of the evaluations with their captions, by step."""
+        return read_pictures(self.samples_folder)
 
     def checkpoints(self) -> list[Path]:
         """The folders of all whole checkpoints, oldest first."""

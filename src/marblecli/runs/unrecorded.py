@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from marblecli.conflicts.record import ConflictRecord
-from marblecli.types import EvaluationRecord, Json, Prompt, Snapshot
+from marblecli.pictures.legend import Picture
+from marblecli.types import EvaluationRecord, Json, Snapshot
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,8 +28,11 @@ class Unrecorded:
     def evaluation(self, record: EvaluationRecord) -> None:
         """Do nothing."""
 
-    def samples(self, step: int, split: str, prompts: Sequence[Prompt], images: Tensor) -> None:
-        """Do nothing."""
+    def samples(self, record: EvaluationRecord, images: Mapping[str, Tensor]) -> None:
+        """Draw nothing."""
+
+    def pictures(self, drawn: Sequence[Picture]) -> None:
+        """Do nothing; trackers may send the pictures that the run directory has got."""
 
     def checkpoint(self, snapshot: Snapshot) -> None:
         """Do nothing."""

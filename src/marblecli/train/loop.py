@@ -259,8 +259,8 @@ def _record_evaluation(
         seed=trainer.sampler.recipe.run.seed,
     )
     callbacks.recorder.evaluation(record)
-    for split, each in evaluations.items():
-        callbacks.recorder.samples(step, split, each.rollout.prompts, each.rollout.images)
+    images = {split: each.rollout.images for split, each in evaluations.items()}
+    callbacks.recorder.samples(record, images)
 
 
 def _state(progress: Progress) -> dict[str, Json]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from marblecli.conflicts.record import ConflictRecord
-from marblecli.types import EvaluationRecord, Json, Prompt, Snapshot
+from marblecli.types import EvaluationRecord, Json, Snapshot
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,8 +24,11 @@ class Recorder(Protocol):
     def evaluation(self, record: EvaluationRecord) -> None:
         """Append one evaluation to ``evaluations.jsonl``."""
 
-    def samples(self, step: int, split: str, prompts: Sequence[Prompt], images: Tensor) -> None:
-        """Write a grid of images, float32 [B, 3, H, W] in [0, 1], to ``samples/``."""
+    def samples(self, record: EvaluationRecord, images: Mapping[str, Tensor]) -> object:
+        """Draw pictures of an evaluation's images, float32 [B, 3, H, W] in [0, 1] by split.
+
+        The images are in the order of the record's. It is called after ``evaluation``.
+        """
 
     def checkpoint(self, snapshot: Snapshot) -> None:
         """Save the snapshot so that it is complete or absent."""
