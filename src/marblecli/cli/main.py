@@ -11,6 +11,7 @@ import typer
 from marblecli.cli.eval.command import evaluate
 from marblecli.cli.inspect_conflicts.command import inspect_conflicts
 from marblecli.cli.methods import methods_app
+from marblecli.cli.report.command import report
 from marblecli.cli.rewards.app import rewards_app
 from marblecli.cli.solve.command import solve
 from marblecli.cli.train.command import train
@@ -27,6 +28,7 @@ app.command("train")(train)
 app.command("eval")(evaluate)
 app.command("solve")(solve)
 app.command("inspect-conflicts")(inspect_conflicts)
+app.command("report")(report)
 app.add_typer(rewards_app, name="rewards")
 app.add_typer(methods_app, name="methods")
 

@@ -15,7 +15,7 @@ from marblecli.conflicts.record import ConflictRecord
 from marblecli.report.cells import interval, marked
 from marblecli.report.charts import Cell, Row, amount_rows, cosine_rows, matrix
 from marblecli.report.conflict_report import ConflictReport
-from marblecli.report.page import Chart, Page, Section, table_section
+from marblecli.report.page import Chart, Page, Section
 from marblecli.types import FloatArray
 
 
@@ -37,12 +37,11 @@ def conflict_sections(
 ) -> tuple[Section, ...]:
     """The tables and charts of what was found."""
     return (
-        table_section(report.directions),
-        table_section(report.rewards),
         _matrix_section(findings, report),
         _section_over_time(records, findings),
+        Section("Directions and rewards", tables=(report.directions, report.rewards)),
         Section(
-            "Every reward with every direction, source and noise level",
+            "Every direction, source and noise level",
             tables=report.details,
             folded=True,
         ),
@@ -70,16 +69,12 @@ def _matrix_section(findings: Findings, report: ConflictReport) -> Section:
     title = "Which rewards conflict"
     return Section(
         title,
+        "Below the diagonal: the cosine between what two rewards' gradients share across prompts, "
+        "without their noise; a dotted cell is not significant or not measured. Above it: what "
+        "single batches show, on average. On it, framed: how far a reward's own gradient agrees "
+        "between prompts (split-half cosine). Red, bold and negative is conflict.",
         charts=(
-            Chart(
-                "As a picture",
-                matrix(title, tuple(findings.rewards), pair_cells(findings)),
-                "Below the diagonal: the cosine between what two rewards' gradients share across "
-                "prompts, without their noise; a dotted cell is not significant or not measured. "
-                "Above it: what single batches show, on average. On it, framed: how far a reward's "
-                "own gradient agrees between prompts (split-half cosine). Red and negative is "
-                "conflict.",
-            ),
+            Chart("As a picture", matrix(title, tuple(findings.rewards), pair_cells(findings))),
         ),
         tables=(report.pairs,) if report.pairs.rows else (),
     )
@@ -92,7 +87,7 @@ def _section_over_time(records: Sequence[ConflictRecord], findings: Findings) ->
     coefficients = reward_rows(records, lambda record: record.coefficients)
     between = "Cosines between two rewards"
     return Section(
-        "Cosines and coefficients over time",
+        "Cosines and coefficients",
         "Each bar is a measured batch, or the mean of neighbouring ones where there are many. Bars "
         "that hang down and are hatched are conflicts. The number at the right is the mean.",
         charts=(
@@ -101,6 +96,7 @@ def _section_over_time(records: Sequence[ConflictRecord], findings: Findings) ->
                 cosine_rows(between, pairs, steps),
                 "Of their gradients in single batches. Rewards score the same images, so a batch "
                 "alone says little of what lasts.",
+                tall=True,
             ),
             Chart(
                 "Cosines with the applied direction",

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_LEFT, _RIGHT = 48, 64
+_LEFT, _RIGHT = 52, 60
 """CSS pixels beside the axes: for the scale, and for the names of the lines."""
-_UPPER, _LOWER, _GAP, _AXIS, _TOP = 132, 62, 20, 32, 8
+_UPPER, _LOWER, _GAP, _AXIS, _TOP = 132, 62, 26, 32, 18
 """CSS pixels: the heights of the evaluations' axes and of the batches', and what is around them."""
 _APART = 13
 """CSS pixels between the names of two lines, at least."""
@@ -147,7 +147,7 @@ def _draw_changes(axes: Axes, lines: Sequence[Line]) -> None:
         )
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:+.3g}" if abs(value) > 1e-12 else "0")
     axes.locator_params(axis="y", nbins=6)
-    axes.set_ylabel("change since the base", fontsize=8.0, labelpad=1)
+    _say(axes, "change since the base model")
     ends = [line.points[-1].value if line.points else math.nan for line in lines]
     _name_lines(axes, _UPPER, [line.name for line in lines], ends)
 
@@ -166,12 +166,17 @@ def _draw_batches(axes: Axes, batches: Sequence[Batches]) -> None:
         ends.append(means[-1] if means else math.nan)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.3g}")
     axes.locator_params(axis="y", nbins=3)
-    _name_lines(axes, _LOWER, [each.name for each in batches], ends)
+    _say(axes, "mean of training batches")
+    if len(batches) > 1:
+        _name_lines(axes, _LOWER, [each.name for each in batches], ends)
 
 
-def _name_lines(
-    axes: Axes, height: float, names: Sequence[str], ends: Sequence[float]
-) -> None:
+def _say(axes: Axes, title: str) -> None:
+    axes.set_title(title, loc="left", fontsize=8.0, color=QUIET, pad=4, x=-0.01)
+    axes.tick_params(axis="y", labelsize=8.0)
+
+
+def _name_lines(axes: Axes, height: float, names: Sequence[str], ends: Sequence[float]) -> None:
     """Write each line's name at its end, so that nobody has to look it up in a legend.
 
     ``height`` is that of the axes in CSS pixels.
@@ -181,7 +186,7 @@ def _name_lines(
     there = [place for place, end in enumerate(ends) if not math.isnan(end)]
     places = apart([(ends[place] - low) * scale for place in there], _APART)
     for index, place in zip(there, np.clip(places, 4.0, None).tolist(), strict=True):
-        colour = SERIES[index % len(SERIES)] if len(names) > 1 else QUIET
+        colour = SERIES[index % len(SERIES)]
         axes.text(
             1.03,
             place / height,

@@ -9,13 +9,14 @@ that a dark page has dark charts. matplotlib is imported when the first figure i
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from html import escape
 from io import StringIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from matplotlib.typing import RcKeyType
 
 WIDTH = 343
 """CSS pixels: a phone's screen of 375 without the page's margins."""
@@ -40,7 +41,7 @@ _VARIABLES = {
     NEGATIVE: "--negative",
     **{colour: f"--series-{place}" for place, colour in enumerate(SERIES, start=1)},
 }
-_SETTINGS = {
+_SETTINGS: Mapping[RcKeyType, Any] = {
     "axes.edgecolor": GRID,
     "axes.labelcolor": QUIET,
     "axes.linewidth": 0.75,
@@ -68,9 +69,13 @@ _NEEDLESS = re.compile(
     r"\s*<metadata>.*?</metadata>|\s*<defs>\s*<style[^>]*>.*?</style>\s*</defs>", re.DOTALL
 )
 """Facts about the file, and a style that would apply to the whole page; the page has its own."""
-_OPENING = re.compile(r"<svg\b[^>]*?viewBox=\"([^\"]*)\"[^>]*>")
+_TAG = re.compile(r"<[^>]*>")
+"""Whatever is between two tags is text, which stays as it is."""
+_VIEW = re.compile(r'viewBox="([^"]*)"')
 _ID = re.compile(r'\sid="([^"]*)"')
-_POINTS = re.compile(r"\d+\.\d{3,}")
+_REFERENCE = re.compile(r"#([\w-]+)[\")]")
+_LONG_NUMBER = re.compile(r"\d+\.\d{3,}")
+_COLOUR = re.compile("|".join(_VARIABLES))
 
 
 def draw(height: float, title: str, description: str, fill: Callable[[Figure], None]) -> str:
@@ -81,7 +86,8 @@ def draw(height: float, title: str, description: str, fill: Callable[[Figure], N
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    with rc_context({**_SETTINGS, "svg.hashsalt": title}):
+    settings: dict[RcKeyType, Any] = {**_SETTINGS, "svg.hashsalt": title}
+    with rc_context(settings):
         figure = Figure(figsize=(WIDTH / _DPI, height / _DPI), dpi=_DPI)
         figure.patch.set_visible(False)
         fill(figure)
@@ -97,16 +103,21 @@ def _cleaned(text: str, title: str, description: str) -> str:
     if whole is None:
         raise ValueError("matplotlib drew no SVG")
     svg = _NEEDLESS.sub("", whole[0])
-    # Two figures of a page must not share an id; those that nothing refers to aren't needed.
-    used = set(re.findall(r"#([\w-]+)[\")]", svg))
-    svg = _ID.sub(lambda found: found[0] if found[1] in used else "", svg)
-    svg = _POINTS.sub(lambda number: f"{float(number[0]):.2f}", svg)
-    for colour, variable in _VARIABLES.items():
-        svg = svg.replace(colour, f"var({variable})")
+    used = set(_REFERENCE.findall(svg))
+
+    def tidy(tag: re.Match[str]) -> str:
+        # Figures of a page must not share an id; those that nothing refers to aren't needed.
+        found = _ID.sub(lambda name: name[0] if name[1] in used else "", tag[0])
+        found = _LONG_NUMBER.sub(lambda number: f"{float(number[0]):.2f}", found)
+        return _COLOUR.sub(lambda colour: f"var({_VARIABLES[colour[0]]})", found)
+
+    opening, *_ = _TAG.findall(svg)
+    view = _VIEW.search(opening)
+    if view is None:
+        raise ValueError("matplotlib's SVG has no size")
     label = escape(f"{title}. {description}".strip())
-    opening = (
+    return (
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-        rf'viewBox="\1" role="img" aria-label="{label.replace(chr(92), chr(92) * 2)}">'
-        f"<title>{escape(title).replace(chr(92), chr(92) * 2)}</title>"
+        f'viewBox="{view[1]}" role="img" aria-label="{label}"><title>{escape(title)}</title>'
+        + _TAG.sub(tidy, svg[len(opening) :])
     )
-    return _OPENING.sub(opening, svg, count=1)

@@ -25,6 +25,8 @@ class Chart:
     svg: str
     """As :mod:`marblecli.report.drawing` draws it; everything else of a page is plain text."""
     text: str = ""
+    tall: bool = False
+    """Whether it is about twice as high as the charts beside it."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Section:
     charts: tuple[Chart, ...] = ()
     galleries: tuple[Gallery, ...] = ()
     tables: tuple[Table, ...] = ()
+    beside: bool = False
+    """Whether the tables are narrow enough to stand side by side."""
     folded_tables: tuple[Table, ...] = ()
     """Tables that the reader has to unfold."""
     source: str = ""

@@ -10,7 +10,6 @@ from marblecli.report.tables import Cell, Column, Table
 from marblecli.types import Json
 
 
-
 def recipe_facts(recipe: Mapping[str, Json]) -> dict[str, str]:
     """The few values of a recipe that a reader looks for first; those it has."""
     model, sampling = recipe.get("model", {}), recipe.get("sampling", {})

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from marblecli.conflicts.pairs import PairSummary
+from marblecli.report.cells import signed
 from marblecli.report.sentences import counted, listed
 from marblecli.types import RewardChange
 
@@ -43,15 +44,30 @@ def run_verdict(
     rest = ""
     if open_ones and told:
         verb = "was" if len(open_ones) == 1 else "were"
-        rest = f", while the {_changes(len(open_ones))} of {_names(open_ones)} {verb} not significant"
-    return (
-        f"After {counted(step, 'step', 'steps')}, {moved} on {where} prompts{rest}; {conflict}."
-    )
+        rest = (
+            f", while the {_changes(len(open_ones))} of {_names(open_ones)} {verb} not significant"
+        )
+    return f"After {counted(step, 'step', 'steps')}, {moved} on {where} prompts{rest}; {conflict}."
+
+
+def comparison_verdict(first: str, second: str, changes: Sequence[RewardChange], where: str) -> str:
+    """How the run ``second`` ended against the run ``first``, from the paired ``changes``."""
+    above = _clause([change for change in changes if change.low > 0.0], "")
+    below = _clause([change for change in changes if change.high < 0.0], "")
+    told = [
+        f"{word} {first} in {named}"
+        for word, named in (("above", above), ("below", below))
+        if named
+    ]
+    images = f"on the same {where} prompts and noise"
+    if not told:
+        return f"{second} doesn't differ significantly from {first} in any reward {images}."
+    return f"{second} is {listed(told)} {images}."
 
 
 def _clause(changes: Sequence[RewardChange], verb: str) -> str:
-    named = [f"{change.reward} ({change.end - change.start:+.3f})" for change in changes]
-    return f"{listed(named)} {verb}" if named else ""
+    named = [f"{change.reward} ({signed(change.end - change.start)})" for change in changes]
+    return f"{listed(named)} {verb}".strip() if named else ""
 
 
 def _changes(count: int) -> str:

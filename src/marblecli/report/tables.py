@@ -13,7 +13,9 @@ from typing import Literal
 from marblecli.conflicts.estimates import Estimate
 from marblecli.conflicts.pairs import PairVerdict
 
-Kind = Literal["text", "count", "number", "share", "cosine", "weighted", "estimate", "verdict", "change"]
+Kind = Literal[
+    "text", "count", "number", "share", "cosine", "weighted", "estimate", "verdict", "change"
+]
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from marblecli.cli.launch import check_processes
 from marblecli.cli.setup import Plan, build_suite, evaluation_splits
 from marblecli.cli.train.live import LiveProgress
+from marblecli.cli.train.page import update_page
 from marblecli.engine.processes import Processes, connect, started_processes
 from marblecli.errors import BadInputError, InterruptedRunError
 from marblecli.methods import checks
@@ -33,6 +34,7 @@ from marblecli.runs.unrecorded import Unrecorded
 from marblecli.types import RewardChange, Snapshot
 
 if TYPE_CHECKING:
+    from marblecli.train.loop import EvaluationReport
     from marblecli.train.sampler import Sampler
 
 _FREE_TO_CHANGE = ("training.steps", "eval", "checkpoint", "tracking")
@@ -148,7 +150,13 @@ def _train(plan: Plan, run: _Run) -> Mapping[str, tuple[RewardChange, ...]]:
         _stop_on_signal(sampler.processes) as should_stop,
         progress,
     ):
-        callbacks = Callbacks(run.recorder, progress.on_step, progress.on_evaluation, should_stop)
+
+        def on_evaluation(report: EvaluationReport) -> None:
+            progress.on_evaluation(report)
+            if sampler.processes.first:
+                update_page(run.directory)
+
+        callbacks = Callbacks(run.recorder, progress.on_step, on_evaluation, should_stop)
         return train(trainer, callbacks, run.saved).changes
 
 
