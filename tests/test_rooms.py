@@ -73,6 +73,7 @@ TESTED_BY = {
     "__main__.py": "cli/test_launch.py",
     "cli/eval/command.py": "cli/eval/test_run.py",
     "cli/inspect_conflicts/run.py": "cli/inspect_conflicts/test_command.py",
+    "cli/report/command.py": "cli/report/test_write.py",
     "cli/solve/run.py": "cli/solve/test_command.py",
     "cli/train/command.py": "cli/train/test_run.py",
     "train/backward.py": "train/test_gradients.py",
@@ -338,7 +339,7 @@ def test_inspect_conflicts_loads_no_torch(run_and_tell: RunAndTell, tmp_path: Pa
     }
     (tmp_path / "conflicts.jsonl").write_text(json.dumps(record) + "\n")
     loaded = run_and_tell("inspect-conflicts", str(tmp_path))[1]
-    assert not loaded & (HEAVY | {"scipy", "cvxpy", "jinja2"})
+    assert not loaded & (HEAVY | {"scipy", "cvxpy", "jinja2", "matplotlib"})
 
 
 def test_listing_methods_loads_no_torch(run_and_tell: RunAndTell) -> None:

@@ -88,9 +88,11 @@ def test_a_page_has_the_verdict_the_tables_and_the_charts() -> None:
     page = page_of([record(1, -0.5, (0.1, 0.2))])
     assert page.verdict[0].startswith("It is not known whether the applied direction conflicts")
     titles = [section.title for section in page.sections]
-    assert titles[0] == "Worst reward's mean cosine; share of batches in conflict"
+    assert titles[0] == "Which rewards conflict"
+    tables = [table.title for section in page.sections for table in section.tables]
+    assert "Worst reward's mean cosine; share of batches in conflict" in tables
     assert [section.folded for section in page.sections] == [False] * (len(titles) - 1) + [True]
-    assert sum(bool(section.chart) for section in page.sections) == 5
+    assert sum(len(section.charts) for section in page.sections) == 5
 
 
 def test_it_can_be_drawn_without_a_number() -> None:

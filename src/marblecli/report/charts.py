@@ -29,7 +29,7 @@ _LONGEST_LABEL = 46
 """Letters; a longer label is cut in its middle, and whole in the chart's description."""
 _MOST_NUMBERS = 7
 """The most rewards with whose numbers the cells of a matrix can be labelled."""
-_STRONGEST = 0.6
+STRONGEST = 0.5
 """The opacity of a cell of 1 or -1: letters on it can still be read."""
 
 
@@ -62,7 +62,10 @@ def cosine_rows(title: str, rows: Sequence[Row], steps: Sequence[int]) -> str:
         above = [value if value >= 0.0 else math.nan for value in means]
         below = [value if value < 0.0 else math.nan for value in means]
         axes.stairs(above, edges, fill=True, color=POSITIVE, linewidth=0)
-        axes.stairs(below, edges, fill=True, facecolor="none", edgecolor=NEGATIVE, hatch="//////")
+        if not all(map(math.isnan, below)):
+            axes.stairs(
+                below, edges, fill=True, facecolor="none", edgecolor=NEGATIVE, hatch="//////"
+            )
         axes.axhline(0.0, color=QUIET, linewidth=0.75)
         axes.set_ylim(-1.0, 1.0)
         axes.set_yticks([-1.0, 0.0, 1.0], ["-1", "0", "+1"], fontsize=7.5)
@@ -135,7 +138,7 @@ def _draw_cell(axes: Axes, row: int, column: int, cell: Cell, numbers: bool) -> 
     corner = (column + 0.04, row + 0.04)
     frame = QUIET if row == column else GRID
     colour = NEGATIVE if value < 0.0 else POSITIVE
-    opacity = _STRONGEST * min(abs(value), 1.0)
+    opacity = STRONGEST * min(abs(value), 1.0)
     axes.add_patch(Rectangle(corner, 0.92, 0.92, facecolor=colour, alpha=opacity, linewidth=0))
     axes.add_patch(
         Rectangle(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +21,8 @@ _LEFT, _RIGHT = 52, 60
 """CSS pixels beside the axes: for the scale, and for the names of the lines."""
 _UPPER, _LOWER, _GAP, _AXIS, _TOP = 132, 62, 26, 32, 18
 """CSS pixels: the heights of the evaluations' axes and of the batches', and what is around them."""
+_MOST_DOTS = 150
+"""Batches that are drawn one by one; where there are more, a dot is the mean of neighbours."""
 _APART = 13
 """CSS pixels between the names of two lines, at least."""
 
@@ -155,20 +159,27 @@ def _draw_changes(axes: Axes, lines: Sequence[Line]) -> None:
 def _draw_batches(axes: Axes, batches: Sequence[Batches]) -> None:
     ends = []
     for place, each in enumerate(batches):
-        colour = SERIES[place % len(SERIES)] if len(batches) > 1 else QUIET
-        if len(batches) == 1:
-            axes.plot(
-                each.steps, each.means, color=QUIET, marker="o", markersize=1.6, linestyle="none"
-            )
-        means = running_means(each.means)
-        dashes = DASHES[place % len(DASHES)]
-        axes.plot(each.steps, means, color=colour, linewidth=1.3, linestyle=dashes)
-        ends.append(means[-1] if means else math.nan)
+        alone = len(batches) == 1
+        colour = QUIET if alone else SERIES[place % len(SERIES)]
+        steps, means = _thinned(each.steps, each.means)
+        if alone:
+            axes.plot(steps, means, color=QUIET, marker="o", markersize=1.6, linestyle="none")
+        lines = _thinned(each.steps, running_means(each.means))
+        axes.plot(*lines, color=colour, linewidth=1.3, linestyle=DASHES[place % len(DASHES)])
+        ends.append(lines[1][-1])
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.3g}")
     axes.locator_params(axis="y", nbins=3)
     _say(axes, "mean of training batches")
     if len(batches) > 1:
         _name_lines(axes, _LOWER, [each.name for each in batches], ends)
+
+
+def _thinned(steps: Sequence[int], values: Sequence[float]) -> tuple[list[float], list[float]]:
+    """Both, or the means of neighbours if there are more than :data:`_MOST_DOTS`."""
+    count = min(len(steps), _MOST_DOTS)
+    bounds = [place * len(steps) // count for place in range(count + 1)]
+    spans = [slice(*pair) for pair in pairwise(bounds)]
+    return [fmean(steps[span]) for span in spans], [fmean(values[span]) for span in spans]
 
 
 def _say(axes: Axes, title: str) -> None:
