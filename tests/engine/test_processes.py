@@ -163,9 +163,9 @@ def test_a_run_is_the_same_with_any_number_of_processes(
             assert theirs.images == mine.images
             assert theirs.end == pytest.approx(mine.end, abs=1e-5)
             assert theirs.low == pytest.approx(mine.low, abs=1e-5)
-    assert together.grids.keys() == alone.grids.keys()
-    for place, images in alone.grids.items():
-        torch.testing.assert_close(together.grids[place], images, rtol=0, atol=1e-3)
+    assert together.images.keys() == alone.images.keys()
+    for place, images in alone.images.items():
+        torch.testing.assert_close(together.images[place], images, rtol=0, atol=1e-3)
 
 
 def test_all_processes_hold_the_same_weights_to_the_bit(group: list[Ran]) -> None:

@@ -382,9 +382,9 @@ def same_run(one: Any, other: Any) -> None:
             assert theirs[key] == pytest.approx(mine[key], rel=1e-4)
     for mine, theirs in zip(one.conflicts, other.conflicts, strict=False):
         same_conflicts(mine, theirs)
-    assert other.grids.keys() >= {(2, "train"), (2, "held-out")}
-    for place, images in other.grids.items():
-        torch.testing.assert_close(images, one.grids[place], rtol=0, atol=1e-3)
+    assert other.images.keys() >= {(2, "train"), (2, "held-out")}
+    for place, images in other.images.items():
+        torch.testing.assert_close(images, one.images[place], rtol=0, atol=1e-3)
 
 
 def same_outcome(mine: Any, theirs: Any) -> None:

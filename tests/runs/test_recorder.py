@@ -15,7 +15,7 @@ from marblecli.runs.recorder import RunRecorder
 from marblecli.runs.run import Run
 from marblecli.settings import Recipe
 from marblecli.train.recorder import Recorder
-from marblecli.types import EvaluationRecord, Prompt, ScoredImage, Snapshot
+from marblecli.types import EvaluationRecord, ScoredImage, Snapshot
 from support.recipes import load
 
 
@@ -49,6 +49,11 @@ def conflict(step: int) -> ConflictRecord:
 def evaluation(step: int) -> EvaluationRecord:
     image = ScoredImage("a cat", "plain", 0, 0, {"a": 0.5, "b": None})
     return EvaluationRecord(step, "trained", {"train": (image,)})
+
+
+BASE = EvaluationRecord(
+    0, "base", {"train": (ScoredImage("a cat", "plain", 0, 0, {"a": 0.25, "b": None}),)}
+)
 
 
 def steps(path: Path) -> list[int]:
@@ -112,7 +117,7 @@ def test_every_file_says_its_schema(recorder: RunRecorder) -> None:
     recorder.step({"step": 1})
     recorder.conflict(conflict(1))
     recorder.evaluation(evaluation(1))
-    recorder.samples(1, "train", [Prompt("a cat", "plain")], torch.rand(1, 3, 8, 8))
+    recorder.samples(BASE, {"train": torch.rand(1, 3, 8, 8)})
     recorder.checkpoint(snapshot(1))
     files = [path for path in recorder.run.directory.rglob("*") if path.is_file()]
     for path in files:
@@ -124,11 +129,26 @@ def test_every_file_says_its_schema(recorder: RunRecorder) -> None:
     assert {path.suffix for path in files} == {".json", ".jsonl", ".toml", ".png", ".safetensors"}
 
 
-def test_samples_are_a_picture_with_its_prompts(recorder: RunRecorder) -> None:
-    prompts = [Prompt("a cat", "plain"), Prompt("a dog", "plain")]
-    recorder.samples(0, "train", prompts, torch.rand(2, 3, 16, 16))
-    folder = recorder.run.samples_folder
-    assert names(folder) == ["step-000000-train.json", "step-000000-train.png"]
+def test_base_and_trained_images_are_compared_also_after_a_resume(
+    recorder: RunRecorder, recipe: Recipe
+) -> None:
+    recorder.evaluation(BASE)
+    recorder.samples(BASE, {"train": torch.rand(1, 3, 16, 16)})
+    resumed = RunRecorder.resume(recorder.run, recipe, 0)
+    resumed.evaluation(evaluation(1))
+    strip = resumed.samples(evaluation(1), {"train": torch.rand(1, 3, 16, 16)})[0]
+    (cell,) = strip.cells
+    assert cell.base
+    assert cell.now
+    assert cell.rewards["a"].change == 0.25
+
+
+def test_pictures_of_later_steps_are_dropped_on_resume(
+    recorder: RunRecorder, recipe: Recipe
+) -> None:
+    recorder.samples(evaluation(3), {"train": torch.rand(1, 3, 16, 16)})
+    RunRecorder.resume(recorder.run, recipe, 2)
+    assert recorder.run.pictures() == ()
 
 
 def test_the_oldest_checkpoints_are_deleted(recorder: RunRecorder) -> None:

@@ -9,14 +9,13 @@ import torch
 from marblecli.conflicts.record import ConflictRecord
 from marblecli.runs.recorders import Recorders
 from marblecli.train.recorder import Recorder
-from marblecli.types import EvaluationRecord, Prompt, Snapshot
+from marblecli.types import EvaluationRecord, Snapshot
 
 CONFLICT = ConflictRecord(1, ("a",), (4,), (1.0,), ((1.0,),), (1.0,), (1.0,), {})
 EVENTS: list[tuple[str, tuple[Any, ...]]] = [
     ("step", ({"step": 1},)),
     ("conflict", (CONFLICT,)),
     ("evaluation", (EvaluationRecord(1, "trained", {}),)),
-    ("samples", (1, "train", [Prompt("a cat", "plain")], torch.rand(1, 3, 8, 8))),
     ("checkpoint", (Snapshot(1, {}, {}),)),
 ]
 
@@ -41,8 +40,19 @@ def recorders(log: list[tuple[Any, ...]]) -> Recorders:
     return Recorders(Told("run", log), [Told("one", log), Told("two", log)])
 
 
+def test_the_run_gets_the_images_and_the_trackers_its_pictures(
+    recorders: Recorders, log: list[tuple[Any, ...]]
+) -> None:
+    record, images = EvaluationRecord(1, "trained", {}), {"train": torch.rand(1, 3, 8, 8)}
+    recorders.samples(record, images)
+    assert log[0] == ("run", "samples", record, images)
+    assert [entry[:2] for entry in log[1:]] == [("one", "pictures"), ("two", "pictures")]
+
+
 def test_every_event_is_tried() -> None:
-    assert {name for name, _ in EVENTS} == {n for n in vars(Recorder) if not n.startswith("_")}
+    assert {name for name, _ in EVENTS} | {"samples"} == {
+        n for n in vars(Recorder) if not n.startswith("_")
+    }
 
 
 @pytest.mark.parametrize(("event", "arguments"), EVENTS)

@@ -12,7 +12,7 @@ from marblecli.conflicts.record import ConflictRecord
 from marblecli.errors import BadInputError
 from marblecli.runs.recorder import RunRecorder
 from marblecli.runs.run import Run
-from marblecli.types import EvaluationRecord, Prompt, ScoredImage, Snapshot
+from marblecli.types import EvaluationRecord, ScoredImage, Snapshot
 from support.recipes import accept, load
 
 CONFLICT = ConflictRecord(1, ("a",), (4,), (1.0,), ((1.0,),), (1.0,), (1.0,), {"applied": (1.0,)})
@@ -30,11 +30,10 @@ def recorder(folder: Path) -> RunRecorder:
 
 
 def test_what_is_recorded_is_read_back(recorder: RunRecorder, folder: Path) -> None:
-    prompts = (Prompt("a cat", "plain"), Prompt("a dog", "plain"))
     recorder.step({"step": 1, "rewards": {"a": 0.5}})
     recorder.conflict(CONFLICT)
     recorder.evaluation(EVALUATION)
-    recorder.samples(1, "train", prompts, torch.rand(2, 3, 8, 8))
+    drawn = recorder.samples(EVALUATION, {"train": torch.rand(1, 3, 8, 8)})
     recorder.checkpoint(Snapshot(1, {"trained": {"a": torch.ones(2)}}, {"faults": 0}))
     run = Run.open(folder / "run")
     assert run.recipe(accept) == load(folder)
@@ -42,9 +41,8 @@ def test_what_is_recorded_is_read_back(recorder: RunRecorder, folder: Path) -> N
     assert run.metrics() == ({"schema": 1, "step": 1, "rewards": {"a": 0.5}},)
     assert run.conflicts() == (CONFLICT,)
     assert run.evaluations() == (EVALUATION,)
-    (grid,) = run.samples()
-    assert (grid.step, grid.split, grid.columns, grid.prompts) == (1, "train", 2, prompts)
-    assert grid.picture.is_file()
+    assert run.pictures() == drawn
+    assert [picture.path.is_file() for picture in drawn] == [True]
     assert [path.name for path in run.checkpoints()] == ["step-000001"]
     assert run.load_checkpoint(run.latest_checkpoint()).state == {"faults": 0}
 
@@ -60,7 +58,7 @@ def test_a_directory_with_some_of_the_files_tells_what_they_hold(tmp_path: Path)
     assert run.metrics() == ({"step": 1},)
     assert run.balance() is None
     assert run.environment() == {}
-    assert run.evaluations() == run.samples() == ()
+    assert run.evaluations() == run.pictures() == ()
     assert run.checkpoints() == []
     with pytest.raises(BadInputError, match="holds no whole checkpoint"):
         run.latest_checkpoint()
@@ -91,7 +89,7 @@ READERS = {
     "metrics.jsonl": lambda run: run.metrics(),
     "conflicts.jsonl": lambda run: run.conflicts(),
     "evaluations.jsonl": lambda run: run.evaluations(),
-    "samples/step-000001-train.json": lambda run: run.samples(),
+    "samples/step-000001.json": lambda run: run.pictures(),
     "checkpoints/step-000001/state.json": lambda run: run.load_checkpoint(
         run.checkpoints_folder / "step-000001"
     ),

@@ -3,88 +3,87 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from marblecli.errors import BadInputError
-from marblecli.runs.samples import grid_columns, read_samples, save_grid, save_samples
-from marblecli.types import Prompt
+from marblecli.pictures.drawing import LIMIT
+from marblecli.runs.pictures import read_pictures
+from marblecli.runs.samples import save_samples
+from support.pictures import evaluation, images_of
+
+PROMPTS = {
+    "train": [(f"t{n}", "one") for n in range(3)] + [("u", "two")],
+    "held-out": [(f"h{n}", "two") for n in range(5)],
+}
+BASE = evaluation(0, PROMPTS, 2, lambda split, place, number: {"x": float(place + number)})
+NOW = evaluation(50, PROMPTS, 2, lambda split, place, number: {"x": float(3 - place)})
 
 
-@pytest.mark.parametrize(("count", "columns"), [(1, 1), (2, 2), (4, 2), (5, 3), (12, 4)])
-def test_a_grid_of_single_images_is_as_square_as_it_can_be(count: int, columns: int) -> None:
-    assert grid_columns([str(index) for index in range(count)]) == columns
+def save_both(folder: Path, height: int, width: int) -> None:
+    save_samples(folder, None, BASE, images_of(BASE, height, width, 0))
+    save_samples(folder, BASE, NOW, images_of(NOW, height, width, 1))
 
 
-@pytest.mark.parametrize(
-    ("prompts", "columns"),
-    [("aabbcc", 2), ("aaa", 3), ("aab", 2), ("a" * 40 + "b" * 40, 16)],
-)
-def test_the_images_of_a_prompt_share_rows(prompts: str, columns: int) -> None:
-    assert grid_columns(prompts) == columns
-
-
-def test_images_go_row_by_row(tmp_path: Path) -> None:
-    images = torch.stack([torch.full((3, 100, 120), shade) for shade in (0.0, 0.5, 1.0)])
-    save_grid(tmp_path / "a.png", images, 2)
-    pixels = np.asarray(Image.open(tmp_path / "a.png"))
-    assert pixels.shape == (200, 240, 3)
-    corners = [pixels[y, x, 0] for y in (0, 199) for x in (0, 239)]
-    assert corners == [0, 128, 255, 0]
-
-
-def test_small_images_are_enlarged_without_blur(tmp_path: Path) -> None:
-    image = torch.rand(1, 3, 32, 32)
-    save_grid(tmp_path / "a.png", image, 1)
-    pixels = np.asarray(Image.open(tmp_path / "a.png"))
-    assert pixels.shape == (96, 96, 3)
-    wanted = (image[0] * 255).round().byte().permute(1, 2, 0).numpy()
-    np.testing.assert_array_equal(pixels[1::3, 1::3], wanted)
-
-
-def test_values_out_of_range_are_clipped(tmp_path: Path) -> None:
-    images = torch.tensor([-1.0, 2.0, float("nan")]).reshape(1, 3, 1, 1).expand(1, 3, 96, 96)
-    save_grid(tmp_path / "a.png", images, 2)
-    assert tuple(np.asarray(Image.open(tmp_path / "a.png"))[0, 0]) == (0, 255, 0)
-
-
-def test_a_picture_is_read_back_with_its_prompts(tmp_path: Path) -> None:
-    prompts = (Prompt("a cat", "plain"), Prompt("a dog", "plain"))
-    for step, split in ((10, "train"), (2, "held-out"), (2, "train")):
-        save_samples(tmp_path, step, split, prompts, torch.rand(2, 3, 8, 8))
-    grids = read_samples(tmp_path)
-    assert [(grid.step, grid.split) for grid in grids] == [
-        (2, "held-out"),
-        (2, "train"),
-        (10, "train"),
+def test_each_evaluation_has_its_pictures_in_order(tmp_path: Path) -> None:
+    save_both(tmp_path, 8, 8)
+    found = read_pictures(tmp_path)
+    assert [(each.step, each.kind) for each in found] == [
+        (0, "prompts"),
+        (50, "changed"),
+        (50, "prompts"),
     ]
-    for grid in grids:
-        assert (grid.columns, grid.prompts) == (2, prompts)
-        assert grid.picture.is_file()
+    assert [each.path.name for each in found] == [
+        "step-000000.png",
+        "step-000050-changed.png",
+        "step-000050.png",
+    ]
+    assert all(each.path.is_file() for each in found)
 
 
-def test_a_legend_keeps_the_keys_that_scripts_rely_on(tmp_path: Path) -> None:
-    save_samples(tmp_path, 3, "train", [Prompt("a cat", "plain")], torch.rand(1, 3, 8, 8))
-    assert json.loads((tmp_path / "step-000003-train.json").read_text()) == {
-        "schema": 1,
-        "step": 3,
-        "split": "train",
-        "columns": 1,
-        "prompts": [{"prompt": "a cat", "source": "plain"}],
-    }
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (512, 512), (256, 1024), (1024, 16)])
+def test_no_picture_has_more_than_four_megapixels(tmp_path: Path, height: int, width: int) -> None:
+    save_both(tmp_path, height, width)
+    files = [*tmp_path.rglob("*.png"), *tmp_path.rglob("*.jpg")]
+    assert len(files) >= 5
+    for path in files:
+        with Image.open(path) as picture:
+            assert picture.width * picture.height <= LIMIT
 
 
-def test_a_legend_from_before_there_was_a_schema_is_read(tmp_path: Path) -> None:
-    legend = {"step": 3, "split": "train", "columns": 1, "prompts": []}
-    (tmp_path / "step-000003-train.json").write_text(json.dumps(legend))
-    (grid,) = read_samples(tmp_path)
-    assert grid.prompts == ()
+def test_base_and_trained_image_stand_in_their_boxes(tmp_path: Path) -> None:
+    dark = {split: torch.zeros(len(i), 3, 8, 8) for split, i in BASE.images.items()}
+    light = {split: torch.ones(len(i), 3, 8, 8) for split, i in NOW.images.items()}
+    save_samples(tmp_path, None, BASE, dark)
+    strip, changed = save_samples(tmp_path, BASE, NOW, light)
+    for each in (strip, changed):
+        with Image.open(each.path) as picture:
+            for cell in each.cells:
+                assert cell.base
+                assert cell.now
+                assert picture.getpixel(cell.base[:2]) == (0, 0, 0)
+                assert picture.getpixel(cell.now[:2]) == (255, 255, 255)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"step": 1}', '{"step": 1, "prompts": 3}'])
-def test_a_broken_legend_is_named(tmp_path: Path, text: str) -> None:
-    (tmp_path / "step-000003-train.json").write_text(text)
-    with pytest.raises(BadInputError, match=r"step-000003-train\.json: isn't a whole legend"):
-        read_samples(tmp_path)
+def test_a_run_without_the_base_models_scores_shows_the_trained_images_alone(
+    tmp_path: Path,
+) -> None:
+    (only,) = save_samples(tmp_path, None, NOW, images_of(NOW, 8, 8, 1))
+    assert all(cell.base is None and cell.now for cell in only.cells)
+
+
+def test_an_evaluation_without_images_has_no_picture(tmp_path: Path) -> None:
+    empty = evaluation(0, {}, 1, lambda *_: {})
+    assert save_samples(tmp_path, None, empty, {}) == ()
+    assert read_pictures(tmp_path) == ()
+
+
+def test_the_legend_keeps_the_keys_that_scripts_rely_on(tmp_path: Path) -> None:
+    save_both(tmp_path, 8, 8)
+    legend = json.loads((tmp_path / "step-000050.json").read_text())
+    assert legend.keys() == {"schema", "step", "kind", "title", "picture", "cells"}
+    cell = legend["cells"][0]
+    assert cell.keys() == {
+        "prompt", "source", "split", "place", "number", "rewards", "change", "base", "now",
+    }  # fmt: skip
+    assert cell["rewards"] == {"x": {"base": 0.0, "now": 3.0}}

@@ -7,7 +7,7 @@ import json
 import multiprocessing
 import os
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -315,7 +315,8 @@ class Recorded:
     metrics: list[dict[str, Any]] = field(default_factory=list)
     conflicts: list[ConflictRecord] = field(default_factory=list)
     evaluations: dict[int, EvaluationRecord] = field(default_factory=dict)
-    grids: dict[tuple[int, str], Tensor] = field(default_factory=dict)
+    images: dict[tuple[int, str], Tensor] = field(default_factory=dict)
+    """By step and split, those of every evaluation."""
     checkpoints: list[Snapshot] = field(default_factory=list)
     reports: list[StepReport] = field(default_factory=list)
     shown: list[EvaluationReport] = field(default_factory=list)
@@ -329,9 +330,11 @@ class Recorded:
     def evaluation(self, record: EvaluationRecord) -> None:
         self.evaluations[record.step] = record
 
-    def samples(self, step: int, split: str, prompts: Sequence[Prompt], images: Tensor) -> None:
-        assert len(prompts) == len(images)
-        self.grids[step, split] = images
+    def samples(self, record: EvaluationRecord, images: Mapping[str, Tensor]) -> None:
+        assert record == self.evaluations[record.step]
+        for split, part in images.items():
+            assert len(part) == len(record.images[split])
+            self.images[record.step, split] = part
 
     def checkpoint(self, snapshot: Snapshot) -> None:
         self.checkpoints.append(copied(snapshot))

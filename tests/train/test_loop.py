@@ -128,7 +128,9 @@ def test_the_run_begins_and_ends_with_an_evaluation(run_tiny: Runner) -> None:
     assert list(recorded.evaluations) == [0, 2, 4]
     assert [report.step for report in recorded.shown] == [0, 2, 4]
     assert recorded.shown[-1].changes == outcome.changes
-    assert set(recorded.grids) == {(s, split) for s in (0, 2, 4) for split in ("train", "held-out")}
+    assert set(recorded.images) == {
+        (s, split) for s in (0, 2, 4) for split in ("train", "held-out")
+    }
     for split, found in outcome.changes.items():
         for change in found:
             start, end = (recorded.evaluations[step].means[split] for step in (0, 4))

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from marblecli.cli.eval.command import evaluate
+from marblecli.cli.export.command import export
 from marblecli.cli.inspect_conflicts.command import inspect_conflicts
 from marblecli.cli.methods import methods_app
 from marblecli.cli.report.command import report
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 app.command("train")(train)
 app.command("eval")(evaluate)
+app.command("export")(export)
 app.command("solve")(solve)
 app.command("inspect-conflicts")(inspect_conflicts)
 app.command("report")(report)

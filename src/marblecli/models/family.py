@@ -58,8 +58,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from marblecli.errors import BadInputError
 from marblecli.models.configurations import Architecture, Config, UnreadableConfigError
 from marblecli.models.limits import Limits
+from marblecli.models.native import NativeLayer
 from marblecli.plugins import NoOptions
 from marblecli.settings import ModelSettings
 
@@ -226,6 +228,14 @@ class Family(ABC):
     ) -> dict[str, tuple[int, ...]]:
         """The shapes of the named tensors of one prompt, without the B."""
 
+    def native_layers(self, config: Config) -> Mapping[str, NativeLayer]:  # noqa: ARG002, for families
+        """Where the network's layers are in the published one, by name: what other tools run.
+
+        ``config`` is that of the part ``transformer``. A family without such a map can't be
+        exported to those tools, nor can their adapters be read.
+        """
+        return {}
+
     @abstractmethod
     def build(self, part: str, config: Config) -> nn.Module:
         """One part from its configuration, with the weights that its class gives it."""
@@ -239,6 +249,14 @@ class Family(ABC):
             MarbleError: the model's files can't be read or fetched.
 
         """
+
+    def pipeline(self, request: LoadRequest) -> Any:  # noqa: ARG002, for families
+        """The whole model as diffusers' pipeline, with all its parts, to be saved as a folder.
+
+        Its network is the attribute ``transformer``. It raises what :meth:`load` raises, and
+        BadInputError for a model, or a family, that can't be saved so.
+        """
+        raise BadInputError(f"{self.spec.title} can't be saved as a pipeline folder")
 
     @abstractmethod
     def velocity(

@@ -27,8 +27,8 @@ FindImage = Callable[[str, int], Image.Image]
 FindBase = Callable[[str, ScoredImage], Image.Image | None]
 """(split, image) -> the base model's image from the same noise, if it was kept."""
 _HEADINGS = {
-    "train": "Training prompts (new noise)",
-    "held-out": "Held-out prompts (never trained on)",
+    "train": "Prompts that are trained on",
+    "held-out": "Held-out prompts, which are never trained on",
 }
 _BY_PLACE = "Prompts are chosen by their place in the prompt files, not by score."
 _UNGUIDED = "All images are sampled without guidance."
@@ -211,6 +211,8 @@ def _note(name: str, scores: Scores, spread: float) -> Note:
         known = scores.base if scores.now is None else scores.now
         return Note(name, "none" if known is None else f"{known:.{decimals}f}")
     value = f"{scores.change:+.{decimals}f}"
+    if not float(value):
+        value = value[1:]
     if abs(scores.change) <= _VISIBLE * spread:
         return Note(name, value)
     return Note(name, value, "up" if scores.change > 0 else "down")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from PIL import Image, ImageDraw
 
@@ -15,11 +16,11 @@ from marblecli.pictures.fonts import font_for
 from marblecli.pictures.legend import Box
 from marblecli.pictures.sheet import Cell, Drawn, Note, Section, Sheet, Tile
 from marblecli.pictures.text import wrapped
-from marblecli.pictures.tiles import SIDE, shown
+from marblecli.pictures.tiles import SIDE, shown, shown_size
 
 LIMIT = 4_000_000
 """Pixels of a picture, at most."""
-_WIDTH = 1400
+_WIDTH = 1460
 """Pixels: a row has as many cells as fit; at least one."""
 _SIDES = (SIDE, 256, 192, 128, 96, 64, 32)
 """The largest side of an image that is tried, one after the other."""
@@ -43,17 +44,17 @@ def draw(sheet: Sheet) -> Drawn:
     """
     for side in _SIDES:
         layout = _Layout.of(sheet, side)
-        if layout.width * layout.height <= LIMIT:
+        if layout.pixels <= LIMIT:
             return layout.drawn()
-    return draw(_shortened(sheet))
+    return draw(_shortened(sheet, LIMIT / layout.pixels))
 
 
-def _shortened(sheet: Sheet) -> Sheet:
-    """The sheet without a tenth of the last section's cells, or without an empty last section."""
+def _shortened(sheet: Sheet, share: float) -> Sheet:
+    """The sheet with that share of the last section's cells, or without an empty last section."""
     *before, last = sheet.sections
     if not last.cells:
         return replace(sheet, sections=tuple(before))
-    kept = last.cells[: len(last.cells) * 9 // 10]
+    kept = last.cells[: min(len(last.cells) - 1, int(len(last.cells) * share))]
     shorter = Section(last.heading, kept, last.left_out + len(last.cells) - len(kept))
     return replace(sheet, sections=(*before, shorter))
 
@@ -84,6 +85,8 @@ class _Layout:
     """Where everything stands, for one size of images."""
 
     sheet: Sheet
+    side: int
+    """Pixels of an image's longest side, at most."""
     cell_width: int
     columns: int
     explanation: tuple[str, ...]
@@ -93,21 +96,26 @@ class _Layout:
 
     @classmethod
     def of(cls, sheet: Sheet, side: int) -> _Layout:
-        sections = [[_with_size(cell, side) for cell in part.cells] for part in sheet.sections]
-        widths = [_tiles_width(cell) for cells in sections for cell in cells]
+        widths = [_tiles_width(cell, side) for part in sheet.sections for cell in part.cells]
         cell_width = max([_NARROWEST, *widths])
-        most = max((len(cells) for cells in sections), default=1)
+        most = max((len(part.cells) for part in sheet.sections), default=0)
         fitting = (_WIDTH - 2 * _MARGIN + _BETWEEN) // (cell_width + _BETWEEN)
-        columns = max(1, min(fitting, most))
+        # As few rows as fit, and then as few columns as these rows need: 4 cells are 2 + 2.
+        columns = -(-most // -(-most // max(1, fitting))) if most else 1
         inner = max(columns * (cell_width + _BETWEEN) - _BETWEEN, 2 * _NARROWEST)
         return cls(
             sheet=sheet,
+            side=side,
             cell_width=cell_width,
             columns=columns,
             title=wrapped(sheet.title, font_for(sheet.title, _TITLE), inner, 2),
             explanation=wrapped(sheet.explanation, font_for(sheet.explanation, _SMALL), inner, 4),
-            rows=tuple(_rows(cells, columns, cell_width) for cells in sections),
+            rows=tuple(_rows(part.cells, columns, cell_width, side) for part in sheet.sections),
         )
+
+    @property
+    def pixels(self) -> int:
+        return self.width * self.height
 
     @property
     def width(self) -> int:
@@ -118,7 +126,7 @@ class _Layout:
     def height(self) -> int:
         head = len(self.title) * _line(_TITLE) + len(self.explanation) * _line(_SMALL)
         sections = sum(
-            _BETWEEN + _line(_HEADING) + sum(row.height + _BETWEEN // 2 for row in rows)
+            _BETWEEN + _line(_HEADING) + _GAP + sum(row.height + _BETWEEN // 2 for row in rows)
             for rows in self.rows
         )
         return 2 * _MARGIN + head + sections
@@ -134,7 +142,7 @@ class _Layout:
         boxes: list[tuple[Box, ...]] = []
         for section, rows in zip(self.sheet.sections, self.rows, strict=True):
             pen.rule(top + _BETWEEN // 2, self.width)
-            top = pen.text((_MARGIN, top + _BETWEEN), section.title, _HEADING, _INK)
+            top = pen.text((_MARGIN, top + _BETWEEN), section.title, _HEADING, _INK) + _GAP
             for row in rows:
                 boxes += self._draw_row(pen, row, top)
                 top += row.height + _BETWEEN // 2
@@ -144,7 +152,7 @@ class _Layout:
         boxes = []
         for column, (cell, caption) in enumerate(zip(row.cells, row.captions, strict=True)):
             left = _MARGIN + column * (self.cell_width + _BETWEEN)
-            boxes.append(pen.tiles((left, top), cell.tiles))
+            boxes.append(pen.tiles((left, top), cell.tiles, self.side))
             below = top + _line(_SMALL) + row.tile_height + 6
             for line in caption:
                 below = pen.text((left, below), line, _CAPTION, _INK)
@@ -155,25 +163,24 @@ class _Layout:
         return boxes
 
 
-def _with_size(cell: Cell, side: int) -> Cell:
-    tiles = tuple(Tile(tile.label, shown(tile.image, side)) for tile in cell.tiles)
-    return replace(cell, tiles=tiles)
+@lru_cache(maxsize=10_000)
+def _caption(text: str, width: int) -> tuple[str, ...]:
+    return wrapped(text, font_for(text, _CAPTION), width, _CAPTION_LINES)
 
 
-def _tiles_width(cell: Cell) -> int:
-    return sum(tile.image.width + _GAP for tile in cell.tiles) - _GAP
+def _tiles_width(cell: Cell, side: int) -> int:
+    return sum(shown_size(tile.image.size, side)[0] + _GAP for tile in cell.tiles) - _GAP
 
 
-def _rows(cells: Sequence[Cell], columns: int, cell_width: int) -> tuple[_Row, ...]:
+def _rows(cells: Sequence[Cell], columns: int, cell_width: int, side: int) -> tuple[_Row, ...]:
     parts = [tuple(cells[start : start + columns]) for start in range(0, len(cells), columns)]
     return tuple(
         _Row(
             cells=part,
-            captions=tuple(
-                wrapped(cell.caption, font_for(cell.caption, _CAPTION), cell_width, _CAPTION_LINES)
-                for cell in part
+            captions=tuple(_caption(cell.caption, cell_width) for cell in part),
+            tile_height=max(
+                shown_size(tile.image.size, side)[1] for cell in part for tile in cell.tiles
             ),
-            tile_height=max(tile.image.height for cell in part for tile in cell.tiles),
             note_columns=max(1, cell_width // _NARROWEST),
         )
         for part in parts
@@ -196,14 +203,15 @@ class _Pen:
         """A thin line from margin to margin."""
         self._draw.line((_MARGIN, top, width - _MARGIN, top), fill=_RULE)
 
-    def tiles(self, place: tuple[int, int], tiles: Sequence[Tile]) -> tuple[Box, ...]:
+    def tiles(self, place: tuple[int, int], tiles: Sequence[Tile], side: int) -> tuple[Box, ...]:
         """The images of a cell with their labels above; returns where they are."""
         left, top = place
         boxes = []
         for tile in tiles:
-            below = self.text((left, top), tile.label, _SMALL, _FAINT)
-            right, bottom = left + tile.image.width, below + tile.image.height
-            self._picture.paste(tile.image, (left, below))
+            below = self.text((left, top), tile.label, _SMALL, _INK)
+            image = shown(tile.image, side)
+            right, bottom = left + image.width, below + image.height
+            self._picture.paste(image, (left, below))
             self._draw.rectangle((left - 1, below - 1, right, bottom), outline=_RULE)
             boxes.append((left, below, right, bottom))
             left = right + _GAP

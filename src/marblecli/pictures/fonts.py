@@ -25,7 +25,7 @@ _ABSENT = "\U0010fffe"
 
 def font_for(text: str, size: int) -> Font:
     """The font of ``size`` pixels that lacks the fewest of the text's characters."""
-    best = ImageFont.load_default(size)
+    best = _own(size)
     least = _lacking(None, text)
     for name in _OF_SYSTEMS if least else ():
         found = _of_system(name, size)
@@ -40,13 +40,18 @@ def _lacking(name: str | None, text: str) -> int:
 
 @cache
 def _draws(name: str | None, character: str) -> bool:
-    font = ImageFont.load_default(16) if name is None else _of_system(name, 16)
+    font = _own(16) if name is None else _of_system(name, 16)
     return font is not None and _pixels(font, character) != _pixels(font, _ABSENT)
 
 
 def _pixels(font: Font, character: str) -> tuple[tuple[int, int], bytes]:
     mask = font.getmask(character)
     return mask.size, bytes(mask)
+
+
+@cache
+def _own(size: int) -> Font:
+    return ImageFont.load_default(size)
 
 
 @cache

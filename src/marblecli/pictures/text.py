@@ -25,6 +25,8 @@ def wrapped(text: str, font: Font, width: int, lines: int) -> tuple[str, ...]:
 
 
 def _first_line(text: str, font: Font, width: int) -> str:
+    # No letter is narrower than a pixel, so no more letters can fit; measuring them would be slow.
+    text = text[: width + 1]
     if font.getlength(text) <= width:
         return text
     fitting = _longest(text, font, width)

@@ -19,21 +19,25 @@ def to_image(pixels: Tensor) -> Image.Image:
     return Image.fromarray(levels.permute(1, 2, 0).cpu().numpy())
 
 
-def reduced(image: Image.Image, side: int = SIDE) -> Image.Image:
-    """The image with its longest side at most ``side`` pixels; a smaller one is unchanged."""
-    width, height = image.size
-    longest = max(width, height)
+def reduced(image: Image.Image) -> Image.Image:
+    """The image with its longest side at most :data:`SIDE`; a smaller one is unchanged."""
+    return image if max(image.size) <= SIDE else shown(image)
+
+
+def shown_size(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """The width and height at which an image of ``size`` is shown; see :func:`shown`."""
+    width, height = size
+    longest = max(size)
     if longest <= side:
-        return image
-    size = (max(1, round(width * side / longest)), max(1, round(height * side / longest)))
-    return image.resize(size, Image.Resampling.LANCZOS)
+        return width * (side // longest), height * (side // longest)
+    return max(1, round(width * side / longest)), max(1, round(height * side / longest))
 
 
 def shown(image: Image.Image, side: int = SIDE) -> Image.Image:
-    """The image for the eye: at most ``side`` pixels, and enlarged without blur if it is tiny."""
-    image = reduced(image, side)
-    factor = side // max(image.size)
-    if factor < 2:
-        return image
-    size = (image.width * factor, image.height * factor)
-    return image.resize(size, Image.Resampling.NEAREST)
+    """The image for the eye: its longest side is at most ``side`` pixels.
+
+    A larger one is scaled down, and a tiny one enlarged by a whole factor without blur.
+    """
+    size = shown_size(image.size, side)
+    larger = size[0] > image.width
+    return image.resize(size, Image.Resampling.NEAREST if larger else Image.Resampling.LANCZOS)

@@ -21,12 +21,17 @@ _NAME = re.compile(r"step-(\d{6,})")
 _STATE = "state.json"
 
 
+def checkpoint_name(step: int) -> str:
+    """``step-000100``"""
+    return f"step-{step:06d}"
+
+
 def save_checkpoint(folder: Path, snapshot: Snapshot) -> Path:
     """Write ``folder/step-000100`` and return it.
 
     Raises MarbleError if that fails, with nothing of it left and older checkpoints whole.
     """
-    path = folder / f"step-{snapshot.step:06d}"
+    path = folder / checkpoint_name(snapshot.step)
     state = {
         "step": snapshot.step,
         "files": sorted(snapshot.tensors),
@@ -35,7 +40,7 @@ def save_checkpoint(folder: Path, snapshot: Snapshot) -> Path:
     with explaining_failure(path), replacing(path) as draft:
         draft.mkdir(parents=True)
         for stem, tensors in snapshot.tensors.items():
-            _save_tensors(draft / f"{stem}.safetensors", tensors)
+            save_tensors(draft / f"{stem}.safetensors", tensors)
         (draft / _STATE).write_text(to_json(stamped(state), indent=1), encoding="utf-8")
     return path
 
@@ -94,12 +99,15 @@ def _read_state(path: Path) -> dict[str, Any]:
     return state
 
 
-def _save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+def save_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write a safetensors file. Raises OSError if that fails."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     try:
-        save_file(_unshared(tensors), path)
+        save_file(_unshared(tensors), path, dict(metadata) if metadata else None)
     except SafetensorError as error:
         # safetensors reports a full disk as an error of its own.
         raise OSError(str(error)) from error

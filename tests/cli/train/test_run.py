@@ -61,13 +61,16 @@ def test_a_run_leaves_its_directory(finished_run: Path) -> None:
         "evaluations.jsonl",
         "samples",
         "checkpoints",
+        "export",
     }
     assert [line["step"] for line in lines(finished_run / "metrics.jsonl")] == [1, 2, 3, 4]
     assert [line["step"] for line in lines(finished_run / "conflicts.jsonl")] == [1, 2, 3, 4]
     assert [line["step"] for line in lines(finished_run / "evaluations.jsonl")] == [0, 4]
     assert checkpoints(finished_run) == ["step-000002", "step-000004"]
     assert {path.name for path in (finished_run / "samples").glob("*.png")} == {
-        f"step-{step:06d}-{split}.png" for step in (0, 4) for split in ("train", "held-out")
+        "step-000000.png",
+        "step-000004.png",
+        "step-000004-changed.png",
     }
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from marblecli.models.configurations import INDEX, Architecture, Config
 from marblecli.models.family import AdapterRules, Family, FamilySpec, LoadedParts, LoadRequest
 from marblecli.models.limits import Limits
+from marblecli.models.native import NativeLayer
+from marblecli.models.sd3.native import native_layers
 from marblecli.models.sd3.options import SD3Options, sd3_options
 from marblecli.models.sd3.shapes import conditioning_shapes, latent_shape, sd3_limits
 from marblecli.settings import ModelSettings
@@ -100,6 +102,9 @@ class StableDiffusion3(Family):
     ) -> dict[str, tuple[int, ...]]:
         return conditioning_shapes(architecture, sd3_options(model))
 
+    def native_layers(self, config: Config) -> dict[str, NativeLayer]:
+        return native_layers(config)
+
     def build(self, part: str, config: Config) -> nn.Module:
         from marblecli.models.sd3.parts import build_part
 
@@ -109,6 +114,11 @@ class StableDiffusion3(Family):
         from marblecli.models.sd3.loading import load_parts
 
         return load_parts(request)
+
+    def pipeline(self, request: LoadRequest) -> Any:
+        from marblecli.models.sd3.loading import load_whole_pipeline
+
+        return load_whole_pipeline(request)
 
     def velocity(
         self, network: nn.Module, noised: Tensor, noise_level: Tensor, conditioning: Conditioning
