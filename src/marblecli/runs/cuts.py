@@ -11,7 +11,6 @@ from PIL import Image
 
 from marblecli.errors import BadInputError
 from marblecli.pictures.legend import Box
-from marblecli.pictures.tiles import reduced
 
 _MOST = 40_000_000
 """Pixels of a picture that is opened; the pictures of earlier versions had no bound."""
@@ -61,7 +60,8 @@ def _cut(picture: Image.Image, path: Path, box: Box, side: int) -> Cut:
     left, top, right, bottom = box
     if not (0 <= left < right <= picture.width and 0 <= top < bottom <= picture.height):
         raise BadInputError(f"{path}: has no pixels at {box}")
-    part = reduced(picture.crop(box), side)
+    part = picture.crop(box)
+    part.thumbnail((side, side))
     buffer = BytesIO()
     exact = path.suffix == ".png"
     if exact:

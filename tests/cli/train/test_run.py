@@ -22,6 +22,7 @@ from marblecli.runs.recorder import RunRecorder
 
 Marble = Callable[..., Any]
 Trainer = Callable[..., Path]
+TIMES = ("seconds", "phases")
 TENSORS = ("trained", "old", "ema", "optimizer")
 
 
@@ -30,7 +31,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 def without_seconds(path: Path) -> list[dict[str, Any]]:
-    return [{key: v for key, v in line.items() if key != "seconds"} for line in lines(path)]
+    return [{key: v for key, v in line.items() if key not in TIMES} for line in lines(path)]
 
 
 def checkpoints(run_dir: Path) -> list[str]:
