@@ -79,7 +79,7 @@ def test_what_is_not_significant_is_grey_with_its_interval() -> None:
         for step, cosine in enumerate([-0.2, 0.2] * 6)
     ]
     cell = pair_cells(found_in(records))[1, 0]
-    assert (cell.value, cell.text) == (None, "+0.000?")
+    assert (cell.value, cell.text) == (None, "+0.00?")
     low, high = map(float, cell.note.split(", "))
     assert low < 0.0 < high
 

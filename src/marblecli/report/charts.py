@@ -21,7 +21,7 @@ Values = Sequence[float | None]
 
 _MAX_CELLS = 110
 """Where there are more steps, neighbours share a cell: single ones would be too thin to see."""
-_ROW, _TEXT, _AXIS = 52, 17, 20
+_ROW, _TEXT, _AXIS = 54, 19, 20
 """CSS pixels: the height of a row with its label, of the label, and of the axis below the rows."""
 _LETTER = 6.2
 """CSS pixels: the width of a letter."""
@@ -179,7 +179,7 @@ def _rows(title: str, rows: Sequence[Row], steps: Sequence[int], fill: _Fill, fo
             fill(axes, [math.nan if mean is None else mean for mean in means], edges)
             axes.set_xlim(0, len(spans))
             axes.set_xticks([])
-            place = top + 3 / height
+            place = top + 5 / height
             figure.text(32 / WIDTH, place, _shortened(row.label), fontsize=8.5)
             figure.text(1 - 4 / WIDTH, place, _shown(_mean(row.values), form), ha="right")
         figure.text(32 / WIDTH, 5 / height, f"step {steps[0]}", color=QUIET)

@@ -12,7 +12,7 @@ from marblecli.conflicts.estimates import Estimate
 from marblecli.conflicts.findings import Findings
 from marblecli.conflicts.pairs import PairSummary
 from marblecli.conflicts.record import ConflictRecord
-from marblecli.report.cells import interval, marked
+from marblecli.report.cells import NOTHING, interval
 from marblecli.report.charts import Cell, Row, amount_rows, cosine_rows, matrix
 from marblecli.report.conflict_report import ConflictReport
 from marblecli.report.page import Chart, Page, Section
@@ -146,7 +146,9 @@ def _applied(record: ConflictRecord) -> Sequence[float | None]:
 
 def _cell(estimate: Estimate) -> Cell:
     value = None if math.isnan(estimate.value) else estimate.value
-    return Cell(value, marked(estimate), interval(estimate).strip("[]"))
+    # Two digits, because there is no room for more on a phone; the tables have the third.
+    text = NOTHING if value is None else f"{value:+.2f}" + ("" if estimate.sign else "?")
+    return Cell(value, text, interval(estimate).strip("[]"))
 
 
 def _corrected_cell(pair: PairSummary) -> Cell:
