@@ -78,6 +78,7 @@ TESTED_BY = {
     "export/format.py": "export/test_formats.py",
     "models/diffusers_files.py": "export/test_diffusers_format.py",
     "cli/inspect_conflicts/run.py": "cli/inspect_conflicts/test_command.py",
+    "cli/report/command.py": "cli/report/test_write.py",
     "cli/sample/command.py": "cli/sample/test_run.py",
     "cli/solve/run.py": "cli/solve/test_command.py",
     "cli/train/command.py": "cli/train/test_run.py",
@@ -347,7 +348,7 @@ def test_inspect_conflicts_loads_no_torch(run_and_tell: RunAndTell, tmp_path: Pa
     }
     (tmp_path / "conflicts.jsonl").write_text(json.dumps(record) + "\n")
     loaded = run_and_tell("inspect-conflicts", str(tmp_path))[1]
-    assert not loaded & (HEAVY | {"scipy", "cvxpy", "jinja2"})
+    assert not loaded & (HEAVY | {"scipy", "cvxpy", "jinja2", "matplotlib"})
 
 
 def test_listing_methods_loads_no_torch(run_and_tell: RunAndTell) -> None:

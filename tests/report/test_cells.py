@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from marblecli.conflicts.estimates import NOTHING, Estimate
-from marblecli.report.cells import cosine, interval, lines, marked, number, share
-from marblecli.report.tables import Judged, MeanCosine, WeightedCosine
+from marblecli.report.cells import cosine, interval, lines, marked, number, share, signed
+from marblecli.report.tables import Change, Judged, MeanCosine, WeightedCosine
 from support.findings import OPEN, SURE
 
 NAN = float("nan")
@@ -95,3 +95,33 @@ def test_only_conflicts_stand_out_and_means_only_where_they_are_significant(
 )
 def test_every_kind_of_cell_has_its_words(cell, kind, texts) -> None:
     assert [line.text for line in lines(cell, kind)] == texts
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0123, "+0.012"),
+        (-0.5, "-0.500"),
+        (0.0, "+0.000"),
+        (-2e-4, "-0.0002"),
+        (12345.0, "+1.23e+04"),
+    ],
+)
+def test_a_change_never_loses_its_sign_to_rounding(value: float, text: str) -> None:
+    assert signed(value) == text
+
+
+@pytest.mark.parametrize(
+    ("change", "texts", "tone"),
+    [
+        (Change(0.02, 0.01, 0.03), ["+0.020 \u2191", "[+0.010, +0.030]"], "positive"),
+        (Change(-0.02, -0.03, -0.01), ["-0.020 \u2193", "[-0.030, -0.010]"], "negative"),
+        (Change(0.02, -0.01, 0.03), ["+0.020", "[-0.010, +0.030]"], "plain"),
+        (Change(0.02, NAN, NAN), ["+0.020"], "plain"),
+        (Change(NAN, NAN, NAN), ["-"], "plain"),
+    ],
+)
+def test_an_arrow_marks_a_significant_change(change: Change, texts: list[str], tone: str) -> None:
+    found = lines(change, "change")
+    assert [line.text for line in found] == texts
+    assert found[0].tone == tone

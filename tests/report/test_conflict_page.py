@@ -79,7 +79,7 @@ def test_what_is_not_significant_is_grey_with_its_interval() -> None:
         for step, cosine in enumerate([-0.2, 0.2] * 6)
     ]
     cell = pair_cells(found_in(records))[1, 0]
-    assert (cell.value, cell.text) == (None, "+0.000?")
+    assert (cell.value, cell.text) == (None, "+0.00?")
     low, high = map(float, cell.note.split(", "))
     assert low < 0.0 < high
 
@@ -88,9 +88,11 @@ def test_a_page_has_the_verdict_the_tables_and_the_charts() -> None:
     page = page_of([record(1, -0.5, (0.1, 0.2))])
     assert page.verdict[0].startswith("It is not known whether the applied direction conflicts")
     titles = [section.title for section in page.sections]
-    assert titles[0] == "Worst reward's mean cosine; share of batches in conflict"
+    assert titles[0] == "Which rewards conflict"
+    tables = [table.title for section in page.sections for table in section.tables]
+    assert "Worst reward's mean cosine; share of batches in conflict" in tables
     assert [section.folded for section in page.sections] == [False] * (len(titles) - 1) + [True]
-    assert sum(bool(section.chart) for section in page.sections) == 5
+    assert sum(len(section.charts) for section in page.sections) == 5
 
 
 def test_it_can_be_drawn_without_a_number() -> None:

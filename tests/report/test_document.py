@@ -16,7 +16,7 @@ from marblecli.report.document import (
     print_document,
     table_json,
 )
-from marblecli.report.tables import Column, Judged, MeanCosine, Table, WeightedCosine
+from marblecli.report.tables import Change, Column, Judged, MeanCosine, Table, WeightedCosine
 from support.findings import SURE
 
 
@@ -86,6 +86,15 @@ def test_a_table_has_an_entry_for_every_cell() -> None:
     assert (first[4], second[3]) == (None, None)
     assert second[4] == {"value": 0.5, "simplex_weight": 0.25}
     assert (document["explanation"], document["notes"]) == ("what it says", ["a note"])
+
+
+def test_a_change_has_its_interval_if_it_has_one() -> None:
+    changes = (Change(0.2, 0.1, 0.3), Change(0.2, math.nan, math.nan))
+    table = Table("title", (Column("change", "change"),), tuple((each,) for each in changes))
+    assert [row[0] for row in table_json(table)["rows"]] == [
+        {"value": 0.2, "interval": [0.1, 0.3]},
+        {"value": 0.2, "interval": None},
+    ]
 
 
 def test_a_printed_document_is_all_there_is_and_says_its_schema(capsys) -> None:

@@ -26,7 +26,7 @@ def test_a_page_that_cannot_be_written_leaves_the_old_one(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("marblecli.runs.atomic._sync", full)
-    with pytest.raises(MarbleError, match=r"can't write .*No space left.*--html"):
+    with pytest.raises(MarbleError, match=r"can't write .*No space left.*another file"):
         write_page(file, "new")
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]

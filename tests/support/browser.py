@@ -28,28 +28,17 @@ _OPTIONS = (
     "--dump-dom",
 )
 
+_DARK = "--blink-settings=preferredColorScheme=0"
+
 # A window can't be as narrow as a phone, but a frame in it can.
 _FRAME = """<!DOCTYPE html>
 <iframe id="page" width="{width}" height="900" style="border: 0" srcdoc="{page}"></iframe>
 <pre id="found"></pre>
 <script>
-document.getElementById("page").addEventListener("load", (event) => {{
-  const view = event.target.contentDocument, width = event.target.contentWindow.innerWidth;
-  view.querySelectorAll("details").forEach((each) => each.open = true);
-  const cut = [...view.querySelectorAll("table, th, td")].filter((each) => {{
-    const box = each.getBoundingClientRect();
-    return box.width && (box.left < 0 || box.right > width || each.scrollWidth > box.width + 1);
-  }});
-  const found = {{
-    width: view.documentElement.scrollWidth,
-    tables: view.querySelectorAll("table").length,
-    cut: cut.map((each) => each.textContent.trim()),
-    seen: view.body.innerText,
-  }};
-  document.getElementById("found").textContent = JSON.stringify(found);
-}});
+{look}
 </script>
 """
+_LOOK = (Path(__file__).parent / "browser.js").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -63,16 +52,27 @@ class Loaded:
     """The texts of tables and cells that don't fit on the screen or in their box."""
     seen: str
     """All text that is shown."""
+    unnamed: list[str]
+    """Images and charts without a text for those who don't see them."""
+    pale: list[str]
+    """Texts whose contrast with what is behind them is below 4.5, with the contrast."""
+    smallest: float
+    """The height of the smallest letters of a chart, in pixels; 0 without a chart."""
+    background: str
+    """The page's colour."""
+    frames: dict[str, list[str]]
+    """The images that are shown, by what the first slider says; empty without a slider."""
     console: list[str]
     """What the browser's console says: errors and warnings."""
 
 
-def load(page: str, width: int, folder: Path) -> Loaded:
+def load(page: str, width: int, folder: Path, *, dark: bool = False) -> Loaded:
     """Load an HTML page on a screen ``width`` pixels wide; ``folder`` is for what this needs."""
     assert BROWSER is not None
     frame = folder / "frame.html"
-    frame.write_text(_FRAME.format(width=width, page=escape(page)), encoding="utf-8")
-    command = [BROWSER, *_OPTIONS, f"--user-data-dir={folder / 'profile'}", frame.as_uri()]
+    frame.write_text(_FRAME.format(width=width, page=escape(page), look=_LOOK), encoding="utf-8")
+    options = [*_OPTIONS, _DARK] if dark else _OPTIONS
+    command = [BROWSER, *options, f"--user-data-dir={folder / 'profile'}", frame.as_uri()]
     run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     match = re.search(r'<pre id="found">(.*?)</pre>', run.stdout, re.DOTALL)
     assert match is not None, run.stdout

@@ -175,8 +175,11 @@ def assert_same_tensors(one: Snapshot, other: Snapshot) -> None:
             assert torch.equal(tensor, other.tensors[stem][name]), f"{stem}: {name}"
 
 
+TIMES = ("seconds", "phases")
+
+
 def without_seconds(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+    return [{key: value for key, value in line.items() if key not in TIMES} for line in lines]
 
 
 @pytest.mark.parametrize(
@@ -460,3 +463,13 @@ def test_a_remembered_gram_survives_a_resume_to_the_bit(run_tiny: Runner) -> Non
     whole, _ = run_tiny(overrides)
     rest, _ = run_tiny(overrides, saved=whole.checkpoints[0])
     assert [r.coefficients for r in rest.conflicts] == [r.coefficients for r in whole.conflicts[2:]]
+
+
+def test_a_step_says_where_its_time_went(run_tiny: Runner) -> None:
+    recorded, _ = run_tiny({"measure.fresh_every": 2})
+    first, second, *_ = recorded.metrics
+    always = {"sampling and scoring", "gradients", "measuring and method", "update"}
+    assert first["phases"].keys() == always
+    assert second["phases"].keys() == {*always, "fresh images"}
+    for line in (first, second):
+        assert 0.0 < sum(line["phases"].values()) <= line["seconds"] + 0.01

@@ -12,6 +12,7 @@ from marblecli.cli.eval.command import evaluate
 from marblecli.cli.export.command import export
 from marblecli.cli.inspect_conflicts.command import inspect_conflicts
 from marblecli.cli.methods import methods_app
+from marblecli.cli.report.command import report
 from marblecli.cli.resume import resume
 from marblecli.cli.rewards.app import rewards_app
 from marblecli.cli.sample.command import sample
@@ -33,6 +34,7 @@ app.command("sample")(sample)
 app.command("export")(export)
 app.command("solve")(solve)
 app.command("inspect-conflicts")(inspect_conflicts)
+app.command("report")(report)
 app.add_typer(rewards_app, name="rewards")
 app.add_typer(methods_app, name="methods")
 

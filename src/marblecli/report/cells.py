@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from marblecli.conflicts.estimates import Estimate
-from marblecli.report.tables import Cell, Judged, Kind, MeanCosine, WeightedCosine
+from marblecli.report.tables import Cell, Change, Judged, Kind, MeanCosine, WeightedCosine
 
 NOTHING = "-"
 """What stands where there is no value."""
@@ -19,8 +19,9 @@ class Line:
     """One line of a cell."""
 
     text: str
-    tone: Literal["plain", "negative", "quiet"] = "plain"
-    """Negative, drawn in red, is a cosine below 0; a mean has to be significantly below."""
+    tone: Literal["plain", "negative", "positive", "quiet"] = "plain"
+    """Negative, drawn in red, is a cosine below 0; a mean has to be significantly below. Positive
+    is a reward that rose significantly."""
     detail: bool = False
     """Whether a screen that is too narrow may leave the line out."""
 
@@ -31,6 +32,8 @@ def lines(cell: Cell, kind: Kind) -> tuple[Line, ...]:
         return _mean_cosine(cell)
     if isinstance(cell, Judged):
         return _judged(cell)
+    if isinstance(cell, Change):
+        return _change(cell)
     if isinstance(cell, WeightedCosine):
         return (Line(f"{cosine(cell.cosine)} ({cell.simplex_weight:.2f})", _tone(cell.cosine)),)
     if cell is None or isinstance(cell, str):
@@ -53,6 +56,13 @@ def cosine(value: float | None) -> str:
     if value is None or math.isnan(value):
         return NOTHING
     return f"{value:+.3f}" if value == 0.0 or abs(value) >= 5e-4 else f"{value:+.0e}"
+
+
+def signed(value: float) -> str:
+    """``+0.012``; more digits where three would show nothing but zeros."""
+    if value == 0.0 or abs(value) >= 5e-4:
+        return f"{value:+.3f}" if abs(value) < 1e3 else f"{value:+.3g}"
+    return f"{value:+.1g}"
 
 
 def share(value: float) -> str:
@@ -103,6 +113,18 @@ def _judged(cell: Judged) -> tuple[Line, ...]:
     first = Line(f"{cell.verdict} {cosine(estimate.value)}", _tone(estimate.sign))
     bounds = interval(estimate)
     return (first, Line(bounds, "quiet")) if bounds else (first,)
+
+
+def _change(cell: Change) -> tuple[Line, ...]:
+    if math.isnan(cell.value):
+        return (Line(NOTHING),)
+    tones: Mapping[int, Literal["plain", "negative", "positive"]]
+    tones = {1: "positive", 0: "plain", -1: "negative"}
+    arrow = {1: " \N{UPWARDS ARROW}", 0: "", -1: " \N{DOWNWARDS ARROW}"}[cell.sign]
+    first = Line(f"{signed(cell.value)}{arrow}", tones[cell.sign])
+    if math.isnan(cell.low):
+        return (first,)
+    return (first, Line(f"[{signed(cell.low)}, {signed(cell.high)}]", "quiet"))
 
 
 def _tone(value: float) -> Literal["plain", "negative"]:

@@ -1,26 +1,36 @@
-"""Small charts as inline SVG, without script or network: rows over steps, and a matrix."""
+"""Charts of a run's batches: rows over steps, and a matrix of cosines between rewards."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from marblecli.report.drawing import GRID, INK, NEGATIVE, POSITIVE, QUIET, SERIES, WIDTH, draw
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    _Fill = Callable[[Axes, Sequence[float], Sequence[int]], None]
+    """Draws the bars of one row: their heights, and the edges between them."""
 
 Values = Sequence[float | None]
 
-_CHART, _NUMBERS = 520, 70
-"""Widths, in pixels, of the chart and of the numbers beside it; labels take what they need."""
-_LETTER, _MARGIN = 6.8, 8
-_MAX_CELLS = 130
+_MAX_CELLS = 110
 """Where there are more steps, neighbours share a cell: single ones would be too thin to see."""
-_STRIP, _LINE, _GAP, _AXIS = 18, 44, 4, 22
-_CELL = 86
-
-_CONFLICT, _NEUTRAL, _AGREEMENT = (178, 24, 43), (247, 247, 247), (33, 102, 172)
-"""The ends and the middle of a colour scale that the colour-blind can read."""
-_INK = "#2166ac"
+_ROW, _TEXT, _AXIS = 54, 19, 20
+"""CSS pixels: the height of a row with its label, of the label, and of the axis below the rows."""
+_LETTER = 6.2
+"""CSS pixels: the width of a letter."""
+_LONGEST_LABEL = 46
+"""Letters; a longer label is cut in its middle, and whole in the chart's description."""
+_MOST_NUMBERS = 7
+"""The most rewards with whose numbers the cells of a matrix can be labelled."""
+STRONGEST = 0.5
+"""The opacity of a cell of 1 or -1: letters on it can still be read."""
 
 
 @dataclass(frozen=True)
@@ -37,100 +47,158 @@ class Cell:
     """One cell of a matrix."""
 
     value: float | None
-    """In [-1, 1]; it decides the colour, which is grey for None."""
+    """In [-1, 1]; it decides the colour, and there is none for None."""
     text: str
     note: str
-    """What stands below the text in smaller letters."""
+    """What more is known of it, such as an interval."""
 
 
-def colour(value: float | None) -> str:
-    """Red at -1 through nearly white at 0 to blue at 1; grey for None."""
-    if value is None:
-        return "#d9d9d9"
-    end = _CONFLICT if value < 0.0 else _AGREEMENT
-    weight = min(abs(value), 1.0)
-    mixed = (round(a + weight * (b - a)) for a, b in zip(_NEUTRAL, end, strict=True))
-    return "#" + "".join(f"{part:02x}" for part in mixed)
+def cosine_rows(title: str, rows: Sequence[Row], steps: Sequence[int]) -> str:
+    """Draw a row of bars for each ``row``, from -1 to 1: up is agreement, down and hatched is
+    conflict. Its mean is at the right.
+    """
 
-
-def heat_strips(rows: Sequence[Row], steps: Sequence[int]) -> str:
-    """Draw a strip of coloured cells for each row, and its mean at the right; values in [-1, 1]."""
-    spans = _spans(len(steps))
-    left, width = _label_width([row.label for row in rows]), _CHART / len(spans)
-    parts = []
-    for index, row in enumerate(rows):
-        top = index * (_STRIP + _GAP)
-        parts += _row_texts(row.label, left, top + _STRIP / 2, _signed(_mean(row.values)))
-        for place, (start, end) in enumerate(spans):
-            mean = _mean(row.values[start:end])
-            title = f"{_span_name(steps, start, end)}: {_signed(mean)}"
-            parts.append(
-                f'<rect x="{left + place * width:.2f}" y="{top}" width="{width + 0.3:.2f}" '
-                f'height="{_STRIP}" fill="{colour(mean)}"><title>{title}</title></rect>'
+    def fill(axes: Axes, means: Sequence[float], edges: Sequence[int]) -> None:
+        above = [value if value >= 0.0 else math.nan for value in means]
+        below = [value if value < 0.0 else math.nan for value in means]
+        axes.stairs(above, edges, fill=True, color=POSITIVE, linewidth=0)
+        if not all(map(math.isnan, below)):
+            axes.stairs(
+                below, edges, fill=True, facecolor="none", edgecolor=NEGATIVE, hatch="//////"
             )
-    bottom = len(rows) * (_STRIP + _GAP)
-    axis = _axis(steps, left, bottom, "-1 is red, 0 is white, +1 is blue")
-    return _svg([*parts, *axis], left + _CHART + _NUMBERS, bottom + _AXIS)
+        axes.axhline(0.0, color=QUIET, linewidth=0.75)
+        axes.set_ylim(-1.0, 1.0)
+        axes.set_yticks([-1.0, 0.0, 1.0], ["-1", "0", "+1"], fontsize=7.5)
+
+    return _rows(title, rows, steps, fill, "{:+.2f}")
 
 
-def small_lines(rows: Sequence[Row], steps: Sequence[int]) -> str:
-    """Draw a line for each row, all on one scale that includes 0, with its mean at the right."""
-    spans = _spans(len(steps))
-    left, width = _label_width([row.label for row in rows]), _CHART / len(spans)
+def amount_rows(title: str, rows: Sequence[Row], steps: Sequence[int]) -> str:
+    """Draw a row of bars for each ``row``, all on one scale that includes 0; the mean at the
+    right.
+    """
     there = [value for row in rows for value in row.values if value is not None]
     low, high = min([0.0, *there]), max([0.0, *there])
-    parts = []
-    for index, row in enumerate(rows):
-        top = index * (_LINE + _GAP)
-        parts += _row_texts(row.label, left, top + _LINE / 2, _plain(_mean(row.values)))
-        parts.append(
-            f'<rect x="{left}" y="{top}" width="{_CHART}" height="{_LINE}" fill="#f4f4f4"/>'
+    high = high if high > low else low + 1.0
+
+    def fill(axes: Axes, means: Sequence[float], edges: Sequence[int]) -> None:
+        axes.stairs(means, edges, fill=True, color=SERIES[0], alpha=0.3, linewidth=0)
+        axes.stairs(means, edges, color=SERIES[0], linewidth=1.2)
+        axes.set_ylim(low, high)
+        axes.set_yticks([low, high], [f"{low:.3g}", f"{high:.3g}"], fontsize=7.5)
+
+    return _rows(title, rows, steps, fill, "{:.3g}")
+
+
+def matrix(title: str, names: Sequence[str], cells: Mapping[tuple[int, int], Cell]) -> str:
+    """Draw a square of cells by (row, column) of ``names``; the diagonal is framed."""
+    wrapped = [wrap_name(name) for name in names]
+    width = max(len(line) for name in wrapped for line in name.splitlines())
+    left = min(round(_LETTER * width) + 12, WIDTH * 0.42)
+    side = WIDTH - left - 4
+    below = left * 0.8 + 10
+
+    def fill(figure: Figure) -> None:
+        height = side + below
+        axes = figure.add_axes((left / WIDTH, below / height, side / WIDTH, side / height))
+        for (row, column), cell in cells.items():
+            _draw_cell(axes, row, column, cell, len(names) <= _MOST_NUMBERS)
+        axes.set_xlim(0, len(names))
+        axes.set_ylim(len(names), 0)
+        axes.set_xticks([place + 0.5 for place in range(len(names))], wrapped, rotation=45)
+        for label in axes.get_xticklabels():
+            label.set(ha="right", rotation_mode="anchor", color=INK)
+        axes.set_yticks([place + 0.5 for place in range(len(names))], wrapped, color=INK)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+
+    described = "; ".join(
+        f"{names[row]} and {names[column]}: {cell.text} {cell.note}".strip()
+        for (row, column), cell in cells.items()
+    )
+    return draw(side + below, title, described, fill)
+
+
+def wrap_name(name: str, longest: int = 15) -> str:
+    """The name in two lines, broken behind a hyphen or a space, if it is longer than that."""
+    if len(name) <= longest:
+        return name
+    breaks = [place + 1 for place, letter in enumerate(name[:-1]) if letter in "-_ /."]
+    if not breaks:
+        return name
+    middle = min(breaks, key=lambda place: abs(place - len(name) / 2))
+    return f"{name[:middle].rstrip()}\n{name[middle:]}"
+
+
+def _draw_cell(axes: Axes, row: int, column: int, cell: Cell, numbers: bool) -> None:
+    from matplotlib.patches import Rectangle
+
+    known = cell.value is not None
+    value = cell.value or 0.0
+    corner = (column + 0.04, row + 0.04)
+    frame = QUIET if row == column else GRID
+    colour = NEGATIVE if value < 0.0 else POSITIVE
+    opacity = STRONGEST * min(abs(value), 1.0)
+    axes.add_patch(Rectangle(corner, 0.92, 0.92, facecolor=colour, alpha=opacity, linewidth=0))
+    axes.add_patch(
+        Rectangle(
+            corner, 0.92, 0.92, facecolor="none", edgecolor=frame, linestyle="-" if known else ":"
         )
-        means = (_mean(row.values[start:end]) for start, end in spans)
-        points = [
-            None
-            if mean is None
-            else (
-                left + (place + 0.5) * width,
-                top + _LINE * (high - mean) / ((high - low) or 1.0),
-            )
-            for place, mean in enumerate(means)
-        ]
-        parts += _polylines(points)
-    bottom = len(rows) * (_LINE + _GAP)
-    axis = _axis(steps, left, bottom, f"each row: {_plain(low)} to {_plain(high)}")
-    return _svg([*parts, *axis], left + _CHART + _NUMBERS, bottom + _AXIS)
-
-
-def matrix(names: Sequence[str], cells: Mapping[tuple[int, int], Cell]) -> str:
-    """Draw a square of coloured cells by (row, column) of ``names``; the diagonal is framed."""
-    left, bottom = _label_width(names), len(names) * _CELL
-    parts = [
-        _text(left - _MARGIN, row * _CELL + _CELL / 2, name, "end")
-        for row, name in enumerate(names)
-    ]
-    for (row, column), cell in cells.items():
-        x, y = left + column * _CELL, row * _CELL
-        ink = "#ffffff" if cell.value is not None and abs(cell.value) > 0.6 else "#222222"
-        frame = ' stroke="#888888"' if row == column else ""
-        parts += [
-            f'<rect x="{x + 1}" y="{y + 1}" width="{_CELL - 3}" height="{_CELL - 3}" '
-            f'fill="{colour(cell.value)}"{frame}/>',
-            _text(x + _CELL / 2, y + _CELL / 2 - 7, cell.text, "middle", ink),
-            _text(x + _CELL / 2, y + _CELL / 2 + 11, cell.note, "middle", ink, size=10),
-        ]
-    for column, name in enumerate(names):
-        x, y = left + (column + 0.5) * _CELL, bottom + 14
-        parts.append(
-            f'<text x="{x}" y="{y}" text-anchor="end" transform="rotate(-35 {x} {y})" '
-            f'fill="#222222" font-size="12">{escape(name)}</text>'
+    )
+    text = cell.text if numbers else _sign(cell.value)
+    if text:
+        axes.text(
+            column + 0.5,
+            row + 0.5,
+            text,
+            ha="center",
+            va="center",
+            fontsize=8.0,
+            color=INK if known else QUIET,
+            weight="bold" if known and value < 0.0 else "normal",
         )
-    # The names below lean by 35 degrees.
-    return _svg(parts, left + bottom + _MARGIN, bottom + 24 + 0.6 * left)
 
 
-def _label_width(labels: Sequence[str]) -> float:
-    return round(_LETTER * max(map(len, labels), default=0)) + 2 * _MARGIN
+def _sign(value: float | None) -> str:
+    if value is None:
+        return ""
+    return "+" if value > 0.0 else "\N{MINUS SIGN}"
+
+
+def _rows(title: str, rows: Sequence[Row], steps: Sequence[int], fill: _Fill, form: str) -> str:
+    spans = _spans(len(steps))
+    edges = list(range(len(spans) + 1))
+    height = len(rows) * _ROW + _AXIS
+
+    def paint(figure: Figure) -> None:
+        for index, row in enumerate(rows):
+            top = 1.0 - (index * _ROW + _TEXT) / height
+            share = (_ROW - _TEXT - 5) / height
+            axes = figure.add_axes((32 / WIDTH, top - share, (WIDTH - 36) / WIDTH, share))
+            means = [_mean(row.values[start:end]) for start, end in spans]
+            fill(axes, [math.nan if mean is None else mean for mean in means], edges)
+            axes.set_xlim(0, len(spans))
+            axes.set_xticks([])
+            place = top + 5 / height
+            figure.text(32 / WIDTH, place, _shortened(row.label), fontsize=8.5)
+            figure.text(1 - 4 / WIDTH, place, _shown(_mean(row.values), form), ha="right")
+        figure.text(32 / WIDTH, 5 / height, f"step {steps[0]}", color=QUIET)
+        if len(steps) > 1:
+            figure.text(1 - 4 / WIDTH, 5 / height, f"step {steps[-1]}", ha="right", color=QUIET)
+
+    means = "; ".join(f"{row.label}: mean {_shown(_mean(row.values), form)}" for row in rows)
+    return draw(height, title, means, paint)
+
+
+def _shortened(label: str) -> str:
+    if len(label) <= _LONGEST_LABEL:
+        return label
+    half = (_LONGEST_LABEL - 1) // 2
+    return f"{label[:half]}\N{HORIZONTAL ELLIPSIS}{label[-half:]}"
+
+
+def _shown(value: float | None, form: str) -> str:
+    return "-" if value is None else form.format(value)
 
 
 def _spans(count: int) -> list[tuple[int, int]]:
@@ -142,69 +210,3 @@ def _spans(count: int) -> list[tuple[int, int]]:
 def _mean(values: Values) -> float | None:
     there = [value for value in values if value is not None]
     return math.fsum(there) / len(there) if there else None
-
-
-def _span_name(steps: Sequence[int], start: int, end: int) -> str:
-    last = steps[end - 1]
-    return f"step {last}" if end - start == 1 else f"mean of steps {steps[start]} to {last}"
-
-
-def _polylines(points: Sequence[tuple[float, float] | None]) -> list[str]:
-    """Lines through the points, broken where one is missing; a lone point is a dot."""
-    lines: list[list[tuple[float, float]]] = [[]]
-    for point in points:
-        if point is None:
-            lines.append([])
-        else:
-            lines[-1].append(point)
-    drawn = []
-    for line in lines:
-        if len(line) == 1:
-            x, y = line[0]
-            drawn.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2" fill="{_INK}"/>')
-        elif line:
-            path = " ".join(f"{x:.1f},{y:.1f}" for x, y in line)
-            drawn.append(
-                f'<polyline points="{path}" fill="none" stroke="{_INK}" stroke-width="1.5"/>'
-            )
-    return drawn
-
-
-def _row_texts(label: str, left: float, middle: float, number: str) -> list[str]:
-    return [
-        _text(left - _MARGIN, middle, label, "end"),
-        _text(left + _CHART + _MARGIN, middle, number, "start"),
-    ]
-
-
-def _axis(steps: Sequence[int], left: float, top: float, note: str) -> list[str]:
-    middle = top + _AXIS / 2
-    last = f"step {steps[-1]}" if len(steps) > 1 else ""
-    return [
-        _text(left, middle, f"step {steps[0]}", "start"),
-        _text(left + _CHART / 2, middle, note, "middle"),
-        _text(left + _CHART, middle, last, "end"),
-        _text(left + _CHART + _MARGIN, middle, "mean", "start"),
-    ]
-
-
-def _text(x: float, y: float, text: str, anchor: str, fill: str = "#222222", size: int = 12) -> str:
-    return (
-        f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}" dominant-baseline="central" '
-        f'fill="{fill}" font-size="{size}">{escape(text)}</text>'
-    )
-
-
-def _signed(value: float | None) -> str:
-    return "-" if value is None else f"{value:+.2f}"
-
-
-def _plain(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}"
-
-
-def _svg(parts: Sequence[str], width: float, height: float) -> str:
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" '
-        f'width="{width:g}" height="{height:g}" role="img">{"".join(parts)}</svg>'
-    )

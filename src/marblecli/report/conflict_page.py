@@ -12,10 +12,10 @@ from marblecli.conflicts.estimates import Estimate
 from marblecli.conflicts.findings import Findings
 from marblecli.conflicts.pairs import PairSummary
 from marblecli.conflicts.record import ConflictRecord
-from marblecli.report.cells import interval, marked
-from marblecli.report.charts import Cell, Row, heat_strips, matrix, small_lines
+from marblecli.report.cells import NOTHING, interval
+from marblecli.report.charts import Cell, Row, amount_rows, cosine_rows, matrix
 from marblecli.report.conflict_report import ConflictReport
-from marblecli.report.page import Page, Section, table_section
+from marblecli.report.page import Chart, Page, Section
 from marblecli.types import FloatArray
 
 
@@ -27,19 +27,24 @@ def conflict_page(
         title=f"Conflicts between rewards: {report.title}",
         verdict=report.verdict,
         measured=report.measured,
-        sections=(
-            table_section(report.directions),
-            table_section(report.rewards),
-            _matrix_section(findings),
-            *([table_section(report.pairs)] if report.pairs.rows else []),
-            *_sections_over_time(records, findings),
-            Section(
-                "Every reward with every direction, source and noise level",
-                tables=report.details,
-                folded=True,
-            ),
-        ),
+        sections=conflict_sections(records, findings, report),
         notes=report.notes,
+    )
+
+
+def conflict_sections(
+    records: Sequence[ConflictRecord], findings: Findings, report: ConflictReport
+) -> tuple[Section, ...]:
+    """The tables and charts of what was found."""
+    return (
+        _matrix_section(findings, report),
+        _section_over_time(records, findings),
+        Section("Directions and rewards", tables=(report.directions, report.rewards)),
+        Section(
+            "Every direction, source and noise level",
+            tables=report.details,
+            folded=True,
+        ),
     )
 
 
@@ -60,43 +65,54 @@ def pair_cells(findings: Findings) -> dict[tuple[int, int], Cell]:
     return cells
 
 
-def _matrix_section(findings: Findings) -> Section:
+def _matrix_section(findings: Findings, report: ConflictReport) -> Section:
+    title = "Which rewards conflict"
     return Section(
-        "Which rewards conflict, as a picture",
+        title,
         "Below the diagonal: the cosine between what two rewards' gradients share across prompts, "
-        "without their noise, and its 95 % interval; grey where it is not significant. Above it: "
-        "what single batches show, on average. On it: how far a reward's own gradient agrees "
-        "between prompts (split-half cosine).",
-        chart=matrix(tuple(findings.rewards), pair_cells(findings)),
+        "without their noise; a dotted cell is not significant or not measured. Above it: what "
+        "single batches show, on average. On it, framed: how far a reward's own gradient agrees "
+        "between prompts (split-half cosine). Red, bold and negative is conflict.",
+        charts=(
+            Chart("As a picture", matrix(title, tuple(findings.rewards), pair_cells(findings))),
+        ),
+        tables=(report.pairs,) if report.pairs.rows else (),
     )
 
 
-def _sections_over_time(
-    records: Sequence[ConflictRecord], findings: Findings
-) -> tuple[Section, ...]:
+def _section_over_time(records: Sequence[ConflictRecord], findings: Findings) -> Section:
     steps = [record.step for record in records]
-    return (
-        Section(
-            "Between rewards, over time",
-            "Cosines between two rewards' gradients in single batches: red is conflict, blue is "
-            "agreement. Rewards score the same images, so a batch alone says little of what lasts.",
-            chart=heat_strips(pair_rows(records, findings), steps),
-        ),
-        Section(
-            "With the applied direction, over time",
-            "Cosines of every reward's gradient with the direction, on the batch that it was made "
-            "from.",
-            chart=heat_strips(reward_rows(records, _applied), steps),
-        ),
-        Section(
-            "Weights of the unit gradients, over time",
-            "What the method gave to each reward, whatever the length of its gradient.",
-            chart=small_lines(reward_rows(records, lambda record: record.simplex_weights), steps),
-        ),
-        Section(
-            "Coefficients of the losses, over time",
-            "The same as factors of the raw losses: small where a reward's gradient is long.",
-            chart=small_lines(reward_rows(records, lambda record: record.coefficients), steps),
+    pairs, applied = pair_rows(records, findings), reward_rows(records, _applied)
+    weights = reward_rows(records, lambda record: record.simplex_weights)
+    coefficients = reward_rows(records, lambda record: record.coefficients)
+    between = "Cosines between two rewards"
+    return Section(
+        "Cosines and coefficients",
+        "Each bar is a measured batch, or the mean of neighbouring ones where there are many. Bars "
+        "that hang down and are hatched are conflicts. The number at the right is the mean.",
+        charts=(
+            Chart(
+                between,
+                cosine_rows(between, pairs, steps),
+                "Of their gradients in single batches. Rewards score the same images, so a batch "
+                "alone says little of what lasts.",
+                tall=True,
+            ),
+            Chart(
+                "Cosines with the applied direction",
+                cosine_rows("Cosines with the applied direction", applied, steps),
+                "Of every reward's gradient, on the batch that the direction was made from.",
+            ),
+            Chart(
+                "Weights of the unit gradients",
+                amount_rows("Weights of the unit gradients", weights, steps),
+                "What the method gave to each reward, whatever the length of its gradient.",
+            ),
+            Chart(
+                "Coefficients of the losses",
+                amount_rows("Coefficients of the losses", coefficients, steps),
+                "The same as factors of the raw losses: small where a gradient is long.",
+            ),
         ),
     )
 
@@ -130,7 +146,9 @@ def _applied(record: ConflictRecord) -> Sequence[float | None]:
 
 def _cell(estimate: Estimate) -> Cell:
     value = None if math.isnan(estimate.value) else estimate.value
-    return Cell(value, marked(estimate), interval(estimate).strip("[]"))
+    # Two digits, because there is no room for more on a phone; the tables have the third.
+    text = NOTHING if value is None else f"{value:+.2f}" + ("" if estimate.sign else "?")
+    return Cell(value, text, interval(estimate).strip("[]"))
 
 
 def _corrected_cell(pair: PairSummary) -> Cell:

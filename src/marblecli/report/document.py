@@ -13,7 +13,7 @@ import typer
 
 from marblecli.conflicts.estimates import Estimate
 from marblecli.conflicts.summaries import DirectionSummary
-from marblecli.report.tables import Cell, Judged, MeanCosine, Table, WeightedCosine
+from marblecli.report.tables import Cell, Change, Judged, MeanCosine, Table, WeightedCosine
 from marblecli.types import Json
 
 SCHEMA = 1
@@ -85,6 +85,9 @@ def _cell_json(cell: Cell) -> Json:
         }
     if isinstance(cell, Judged):
         return {**_estimate_json(cell.estimate), "verdict": cell.verdict}
+    if isinstance(cell, Change):
+        bounds = [or_none(cell.low), or_none(cell.high)]
+        return {"value": or_none(cell.value), "interval": None if None in bounds else bounds}
     if isinstance(cell, WeightedCosine):
         return {"value": or_none(cell.cosine), "simplex_weight": or_none(cell.simplex_weight)}
     return or_none(cell) if isinstance(cell, float) else cell

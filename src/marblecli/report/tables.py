@@ -13,7 +13,9 @@ from typing import Literal
 from marblecli.conflicts.estimates import Estimate
 from marblecli.conflicts.pairs import PairVerdict
 
-Kind = Literal["text", "count", "number", "share", "cosine", "weighted", "estimate", "verdict"]
+Kind = Literal[
+    "text", "count", "number", "share", "cosine", "weighted", "estimate", "verdict", "change"
+]
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,22 @@ class Judged:
     estimate: Estimate
 
 
-Cell = str | int | float | WeightedCosine | MeanCosine | Judged | None
+@dataclass(frozen=True)
+class Change:
+    """A difference of means and the bounds of its interval; a cell of kind ``change``."""
+
+    value: float
+    low: float
+    high: float
+    """NaN where there is no interval."""
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where the whole interval is on that side of zero; 0: not significant."""
+        return int(self.low > 0.0) - int(self.high < 0.0)
+
+
+Cell = str | int | float | WeightedCosine | MeanCosine | Judged | Change | None
 """None, like NaN, stands for no value."""
 
 _CELLS: Mapping[Kind, type | tuple[type, ...]] = MappingProxyType(
@@ -56,6 +73,7 @@ _CELLS: Mapping[Kind, type | tuple[type, ...]] = MappingProxyType(
         "weighted": WeightedCosine,
         "estimate": MeanCosine,
         "verdict": Judged,
+        "change": Change,
     }
 )
 

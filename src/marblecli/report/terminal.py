@@ -14,7 +14,7 @@ from marblecli.report.cells import lines
 from marblecli.report.render import out
 from marblecli.report.tables import Cell, Column, Table
 
-_STYLES: Mapping[str, str] = {"plain": "", "negative": "red", "quiet": "dim"}
+_STYLES: Mapping[str, str] = {"plain": "", "negative": "red", "positive": "green", "quiet": "dim"}
 _ENDLESS = 10_000
 """The width of a screen on which any table fits."""
 

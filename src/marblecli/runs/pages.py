@@ -7,8 +7,12 @@ from pathlib import Path
 from marblecli.errors import BadInputError
 from marblecli.runs.atomic import explaining_failure, write_text
 
-FILE_NAME = "report.html"
+REPORT_FILE = "report.html"
 """The page of a run, in its directory."""
+CONFLICTS_FILE = "conflicts.html"
+"""The page of ``marble inspect-conflicts``, in the directory of the run."""
+COMPARISON_FILE = "comparison.html"
+"""The page of several runs, in the working directory."""
 
 
 def check_page(path: Path) -> None:
@@ -25,5 +29,5 @@ def write_page(path: Path, text: str) -> None:
     Raises BadInputError if there is no such folder, MarbleError if it can't be written.
     """
     check_page(path)
-    with explaining_failure(path, "give another file after --html"):
+    with explaining_failure(path, "give another file"):
         write_text(path, text)

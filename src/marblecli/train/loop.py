@@ -135,12 +135,15 @@ def train_step(
     step = progress.step + 1
     found = find_direction(trainer.sampler, step, progress.carried)
     faults, cosines = list(found.faults), {}
+    phases = trainer.sampler.phases
     if found.measured is None:
-        norm = apply_gradient(trainer, step, found.gradient)
+        with phases.phase("update"):
+            norm = apply_gradient(trainer, step, found.gradient)
     else:
         fresh = measure_fresh(trainer.sampler, step)
         faults += fresh.faults if fresh else ()
-        norm, record = _recorded_update(trainer, step, found, found.measured, fresh)
+        with phases.phase("update"):
+            norm, record = _recorded_update(trainer, step, found, found.measured, fresh)
         recorder.conflict(record)
         cosines = named(record.rewards, record.cosines["applied"])
     total = _count_faults(trainer, step, progress.faults, faults)
@@ -154,7 +157,8 @@ def train_step(
         notices=trainer.sampler.micro_batch.take_notices(),
     )
     size = trainer.sampler.micro_batch.size
-    recorder.step({**step_metrics(table, report, found.balance, norm), "micro_batch_size": size})
+    more = {"micro_batch_size": size, "phases": phases.take()}
+    recorder.step({**step_metrics(table, report, found.balance, norm), **more})
     return Progress(step, found.carried, total), report
 
 

@@ -21,6 +21,7 @@ from marblecli.models.policies import Policies
 from marblecli.rewards.score import RewardSuite
 from marblecli.seeding import stream
 from marblecli.settings import Recipe
+from marblecli.train.phases import Phases
 from marblecli.types import FloatArray, Prompt
 
 
@@ -56,6 +57,8 @@ class Sampler:
     micro_batch: MicroBatch
     schedule: MethodSchedule
     """How the rewards' gradients are combined."""
+    phases: Phases = field(default_factory=Phases)
+    """Where the time of the steps goes."""
 
     @property
     def device(self) -> torch.device:

@@ -73,7 +73,8 @@ def find_direction(
     Raises MarbleError if no reward has a usable gradient.
     """
     recipe = sampler.recipe
-    collected = collect(sampler, step)
+    with sampler.phases.phase("sampling and scoring"):
+        collected = collect(sampler, step)
     batch = training_batch(sampler, step, collected)
     held = None if (step - 1) % recipe.balance.refresh_every == 0 else carried.balance
     measured: Measurement | None = None
@@ -104,8 +105,10 @@ def _measured(
     weights = np.array([reward.weight for reward in recipe.rewards.values()])
     plan = BalancePlan(sampler.schedule, weights, step, carried.state, carried.balance)
     try:
-        gradients = batch_gradients(sampler, batch)
-        return measure(gradients, collected.table, plan, sampler.reduction)
+        with sampler.phases.phase("gradients"):
+            gradients = batch_gradients(sampler, batch)
+        with sampler.phases.phase("measuring and method"):
+            return measure(gradients, collected.table, plan, sampler.reduction)
     except (LostProcessError, StopRequestedError):
         # The launcher needs the one type to know that another process says what happened, and the
         # loop the other to know that nothing went wrong.
@@ -137,7 +140,8 @@ def _gradient(
         else:
             own_loss_backward(sampler.policies, batch, settings, coefficients, targets)
 
-    sampler.micro_batch.fitted(attempt)
+    with sampler.phases.phase("gradients"):
+        sampler.micro_batch.fitted(attempt)
     found = [parameter.grad for parameter in parameters]
     for parameter in parameters:
         parameter.grad = None
@@ -162,6 +166,7 @@ def fresh_gradients(sampler: Sampler, step: int) -> FreshGradients | None:
     every = sampler.recipe.measure.fresh_every
     if not every or step % every:
         return None
-    collected = collect(sampler, step, "fresh")
-    batch = training_batch(sampler, step, collected)
-    return FreshGradients(judging_gradients(sampler, batch), tuple(collected.faults()))
+    with sampler.phases.phase("fresh images"):
+        collected = collect(sampler, step, "fresh")
+        batch = training_batch(sampler, step, collected)
+        return FreshGradients(judging_gradients(sampler, batch), tuple(collected.faults()))

@@ -248,7 +248,7 @@ def test_a_long_run_shows_its_last_batches_and_says_so(tmp_path):
 
 def test_a_page(halved_run, tmp_path):
     run(halved_run, "--html")
-    page = (halved_run / "report.html").read_text(encoding="utf-8")
+    page = (halved_run / "conflicts.html").read_text(encoding="utf-8")
     assert "Which rewards conflict" in page
     other = tmp_path / "other.html"
     assert json.loads(run(halved_run, "--html", other, "--json"))["batches"] == 40

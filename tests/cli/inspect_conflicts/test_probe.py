@@ -39,7 +39,7 @@ def test_a_kept_probe_can_be_inspected_as_a_run(
     arguments = ("--batches", 2, "--set", "sampling.group_size=2", "--out", kept, "--html")
     first = marble("inspect-conflicts", tiny_recipe, *arguments, "--method", "equal", "--json")
     assert first.code == 0
-    assert (kept / "report.html").is_file()
+    assert (kept / "conflicts.html").is_file()
     assert "group_size = 2" in (kept / "recipe.toml").read_text()
     again = json.loads(marble("inspect-conflicts", kept, "--method", "equal", "--json").out)
     assert again["held_out"]["equal"] == json.loads(first.out)["held_out"]["equal"]

@@ -22,6 +22,7 @@ from marblecli.runs.recorder import RunRecorder
 
 Marble = Callable[..., Any]
 Trainer = Callable[..., Path]
+TIMES = ("seconds", "phases")
 TENSORS = ("trained", "old", "ema", "optimizer")
 
 
@@ -30,7 +31,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 def without_seconds(path: Path) -> list[dict[str, Any]]:
-    return [{key: v for key, v in line.items() if key != "seconds"} for line in lines(path)]
+    return [{key: v for key, v in line.items() if key not in TIMES} for line in lines(path)]
 
 
 def checkpoints(run_dir: Path) -> list[str]:
@@ -62,6 +63,7 @@ def test_a_run_leaves_its_directory(finished_run: Path) -> None:
         "samples",
         "checkpoints",
         "export",
+        "report.html",
     }
     assert [line["step"] for line in lines(finished_run / "metrics.jsonl")] == [1, 2, 3, 4]
     assert [line["step"] for line in lines(finished_run / "conflicts.jsonl")] == [1, 2, 3, 4]
@@ -76,7 +78,9 @@ def test_a_run_leaves_its_directory(finished_run: Path) -> None:
 
 def test_nothing_in_a_run_directory_can_run_code(finished_run: Path) -> None:
     suffixes = {path.suffix for path in finished_run.rglob("*") if path.is_file()}
-    assert suffixes == {".toml", ".json", ".jsonl", ".md", ".png", ".safetensors"}
+    assert suffixes == {".toml", ".json", ".jsonl", ".md", ".png", ".safetensors", ".html"}
+    # A page is read in a browser, which runs nothing but the script that the page's policy names.
+    assert "default-src &#39;none&#39;" in (finished_run / "report.html").read_text()
 
 
 def test_a_run_ends_with_every_rewards_change_and_the_next_command(

@@ -20,7 +20,7 @@ def inspect_conflicts(  # noqa: PLR0913 - one parameter an option
     ] = None,
     *,
     html: Annotated[
-        bool, typer.Option("--html", help="Write a page: FILE, or report.html in the run.")
+        bool, typer.Option("--html", help="Write a page: FILE, or conflicts.html in the run.")
     ] = False,
     method: Annotated[
         list[str] | None,

@@ -17,7 +17,7 @@ from marblecli.models.quiet import quiet_libraries
 from marblecli.progress import work
 from marblecli.report.render import log
 from marblecli.runs.embedding_cache import EmbeddingCache
-from marblecli.runs.pages import FILE_NAME, check_page
+from marblecli.runs.pages import CONFLICTS_FILE, check_page
 from marblecli.runs.recorder import RunRecorder
 from marblecli.runs.run_balance import RunBalance
 
@@ -56,7 +56,7 @@ def probe_recipe(
     if default_html and html is None:
         if request.keep is None:
             raise BadInputError("--html needs the FILE to write, or --out DIR to hold it")
-        html = request.keep / FILE_NAME
+        html = request.keep / CONFLICTS_FILE
     if options.html is not None:
         check_page(options.html)
     recorder = None if request.keep is None else RunRecorder.create(request.keep, plan.recipe)

@@ -16,7 +16,7 @@ from marblecli.report.conflict_document import conflict_document
 from marblecli.report.conflict_report import Subject, conflict_report, show_report
 from marblecli.report.document import print_document
 from marblecli.report.render import log
-from marblecli.runs.pages import FILE_NAME, check_page, write_page
+from marblecli.runs.pages import CONFLICTS_FILE, check_page, write_page
 from marblecli.runs.run import Run
 from marblecli.runs.run_balance import RunBalance
 from marblecli.settings import BalanceSettings
@@ -45,7 +45,7 @@ def inspect_run(run_dir: Path, options: InspectOptions, *, default_html: bool = 
     """
     run = Run(run_dir)
     records = run.conflicts()
-    html = options.html or (run_dir / FILE_NAME if default_html else None)
+    html = options.html or (run_dir / CONFLICTS_FILE if default_html else None)
     directions = make_directions(_balance_of(run), options.methods)
     present(records, directions, options, str(run_dir), html)
 

@@ -17,6 +17,7 @@ from marblecli.cli.train.ending import show_end
 from marblecli.cli.train.eta import Eta
 from marblecli.cli.train.live import LiveProgress
 from marblecli.cli.train.opening import OpenRun, command_to_go_on, open_run
+from marblecli.cli.train.page import update_page
 from marblecli.cli.train.pictures import show_last_pictures, tell_pictures
 from marblecli.cli.train.stop import stop_on_signal
 from marblecli.engine.processes import connect, started_processes
@@ -83,6 +84,8 @@ def _train(plan: Plan, run: OpenRun) -> Mapping[str, tuple[RewardChange, ...]]:
             def on_evaluation(report: EvaluationReport) -> None:
                 progress.on_evaluation(report)
                 tell_pictures(run.directory, report.step)
+                if sampler.processes.first:
+                    update_page(run.directory)
 
             callbacks = Callbacks(run.recorder, progress.on_step, on_evaluation, should_stop)
             return train(trainer, callbacks, run.saved, run.earlier).changes

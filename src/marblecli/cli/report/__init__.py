@@ -1,0 +1,1 @@
+"""``marble report``: the page of a run, or of several compared."""
