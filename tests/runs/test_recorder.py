@@ -134,7 +134,7 @@ def test_base_and_trained_images_are_compared_also_after_a_resume(
 ) -> None:
     recorder.evaluation(BASE)
     recorder.samples(BASE, {"train": torch.rand(1, 3, 16, 16)})
-    resumed = RunRecorder.resume(recorder.run, recipe, 0)
+    resumed = RunRecorder.resume(recorder.run, recipe, Resumption(0))
     resumed.evaluation(evaluation(1))
     strip = resumed.samples(evaluation(1), {"train": torch.rand(1, 3, 16, 16)})[0]
     (cell,) = strip.cells
@@ -147,7 +147,7 @@ def test_pictures_of_later_steps_are_dropped_on_resume(
     recorder: RunRecorder, recipe: Recipe
 ) -> None:
     recorder.samples(evaluation(3), {"train": torch.rand(1, 3, 16, 16)})
-    RunRecorder.resume(recorder.run, recipe, 2)
+    RunRecorder.resume(recorder.run, recipe, Resumption(2))
     assert recorder.run.pictures() == ()
 
 

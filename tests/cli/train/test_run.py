@@ -93,9 +93,11 @@ def test_a_run_ends_with_every_rewards_change_and_the_next_command(
     )  # fmt: skip
     assert (shown.code, shown.err) == (0, "")
     assert list((run_dir / "tiny").glob("events.out.tfevents.*"))
-    *_, where, pictures, command = shown.out.splitlines()
+    *_, where, pictures, page, export, command = shown.out.splitlines()
     assert where == f"run directory: {run_dir}"
     assert pictures == f"pictures: {run_dir / 'samples'}"
+    assert page == f"report: {run_dir / 'report.html'}"
+    assert export == f"export: {run_dir / 'export'}"
     assert command == f"next: marble inspect-conflicts {run_dir}"
     for split in ("train", "held-out"):
         assert f"{split} prompts" in shown.out
