@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from marblecli.report.cells import lines
+from marblecli.report.cells import column_notes, lines
 from marblecli.report.document import SCHEMA
 from marblecli.report.tables import Table
 
@@ -53,5 +53,5 @@ def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("marblecli.report"), autoescape=True, undefined=StrictUndefined
     )
-    environment.globals.update(lines=lines, zip=zip)
+    environment.globals.update(column_notes=column_notes, lines=lines, zip=zip)
     return environment
