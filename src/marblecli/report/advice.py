@@ -60,7 +60,10 @@ def _without_conflict(findings: Findings, verdict: Verdict, method: str | None) 
         for name in (pair.first, pair.second)
     }
     if not names:
-        return "What to do: nothing has to change. More batches tell more where a cosine has a ?."
+        return (
+            "What to do: nothing has to change. More batches tell more of the cosines that are not "
+            "significant."
+        )
     text = "What to do: nothing has to change, because the step isn't known to harm a reward."
     if names <= set(verdict.agreeing):
         text = "What to do: nothing has to change, because the step serves both sides."
