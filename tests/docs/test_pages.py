@@ -40,7 +40,9 @@ def test_contributing_has_every_room() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     section = text.partition("## Where things are")[2].partition("\n## ")[0]
     told = set(re.findall(r"^\| `(\w+)/` \|", section, re.MULTILINE))
-    assert told == {folder.parent.name for folder in SOURCE.glob("*/__init__.py")}
+    # The recipe's schema is a ground file that outgrew a file.
+    ground = {"settings"}
+    assert told == {folder.parent.name for folder in SOURCE.glob("*/__init__.py")} - ground
 
 
 def test_the_readme_marks_one_test_command() -> None:

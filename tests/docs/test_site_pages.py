@@ -36,9 +36,9 @@ def test_files_outside_of_the_site_are_links_where_the_repository_has_an_address
 def test_every_page_is_in_the_navigation() -> None:
     text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     nav = yaml.safe_load(text[text.index("nav:") : text.index("theme:")])["nav"]
-    shown = {
-        page for item in nav for value in item.values()
-        for page in ([value] if isinstance(value, str) else [p for one in value for p in one.values()])
-    }  # fmt: skip
+    entries = [entry for item in nav for entry in item.values()]
+    single = {entry for entry in entries if isinstance(entry, str)}
+    grouped = [each for entry in entries if isinstance(entry, list) for each in entry]
+    shown = single | {page for each in grouped for page in each.values()}
     pages = {page.name for page in (ROOT / "docs").glob("*.md")}
     assert shown == pages | set(site_pages.ROOT_PAGES.values())
