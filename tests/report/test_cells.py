@@ -3,8 +3,17 @@ from __future__ import annotations
 import pytest
 
 from marblecli.conflicts.estimates import NOTHING, Estimate
-from marblecli.report.cells import cosine, interval, lines, marked, number, share, signed
-from marblecli.report.tables import Change, Judged, MeanCosine, WeightedCosine
+from marblecli.report.cells import (
+    column_notes,
+    cosine,
+    interval,
+    lines,
+    marked,
+    number,
+    share,
+    signed,
+)
+from marblecli.report.tables import Change, Column, Judged, MeanCosine, WeightedCosine
 from support.findings import OPEN, SURE
 
 NAN = float("nan")
@@ -32,6 +41,14 @@ def test_numbers_show_what_they_are(value: float | None, text: str) -> None:
 )
 def test_a_cosine_never_loses_its_sign_to_rounding(value: float | None, text: str) -> None:
     assert cosine(value) == text
+
+
+def test_a_title_has_its_note_and_the_level_of_chance_below_it() -> None:
+    assert column_notes(Column("own batch", "estimate")) == ()
+    assert column_notes(Column("own batch", "estimate", "8 batches", chance=31 / 32)) == (
+        "8 batches",
+        "by chance 97 %",
+    )
 
 
 def test_shares_are_percentages() -> None:
@@ -89,7 +106,7 @@ def test_only_conflicts_stand_out_and_means_only_where_they_are_significant(
         (0.5, "share", ["50 %"]),
         (0.5, "number", ["0.5000"]),
         (WeightedCosine(0.7071, 0.25), "weighted", ["+0.707 (0.25)"]),
-        (Judged("conflict", SURE), "verdict", ["conflict -0.500", "[-0.60, -0.40]"]),
+        (Judged("conflict", SURE), "verdict", ["conflict -0.50", "[-0.60, -0.40]"]),
         (Judged("not significant", NOTHING), "verdict", ["not significant"]),
     ],
 )

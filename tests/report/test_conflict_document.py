@@ -19,7 +19,8 @@ def document_of(findings: Findings) -> Json:
 
 
 def test_the_keys_that_scripts_rely_on() -> None:
-    document = document_of(findings_of("ab"))
+    chance = {"batch": {"applied": 0.0, "update": float("nan")}}
+    document = document_of(dataclasses.replace(findings_of("ab"), chance=chance))
     assert set(document) >= {
         "batches",
         "rewards",
@@ -33,6 +34,7 @@ def test_the_keys_that_scripts_rely_on() -> None:
         "pairs",
         "slices",
     }
+    assert document["chance"] == {"batch": {"applied": 0.0, "update": None}}
     assert set(document["fresh"]) == {"whole", "signal"}
     assert document["reliability"]["a"] == {"split_half_cosine": 0.1, "interval": [-0.1, 0.3]}
     assert document["gradients"]["a"]["pull_share"] == 0.1

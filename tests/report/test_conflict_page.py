@@ -86,7 +86,8 @@ def test_what_is_not_significant_is_grey_with_its_interval() -> None:
 
 def test_a_page_has_the_verdict_the_tables_and_the_charts() -> None:
     page = page_of([record(1, -0.5, (0.1, 0.2))])
-    assert page.verdict[0].startswith("It is not known whether the applied direction conflicts")
+    assert page.verdict[0].startswith("1 batch is too few to tell whether rewards conflict")
+    assert page.verdict[1].startswith("It is not known whether the step conflicts")
     titles = [section.title for section in page.sections]
     assert titles[0] == "Which rewards conflict"
     tables = [table.title for section in page.sections for table in section.tables]

@@ -74,7 +74,12 @@ def test_a_table_has_an_entry_for_every_cell() -> None:
     )
     sure = {"value": -0.5, "interval": [-0.6, -0.4]}
     document = json.loads(json.dumps(table_json(table), allow_nan=False))
-    assert document["columns"][1] == {"title": "norm", "kind": "number", "note": "mean"}
+    assert document["columns"][1] == {
+        "title": "norm",
+        "kind": "number",
+        "note": "mean",
+        "chance": None,
+    }
     first, second = document["rows"]
     assert first[:2] == ["a", 2.0]
     assert first[2:4] == [

@@ -75,12 +75,16 @@ def test_what_was_measured_says_whether_steps_are_missing() -> None:
     records = records_of("ab", batches=2)
     assert measured_sentence("runs/a", records, "equal") == (
         "runs/a: 2 measured batches (steps 1 to 2), 2 of them in halves and 0 with fresh images. "
-        "The applied direction is that of equal."
+        "In the tables, applied is the step, by the method equal."
+    )
+    updated = dataclasses.replace(records[0], cosines={"update": (0.1, 0.2)})
+    assert measured_sentence("runs/a", [updated], "equal").endswith(
+        "applied is the step, by the method equal, and update is what AdamW made of it."
     )
     sparse = [records[0], dataclasses.replace(records[1], step=6, parts=None)]
     assert measured_sentence("runs/a", sparse, None) == (
         "runs/a: 2 measured batches (steps 1 to 6; the steps between them reuse coefficients), 1 "
-        "of them in halves and 0 with fresh images."
+        "of them in halves and 0 with fresh images. In the tables, applied is the step."
     )
 
 

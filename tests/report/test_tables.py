@@ -7,7 +7,7 @@ from support.findings import SURE
 
 TABLE = Table(
     "title",
-    (Column("reward", "text"), Column("norm", "number", detail=True), Column("cosine", "cosine")),
+    (Column("reward", "text"), Column("norm", "number", detail=2), Column("cosine", "cosine")),
     (("a", 1.0, -0.5), ("b", None, float("nan")), ("c", 2, 0.5)),
     notes=("a note",),
 )
@@ -20,7 +20,9 @@ def test_rows_can_be_cut_at_either_end() -> None:
 
 
 def test_details_can_be_left_out() -> None:
-    short = TABLE.without_details()
+    assert TABLE.without_details(2) == TABLE
+    short = TABLE.without_details(1)
+    assert short == TABLE.without_details() == TABLE.only([0, 2])
     assert [column.title for column in short.columns] == ["reward", "cosine"]
     assert short.rows[0] == ("a", -0.5)
     assert short.notes == TABLE.notes

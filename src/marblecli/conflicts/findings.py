@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from marblecli.conflicts.chance import Levels, chance_levels
 from marblecli.conflicts.columns import (
     column_each,
     named_half_cosines,
@@ -49,6 +50,8 @@ class Findings:
     """By name of the slice, then by direction."""
     without_images: tuple[str, ...] = ()
     """The rewards that scored no image: they failed, or applied to no prompt."""
+    chance: Levels = field(default_factory=dict)
+    """The shares of batches in conflict by chance; see :mod:`marblecli.conflicts.chance`."""
 
     def verdict(self, direction: str) -> Verdict:
         """Whether ``direction`` conflicts with a reward on data that it wasn't solved on."""
@@ -75,6 +78,7 @@ def find(records: Sequence[ConflictRecord], directions: Sequence[Direction]) -> 
         views={view: by_direction(view) for view in VIEWS},
         slices={name: by_direction(_SLICE + name) for name in slices},
         without_images=rewards_without_images(records),
+        chance=chance_levels(records, directions),
     )
 
 

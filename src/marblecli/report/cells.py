@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from marblecli.conflicts.estimates import Estimate
-from marblecli.report.tables import Cell, Change, Judged, Kind, MeanCosine, WeightedCosine
+from marblecli.report.tables import Cell, Change, Column, Judged, Kind, MeanCosine, WeightedCosine
 
 NOTHING = "-"
 """What stands where there is no value."""
@@ -40,6 +40,12 @@ def lines(cell: Cell, kind: Kind) -> tuple[Line, ...]:
         return (Line(cell or NOTHING),)
     tone = _tone(cell) if kind == "cosine" else "plain"
     return (Line(_FORMATS.get(kind, str)(cell), tone),)
+
+
+def column_notes(column: Column) -> tuple[str, ...]:
+    """What stands below a column's title, line by line."""
+    chance = "" if column.chance is None else f"by chance {share(column.chance)}"
+    return tuple(filter(None, (column.note, chance)))
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -110,7 +116,7 @@ def _judged(cell: Judged) -> tuple[Line, ...]:
     estimate = cell.estimate
     if math.isnan(estimate.value):
         return (Line(cell.verdict),)
-    first = Line(f"{cell.verdict} {cosine(estimate.value)}", _tone(estimate.sign))
+    first = Line(f"{cell.verdict} {estimate.value:+.2f}", _tone(estimate.sign))
     bounds = interval(estimate)
     return (first, Line(bounds, "quiet")) if bounds else (first,)
 

@@ -29,6 +29,10 @@ def conflict_document(
         "signal": views["signal"],
         "held_out": views["held-out"],
         "fresh": {"whole": views["fresh"], "signal": views["fresh-signal"]},
+        "chance": {
+            view: {name: or_none(level) for name, level in levels.items()}
+            for view, levels in findings.chance.items()
+        },
         "reliability": {
             name: {
                 "split_half_cosine": or_none(facts.reliability.value),

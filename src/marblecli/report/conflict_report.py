@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from marblecli.conflicts.findings import Findings
 from marblecli.conflicts.record import ConflictRecord
+from marblecli.report.advice import advice
 from marblecli.report.conflicts import (
     batches_table,
     detail_tables,
@@ -14,16 +15,16 @@ from marblecli.report.conflicts import (
     pairs_table,
     rewards_table,
 )
+from marblecli.report.headline import headline
 from marblecli.report.render import out
 from marblecli.report.sentences import (
     images_note,
     measured_sentence,
     notes,
-    pairs_sentence,
     verdict_sentences,
 )
 from marblecli.report.tables import Table
-from marblecli.report.terminal import show
+from marblecli.report.terminal import say, show
 
 SHOWN_BATCHES = 20
 """The most batches that a terminal shows without ``--all``: the last ones."""
@@ -49,8 +50,9 @@ class ConflictReport:
 
     title: str
     verdict: tuple[str, ...]
-    """Whether the applied direction conflicts with a reward, in one or two sentences; then which
-    rewards conflict, and the same of the directions that the user named."""
+    """The answer in one sentence, and what it rests on: whether the step conflicts with a reward on
+    data that it wasn't solved on. Then what to do, and the same of the directions that the user
+    named."""
     measured: str
     """What the records hold."""
     directions: Table
@@ -67,7 +69,7 @@ def conflict_report(
     """Describe what was found in the ``records``, of which there is at least one."""
     return ConflictReport(
         title=subject.title,
-        verdict=_verdict(subject, findings),
+        verdict=_verdict(subject, findings, len(records)),
         measured=measured_sentence(subject.title, records, subject.method),
         directions=directions_table(findings),
         rewards=rewards_table(findings),
@@ -84,47 +86,51 @@ def show_report(report: ConflictReport, *, details: bool, show_all: bool) -> Non
     ``details`` adds every reward with every direction, and ``show_all`` every batch.
     """
     for sentence in report.verdict:
-        out.print(sentence, markup=False, style="bold" if sentence == report.verdict[0] else None)
+        say(sentence, style="bold" if sentence == report.verdict[0] else None)
     out.print()
-    out.print(report.measured, markup=False, soft_wrap=True)
-    show(report.directions)
-    show(report.rewards)
+    say(report.measured)
+    _show_table(report.directions)
+    _show_table(report.rewards)
     _show_pairs(report.pairs, show_all=details)
     if details:
         for table in report.details:
-            show(table)
+            _show_table(table)
     if details or show_all:
         _show_batches(report.batches, show_all=show_all)
+    out.print()
     for note in report.notes:
-        out.print(note, markup=False)
+        say(note)
     if not details:
-        out.print("--details shows every reward with every direction, source and noise level.")
+        say("--details shows every reward with every direction, source and noise level.")
 
 
-def _verdict(subject: Subject, findings: Findings) -> tuple[str, ...]:
-    applied = "the applied direction"
-    if subject.method is not None:
-        applied += f" ({subject.method})"
-    sentences = verdict_sentences(findings.verdict("applied"), applied)
+def _verdict(subject: Subject, findings: Findings, batches: int) -> tuple[str, ...]:
+    step = "the step" if subject.method is None else f"the step ({subject.method})"
+    sentences = [headline(findings, batches)]
+    sentences += verdict_sentences(findings.verdict("applied"), step)
     sentences += images_note(findings.without_images)
-    if findings.pairs:
-        sentences.append(pairs_sentence(findings.pairs))
+    sentences.append(advice(findings, subject.method))
     for name in subject.named:
         sentences += verdict_sentences(findings.verdict(name), f"the direction of {name}")
     return tuple(sentences)
 
 
+def _show_table(table: Table) -> None:
+    out.print()
+    show(table)
+
+
 def _show_pairs(pairs: Table, *, show_all: bool) -> None:
     if not pairs.rows:
         return
-    show(pairs if show_all else pairs.first(SHOWN_PAIRS))
+    _show_table(pairs if show_all else pairs.first(SHOWN_PAIRS))
     hidden = len(pairs.rows) - SHOWN_PAIRS
     if hidden > 0 and not show_all:
-        out.print(f"{hidden} pairs less in conflict are left out; --details shows them.")
+        say(f"{hidden} pairs less in conflict are left out; --details shows them.")
 
 
 def _show_batches(batches: Table, *, show_all: bool) -> None:
-    show(batches if show_all else batches.last(SHOWN_BATCHES))
+    _show_table(batches if show_all else batches.last(SHOWN_BATCHES))
     hidden = len(batches.rows) - SHOWN_BATCHES
     if hidden > 0 and not show_all:
-        out.print(f"{hidden} earlier batches are left out; --all shows them.")
+        say(f"{hidden} earlier batches are left out; --all shows them.")

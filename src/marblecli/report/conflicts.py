@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from marblecli.conflicts.chance import share_by_chance
 from marblecli.conflicts.columns import by_name, reward_names
 from marblecli.conflicts.findings import Findings
 from marblecli.conflicts.record import ConflictRecord
 from marblecli.conflicts.summaries import DirectionSummary
+from marblecli.report.chance_notes import reward_level, unusual_levels, usual_level
+from marblecli.report.pair_notes import pair_notes
 from marblecli.report.sentences import counted, images_note
 from marblecli.report.tables import Cell, Column, Judged, MeanCosine, Table
 
@@ -20,6 +23,8 @@ _VIEWS = {
     "fresh-signal": "fresh images",
 }
 """The views of the first tables, and what people call them."""
+_OWN = {"batch": 1, "signal": 3}
+"""How soon a narrow screen leaves out the columns of a batch's own gradients, which flatter."""
 _DETAILS = {
     "batch": "the own batch",
     "signal": "the signal of the own batch",
@@ -43,16 +48,24 @@ def directions_table(findings: Findings) -> Table:
         columns=(
             Column("direction", "text"),
             *(
-                Column(views[view], "estimate", counted(counts[view], "batch", "batches"))
-                for view in views
+                Column(
+                    title,
+                    "estimate",
+                    counted(counts[view], "batch", "batches"),
+                    detail=2 if view == "signal" else 0,
+                    chance=usual_level(findings, view),
+                )
+                for view, title in views.items()
             ),
         ),
         rows=tuple(rows),
+        notes=unusual_levels(findings, views),
         explanation=(
             "Each cell is about the reward that the direction treats worst: its mean cosine with "
             "the direction, the share of batches in which some reward's cosine is below 0, and the "
-            "95 % interval of the mean over batches. Compare directions on held-out halves and on "
-            "fresh images, which no direction was solved on."
+            "95 % interval of the mean over batches. By chance is the share that gradients without "
+            "anything in common would show. Compare directions on held-out halves and on fresh "
+            "images, which no direction was solved on."
         ),
     )
 
@@ -80,11 +93,11 @@ def rewards_table(findings: Findings, direction: str = "applied") -> Table:
         title=f"Each reward's gradient, and its mean cosine with the {direction} direction",
         columns=(
             Column("reward", "text"),
-            Column("images", "count", detail=True),
-            Column("norm", "number", detail=True),
-            Column("pull", "share"),
+            Column("images", "count", detail=3),
+            Column("norm", "number", detail=3),
+            Column("pull", "share", detail=2),
             Column("split halves", "estimate"),
-            *(Column(title, "estimate", detail=view == "signal") for view, title in views.items()),
+            *(Column(title, "estimate", detail=_OWN.get(view, 0)) for view, title in views.items()),
         ),
         rows=tuple(rows),
         explanation=(
@@ -103,7 +116,7 @@ def pairs_table(findings: Findings) -> Table:
         title="Which rewards conflict: the cosine between two rewards' gradients",
         columns=(
             Column("pair", "text"),
-            Column("single batches", "estimate"),
+            Column("single batches", "estimate", chance=share_by_chance(1)),
             Column("verdict, without noise", "verdict"),
         ),
         rows=tuple(
@@ -120,6 +133,7 @@ def pairs_table(findings: Findings) -> Table:
             "prompts, without their noise; it is not significant where the 95 % interval includes "
             "0, or where the split halves of one of the rewards are noise."
         ),
+        notes=pair_notes(findings.pairs),
     )
 
 
@@ -129,7 +143,12 @@ def detail_tables(findings: Findings, sliced: Sequence[str]) -> tuple[Table, ...
     ``sliced`` names the directions that are shown by prompt source and noise level too.
     """
     views = [
-        _by_reward(findings, f"Mean cosine; share of batches in conflict: {title}", summaries)
+        _by_reward(
+            findings,
+            f"Mean cosine; share of batches in conflict: {title}",
+            summaries,
+            {name: reward_level(findings, view, name) for name in summaries},
+        )
         for view, title in _DETAILS.items()
         if (summaries := _measured(findings.views[view]))
     ]
@@ -139,6 +158,7 @@ def detail_tables(findings: Findings, sliced: Sequence[str]) -> tuple[Table, ...
             f"Mean cosine; share of batches in conflict: the signal of a part of the batch, with "
             f"the direction {direction}",
             summaries,
+            dict.fromkeys(summaries, reward_level(findings, "signal", direction)),
         )
         for direction in sliced
         if (summaries := _measured({n: each[direction] for n, each in findings.slices.items()}))
@@ -161,8 +181,8 @@ def batches_table(records: Sequence[ConflictRecord], findings: Findings) -> Tabl
             Column("step", "count"),
             *(Column(name, "cosine") for name in names),
             Column("worst", "cosine"),
-            Column("worst of weighted-sum", "cosine", detail=True),
-            Column("in conflict", "text"),
+            Column("worst of weighted-sum", "cosine", detail=1),
+            Column("in conflict", "text", detail=2),
         ),
         rows=tuple(rows),
         notes=images_note(findings.without_images),
@@ -180,7 +200,13 @@ def _worst(summary: DirectionSummary) -> MeanCosine | None:
     return MeanCosine(summary.per_reward[worst].cosine, summary.conflict_share.value, worst)
 
 
-def _by_reward(findings: Findings, title: str, columns: Mapping[str, DirectionSummary]) -> Table:
+def _by_reward(
+    findings: Findings,
+    title: str,
+    columns: Mapping[str, DirectionSummary],
+    levels: Mapping[str, float | None],
+) -> Table:
+    """``levels`` are the columns' shares of batches by chance."""
     rows: list[tuple[Cell, ...]] = []
     for name in findings.rewards:
         rewards = [summary.per_reward[name] for summary in columns.values()]
@@ -188,7 +214,10 @@ def _by_reward(findings: Findings, title: str, columns: Mapping[str, DirectionSu
         rows.append((_labelled(name, findings), *cells))
     return Table(
         title=title,
-        columns=(Column("reward", "text"), *(Column(name, "estimate") for name in columns)),
+        columns=(
+            Column("reward", "text"),
+            *(Column(name, "estimate", chance=levels[name]) for name in columns),
+        ),
         rows=tuple(rows),
     )
 

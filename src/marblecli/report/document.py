@@ -31,7 +31,12 @@ def table_json(table: Table) -> dict[str, Json]:
         "title": table.title,
         "explanation": table.explanation,
         "columns": [
-            {"title": column.title, "kind": column.kind, "note": column.note}
+            {
+                "title": column.title,
+                "kind": column.kind,
+                "note": column.note,
+                "chance": column.chance,
+            }
             for column in table.columns
         ],
         "rows": [[_cell_json(cell) for cell in row] for row in table.rows],

@@ -11,7 +11,7 @@ from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from marblecli.report.cells import lines
+from marblecli.report.cells import column_notes, lines
 from marblecli.report.document import SCHEMA
 from marblecli.report.gallery import Gallery
 from marblecli.report.tables import Table
@@ -103,5 +103,5 @@ def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("marblecli.report"), autoescape=True, undefined=StrictUndefined
     )
-    environment.globals.update(lines=lines, zip=zip)
+    environment.globals.update(column_notes=column_notes, lines=lines, zip=zip)
     return environment

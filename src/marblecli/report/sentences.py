@@ -12,10 +12,11 @@ from marblecli.conflicts.record import ConflictRecord
 from marblecli.conflicts.verdict import Evidence, Verdict
 from marblecli.report.cells import cosine
 
-_EVIDENCE: Mapping[Evidence, str] = {
-    "fresh-signal": "the fresh images",
-    "held-out": "the held-out halves",
+EVIDENCE_NAMES: Mapping[Evidence, str] = {
+    "fresh-signal": "fresh images",
+    "held-out": "held-out halves",
 }
+"""What people call the views that a verdict rests on."""
 _NAMED_PAIRS = 3
 """The most pairs that a sentence names."""
 
@@ -30,7 +31,7 @@ def verdict_sentences(verdict: Verdict, subject: str) -> list[str]:
             f"It is not known whether {subject} conflicts with a reward: no batch was measured on "
             "data that it wasn't solved on."
         ]
-    place = f"{_EVIDENCE[verdict.view]} of {counted(verdict.batches, 'batch', 'batches')}"
+    place = f"the {EVIDENCE_NAMES[verdict.view]} of {counted(verdict.batches, 'batch', 'batches')}"
     where = f"On data that it wasn't solved on ({place}), {subject}"
     if verdict.batches < MIN_BATCHES:
         return [
@@ -75,11 +76,13 @@ def measured_sentence(title: str, records: Sequence[ConflictRecord], method: str
     gaps = ""
     if len(steps) <= steps[-1] - steps[0]:
         gaps = "; the steps between them reuse coefficients"
-    applied = "" if method is None else f" The applied direction is that of {method}."
+    step = "the step" if method is None else f"the step, by the method {method}"
+    update = ", and update is what AdamW made of it"
+    made = update if any("update" in record.cosines for record in records) else ""
     return (
         f"{title}: {counted(len(records), 'measured batch', 'measured batches')} "
         f"(steps {steps[0]} to {steps[-1]}{gaps}), {halves} of them in halves and {fresh} with "
-        f"fresh images.{applied}"
+        f"fresh images. In the tables, applied is {step}{made}."
     )
 
 
@@ -106,6 +109,10 @@ def notes(records: Sequence[ConflictRecord], findings: Findings) -> list[str]:
             "excludes 0 is weak evidence."
         )
     found.append("? marks a cosine whose 95 % interval over batches includes 0, or that has none.")
+    found.append(
+        "By chance is the share of batches in conflict if gradients had nothing in common: a share "
+        "near it tells nothing."
+    )
     return found
 
 

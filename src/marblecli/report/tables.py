@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
@@ -86,8 +86,11 @@ class Column:
     kind: Kind
     note: str = ""
     """What is said below the title."""
-    detail: bool = False
-    """Whether a screen that is too narrow may leave the column out."""
+    detail: int = 0
+    """0 for a column that is always shown. A screen that is too narrow leaves out the columns of
+    the greatest number first, and those of number 1 together with the details of cells."""
+    chance: float | None = None
+    """What the shares of batches in conflict would be by chance, where the column has such."""
 
 
 @dataclass(frozen=True)
@@ -116,11 +119,16 @@ class Table:
         """The same table with its last rows only."""
         return replace(self, rows=self.rows[max(len(self.rows) - count, 0) :])
 
-    def without_details(self) -> Table:
-        """The same table without the columns that may be left out."""
-        kept = [place for place, column in enumerate(self.columns) if not column.detail]
+    def without_details(self, most: int = 0) -> Table:
+        """The same table without the columns whose ``detail`` is above ``most``."""
+        return self.only(
+            [place for place, column in enumerate(self.columns) if column.detail <= most]
+        )
+
+    def only(self, places: Sequence[int]) -> Table:
+        """The same table with the columns at these ``places``, in their order."""
         return replace(
             self,
-            columns=tuple(self.columns[place] for place in kept),
-            rows=tuple(tuple(row[place] for place in kept) for row in self.rows),
+            columns=tuple(self.columns[place] for place in places),
+            rows=tuple(tuple(row[place] for place in places) for row in self.rows),
         )

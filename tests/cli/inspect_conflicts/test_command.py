@@ -127,7 +127,8 @@ def test_old_records_have_no_numbers_where_nothing_was_measured(run_dir):
     assert pair["verdict"] == "not measured"
     assert pair["corrected_cosine"] is None
     shown = run(run_dir)
-    assert shown.startswith("It is not known whether the applied direction conflicts")
+    assert shown.startswith("2 batches are too few to tell whether rewards conflict (6 are")
+    assert "It is not known whether the step" in shown
     assert "held-out half" not in shown.split("On the batch")[0]
     assert "measure.fresh_every" in shown
 
@@ -182,7 +183,8 @@ def test_tables_for_people(run_dir):
 def test_tables_of_all_that_was_measured(halved_run):
     shown = " ".join(run(halved_run).split())
     for expected in (
-        "The applied direction is that of equal",
+        "applied is the step, by the method equal, and update is what AdamW made of it",
+        "by chance 75 %",
         "held-out half",
         "split halves",
         "1 conflicts (ocr with",
@@ -201,12 +203,18 @@ def test_tables_of_all_that_was_measured(halved_run):
 def test_the_verdict_comes_first(halved_run):
     """Of 40 batches only fresh images count, whose recorded cosine with geneval is -.2."""
     shown = " ".join(run(halved_run).split())
+    first = (
+        "The only pair of rewards conflicts: ocr with geneval; on its own batches the step "
+        "conflicts with no reward, AdamW's update with no reward; on fresh images the step "
+        "conflicts with geneval."
+    )
     assert shown.startswith(
-        "On data that it wasn't solved on (the fresh images of 40 batches), the applied direction "
+        f"{first} On data that it wasn't solved on (the fresh images of 40 batches), the step "
         "(equal) conflicts with geneval (mean cosine -0.200, 95 % interval -0.20 to -0.20). It "
-        "agrees with ocr."
+        "agrees with ocr. What to do: "
     )
     verdict = json.loads(run(halved_run, "--json"))["verdict"]
+    assert verdict["sentences"][0] == first
     assert (verdict["judged_by"], verdict["conflicting"]) == ("fresh-signal", ["geneval"])
 
 
