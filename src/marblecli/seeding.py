@@ -7,9 +7,12 @@ isn't used.
 from __future__ import annotations
 
 import zlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def stream(seed: int, purpose: str, *indices: int) -> np.random.Generator:
@@ -19,5 +22,7 @@ def stream(seed: int, purpose: str, *indices: int) -> np.random.Generator:
 
 def torch_stream(seed: int, purpose: str, *indices: int) -> torch.Generator:
     """A torch generator like :func:`stream`; on the CPU, so all devices get the same numbers."""
+    import torch
+
     state = int(stream(seed, purpose, *indices).integers(2**62))
     return torch.Generator().manual_seed(state)

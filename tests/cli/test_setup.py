@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from marblecli.cli.setup import build_suite, load_plan
+from marblecli.cli.setup import also_trained, also_trained_line, build_suite, load_plan
 from marblecli.errors import RecipeError
 from marblecli.types import Prompt
 
@@ -54,6 +54,31 @@ def test_a_reward_that_applies_to_no_prompt_is_named_with_what_it_needs(recipe: 
         f"{recipe}: rewards.shapes-letters: applies to no training prompt; "
         "it needs the metadata background, colours, text"
     )
+
+
+def test_a_reward_that_is_only_evaluated_needs_some_prompt_of_the_recipe(recipe: Path) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_plan(recipe, ["eval.rewards.shapes-letters={}"])
+    assert str(caught.value) == (
+        f"{recipe}: eval.rewards.shapes-letters: applies to no prompt of the recipe; "
+        "it needs the metadata background, colours, text"
+    )
+    (recipe.parent / "letters.jsonl").write_text(LETTERS)
+    plan = load_plan(
+        recipe, ["eval.rewards.shapes-letters={}", "prompts.scenes.eval=letters.jsonl"]
+    )
+    assert list(plan.recipe.all_rewards)[-1] == "shapes-letters"
+
+
+def test_held_out_prompts_that_are_trained_on_are_counted_and_named(recipe: Path) -> None:
+    plan = load_plan(recipe, [])
+    held_out = plan.held_out_prompts[0]
+    both = also_trained(plan, held_out)
+    assert both == ("a blue square on black",)
+    assert also_trained_line(both, len(held_out)) == (
+        "1 of 2 held-out prompts are also trained on: 'a blue square on black'"
+    )
+    assert also_trained_line("abcde", 9).endswith("'a'; 'b'; 'c'; and 2 more")
 
 
 def test_a_reward_whose_sources_it_does_not_apply_to_is_named(recipe: Path) -> None:

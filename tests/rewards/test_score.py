@@ -105,6 +105,24 @@ def test_a_reward_that_applies_nowhere_is_not_called() -> None:
     assert table.faults == ()
 
 
+def test_some_of_the_rewards_can_be_asked_alone() -> None:
+    called: list[str] = []
+
+    def noted(name: str) -> Callable[[RewardBatch], Any]:
+        def score(batch: RewardBatch) -> list[float]:
+            called.append(name)
+            return ones(batch)
+
+        return score
+
+    with RewardSuite([reward(noted(name), name) for name in "abc"]) as suite:
+        table = suite.submit(IMAGES, PROMPTS, ("c", "a")).result()
+        assert (table.names, sorted(called)) == (("a", "c"), ["a", "c"])
+        assert table.values.shape == (4, 2)
+        assert suite.empty(("b",)).names == ("b",)
+        assert suite.empty().values.shape == (0, 3)
+
+
 def test_images_have_the_declared_layout() -> None:
     seen: dict[str, Any] = {}
 

@@ -17,7 +17,12 @@ from marblecli.settings.recipe import (
     RunSettings,
     TrackingSettings,
 )
-from marblecli.settings.rewards import OWN_REWARD_KEYS, PromptSettings, RewardSettings
+from marblecli.settings.rewards import (
+    OWN_REWARD_KEYS,
+    EvalRewardSettings,
+    PromptSettings,
+    RewardSettings,
+)
 from marblecli.settings.training import OldPolicySettings, SamplingSettings, TrainingSettings
 
 __all__ = [
@@ -27,6 +32,7 @@ __all__ = [
     "BalancePhase",
     "BalanceSettings",
     "CheckpointSettings",
+    "EvalRewardSettings",
     "EvalSettings",
     "LoraSettings",
     "MeasureSettings",

@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
 
 from marblecli.settings.balance import BalanceSettings, MeasureSettings
 from marblecli.settings.model import ModelSettings
-from marblecli.settings.rewards import PromptSettings, RewardSettings
+from marblecli.settings.rewards import EvalRewardSettings, PromptSettings, RewardSettings
 from marblecli.settings.table import Table
 from marblecli.settings.training import SamplingSettings, TrainingSettings
 
@@ -38,6 +38,7 @@ class EvalSettings(Table):
     """Images of each held-out prompt."""
     images_per_train_prompt: Annotated[int, Field(ge=2)] = 8
     """Images of each training prompt."""
+    rewards: Mapping[str, EvalRewardSettings] = {}
 
 
 class CheckpointSettings(Table):
@@ -77,3 +78,8 @@ class Recipe(Table):
         if not any(reward.weight for reward in rewards.values()):
             raise ValueError("at least one reward needs a weight above 0")
         return rewards
+
+    @property
+    def all_rewards(self) -> dict[str, EvalRewardSettings]:
+        """The rewards that are trained, and after them those that are only evaluated."""
+        return {**self.rewards, **self.eval.rewards}

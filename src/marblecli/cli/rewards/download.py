@@ -75,7 +75,7 @@ def _wanted(
     if overrides and len(names) != 1:
         raise BadInputError("--set is for one named reward; a recipe has the options of several")
     if recipe is not None:
-        rewards = load_recipe(recipe, [], catalog.check_options, tell=tell).rewards
+        rewards = load_recipe(recipe, [], catalog.check_options, tell=tell).all_rewards
         return {name: entry.options for name, entry in rewards.items()}
     if everything:
         # A reward that needs options can't say without them which files it reads.

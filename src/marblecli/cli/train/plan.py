@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from marblecli.cli.setup import Plan
+from marblecli.cli.setup import Plan, also_trained, also_trained_line
 from marblecli.cli.train.memory import show_memory, simulation_of
 from marblecli.models.architectures import UnreadableConfigError
 from marblecli.planning.plan import images_of_a_step, micro_batch_images
-from marblecli.report.render import out
+from marblecli.report.render import out, tell
 
 
 def show_plan(plan: Plan, memory: float | None = None, processes: int = 1) -> None:
@@ -44,7 +44,12 @@ def show_plan(plan: Plan, memory: float | None = None, processes: int = 1) -> No
         table.add_row(f"prompts.{source}", counts)
     for name in recipe.rewards:
         table.add_row(f"rewards.{name}", f"applies to {_applicability(plan, name)}")
+    for name in recipe.eval.rewards:
+        table.add_row(f"eval.rewards.{name}", "scored in evaluations, not trained")
     out.print(table)
+    held_out_prompts = [prompt for part in plan.held_out_prompts for prompt in part]
+    if both := also_trained(plan, held_out_prompts):
+        tell(f"note: {also_trained_line(both, len(held_out_prompts))}")
     show_memory(plan, memory, processes)
     out.print("the recipe is valid; nothing was loaded")
 
