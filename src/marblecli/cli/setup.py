@@ -41,12 +41,14 @@ class Plan:
     """The model's architecture, or why its configurations couldn't be read."""
 
 
-def load_plan(path: Path, overrides: Sequence[str], *, quiet: bool = False) -> Plan:
+def load_plan(
+    path: Path, overrides: Sequence[str], *, quiet: bool = False, more: Sequence[Prompt] = ()
+) -> Plan:
     """Load the recipe, and check all of it: keys, files, rewards, and the model's configurations as
     far as they can be read. Every reward has to apply to some training prompt.
 
     The plan's recipe has the defaults of the model's family written out. Keys that were renamed are
-    reported on stderr, unless ``quiet``.
+    reported on stderr, unless ``quiet``. ``more`` are prompts that evaluations also see.
 
     Raises:
         RecipeError: all faults at once.
@@ -63,7 +65,7 @@ def load_plan(path: Path, overrides: Sequence[str], *, quiet: bool = False) -> P
     held_out = _load(path, recipe, "eval")
     everywhere = [prompt for source in train for prompt in source]
     idle = _idle(catalog, "rewards", recipe.rewards, everywhere)
-    everywhere += [prompt for source in held_out for prompt in source]
+    everywhere += [*more, *(prompt for source in held_out for prompt in source)]
     idle += _idle(catalog, "eval.rewards", recipe.eval.rewards, everywhere)
     if idle:
         raise RecipeError(str(path), idle)

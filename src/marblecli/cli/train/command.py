@@ -50,7 +50,7 @@ def train(  # noqa: PLR0913, PLR0917 - one parameter an option
     ] = 1,
 ) -> None:
     """Fine-tune a model on the rewards of a recipe."""
-    from marblecli.cli.launch import check_processes, launch, wants_launch
+    from marblecli.cli.launch import RESUME, check_processes, launch, wants_launch
     from marblecli.cli.setup import load_plan
     from marblecli.cli.train.run import run_training
 
@@ -69,6 +69,7 @@ def train(  # noqa: PLR0913, PLR0917 - one parameter an option
         check_processes(plan.recipe, num_processes)
         show_plan(plan, memory, num_processes)
     elif starts_others:
-        launch(plan.recipe, num_processes, sys.argv[1:])
+        check_processes(plan.recipe, num_processes)
+        launch(num_processes, sys.argv[1:], RESUME)
     else:
         run_training(plan, run_dir, resume)
