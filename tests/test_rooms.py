@@ -100,7 +100,7 @@ TESTED_BY = {
     "settings/training.py": "runs/test_recipe.py",
 }
 """Modules whose test has another name."""
-WITHOUT_TEST = {"models/dtypes.py", "train/recorder.py"}
+WITHOUT_TEST = {"models/dtypes.py", "models/native.py", "train/recorder.py"}
 """Tables and protocols without behaviour."""
 
 

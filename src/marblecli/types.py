@@ -214,3 +214,16 @@ class EmbeddingStore(Protocol):
 
     def write(self, text: str, embedding: Mapping[str, Tensor]) -> None:
         """Keep the embedding of ``text``, as tensors by name."""
+
+
+@dataclass(frozen=True)
+class AdapterFile:
+    """An adapter as a file holds it, whoever wrote it."""
+
+    place: str
+    """The file or folder, for messages."""
+    tensors: Mapping[str, Tensor]
+    """By the file's own keys, on the CPU."""
+    settings: Mapping[str, Json] = field(default_factory=dict)
+    """What the file or its folder says of it, by the names of peft's ``LoraConfig`` (``r``,
+    ``lora_alpha``, ``base_model_name_or_path``...); empty if that is nothing."""

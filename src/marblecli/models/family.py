@@ -60,6 +60,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from marblecli.models.configurations import Architecture, Config, UnreadableConfigError
 from marblecli.models.limits import Limits
+from marblecli.models.native import NativeLayer
 from marblecli.plugins import NoOptions
 from marblecli.settings import ModelSettings
 
@@ -225,6 +226,14 @@ class Family(ABC):
         self, architecture: Architecture, model: ModelSettings
     ) -> dict[str, tuple[int, ...]]:
         """The shapes of the named tensors of one prompt, without the B."""
+
+    def native_layers(self, config: Config) -> Mapping[str, NativeLayer]:  # noqa: ARG002, for families
+        """Where the network's layers are in the published one, by name: what other tools run.
+
+        ``config`` is that of the part ``transformer``. A family without such a map can't be
+        exported to those tools, nor can their adapters be read.
+        """
+        return {}
 
     @abstractmethod
     def build(self, part: str, config: Config) -> nn.Module:

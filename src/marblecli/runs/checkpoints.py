@@ -21,12 +21,17 @@ _NAME = re.compile(r"step-(\d{6,})")
 _STATE = "state.json"
 
 
+def checkpoint_name(step: int) -> str:
+    """``step-000100``"""
+    return f"step-{step:06d}"
+
+
 def save_checkpoint(folder: Path, snapshot: Snapshot) -> Path:
     """Write ``folder/step-000100`` and return it.
 
     Raises MarbleError if that fails, with nothing of it left and older checkpoints whole.
     """
-    path = folder / f"step-{snapshot.step:06d}"
+    path = folder / checkpoint_name(snapshot.step)
     state = {
         "step": snapshot.step,
         "files": sorted(snapshot.tensors),

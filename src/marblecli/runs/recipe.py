@@ -54,7 +54,7 @@ def load_recipe(
         RecipeError: the recipe can't be used; every fault is named by its dotted key.
 
     """
-    table, notices, problems = _with_overrides(read_table(path), overrides)
+    table, notices, problems = with_overrides(read_table(path), overrides)
     if tell is not None:
         for notice in notices:
             tell(notice)
@@ -70,7 +70,7 @@ def load_recipe(
     return recipe
 
 
-def _with_overrides(
+def with_overrides(
     table: dict[str, Any], overrides: Sequence[str]
 ) -> tuple[dict[str, Any], list[str], list[Problem]]:
     """The table with the overrides and new names of keys; notices, each once; and problems."""

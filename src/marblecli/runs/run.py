@@ -123,6 +123,29 @@ class Run:
             raise BadInputError(f"{self.checkpoints_folder} holds no whole checkpoint: train anew")
         return found[-1]
 
+    def checkpoint(self, step: int | None) -> Path:
+        """The folder of the whole checkpoint of that step; the newest one's without a step.
+
+        Raises BadInputError, which names those that there are.
+        """
+        if step is None:
+            return self.latest_checkpoint()
+        found = {path.name: path for path in self.checkpoints()}
+        name = checkpoints.checkpoint_name(step)
+        if name not in found:
+            raise BadInputError(
+                f"{self.checkpoints_folder} has no whole checkpoint of step {step}; there are "
+                + (", ".join(found) or "none")
+            )
+        return found[name]
+
+    def load_weights(self, path: Path, stem: str) -> Mapping[str, Tensor]:
+        """Read one file of a checkpoint folder: ``trained``, ``old`` or ``ema``.
+
+        Raises BadInputError if it can't be read.
+        """
+        return checkpoints.load_checkpoint(path, (stem,)).tensors[stem]
+
     def load_average(self, path: Path) -> Mapping[str, Tensor]:
         """Read a checkpoint folder's averaged weights and nothing else of it.
 

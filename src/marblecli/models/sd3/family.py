@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from marblecli.models.configurations import INDEX, Architecture, Config
 from marblecli.models.family import AdapterRules, Family, FamilySpec, LoadedParts, LoadRequest
 from marblecli.models.limits import Limits
+from marblecli.models.native import NativeLayer
+from marblecli.models.sd3.native import native_layers
 from marblecli.models.sd3.options import SD3Options, sd3_options
 from marblecli.models.sd3.shapes import conditioning_shapes, latent_shape, sd3_limits
 from marblecli.settings import ModelSettings
@@ -99,6 +101,9 @@ class StableDiffusion3(Family):
         self, architecture: Architecture, model: ModelSettings
     ) -> dict[str, tuple[int, ...]]:
         return conditioning_shapes(architecture, sd3_options(model))
+
+    def native_layers(self, config: Config) -> dict[str, NativeLayer]:
+        return native_layers(config)
 
     def build(self, part: str, config: Config) -> nn.Module:
         from marblecli.models.sd3.parts import build_part
