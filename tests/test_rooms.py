@@ -71,6 +71,7 @@ WRITES = {
 TESTED_BY = {
     "__main__.py": "cli/test_launch.py",
     "cli/eval/command.py": "cli/eval/test_run.py",
+    "cli/eval/prepare.py": "cli/eval/test_run.py",
     "cli/inspect_conflicts/run.py": "cli/inspect_conflicts/test_command.py",
     "cli/solve/run.py": "cli/solve/test_command.py",
     "cli/train/command.py": "cli/train/test_run.py",

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from diffusers import StableDiffusion3Pipeline
+from safetensors.torch import load_file
 
 from marblecli.runs.evaluation_folder import EvaluationFolder
 
@@ -95,6 +98,63 @@ def test_a_checkpoint_can_be_evaluated_and_compared_with_another(marble: Marble,
     compared = document["compare"][str(early)]["shapes-colour"]
     assert compared["mean"] == pytest.approx(first, rel=1e-6)
     assert document["rewards"]["shapes-colour"]["mean"] == pytest.approx(last, rel=1e-6)
+
+
+def exported(run: Path) -> Path:
+    """The run's average, as diffusers writes an adapter."""
+    layers = load_file(run / "checkpoints" / "step-000004" / "ema.safetensors")
+    settings = {"r": 2, "lora_alpha": 4}
+    StableDiffusion3Pipeline.save_lora_weights(
+        run / "export", layers, transformer_lora_adapter_metadata=settings
+    )
+    return run / "export" / "pytorch_lora_weights.safetensors"
+
+
+def test_a_run_its_checkpoint_and_its_export_have_the_same_scores(
+    marble: Marble, run: Path
+) -> None:
+    file = exported(run)
+    run_, checkpoint, export = (
+        json.loads(marble("eval", place, "--json").out)
+        for place in (run, run / "checkpoints" / "step-000004", file)
+    )
+    assert run_["splits"] == checkpoint["splits"]
+    assert run_["checkpoint"] == checkpoint["checkpoint"] == "step-000004"
+    for split, part in run_["splits"].items():
+        assert export["splits"][split]["rewards"].keys() == part["rewards"].keys()
+        for name, reward in part["rewards"].items():
+            mean = export["splits"][split]["rewards"][name]["mean"]
+            assert mean == pytest.approx(reward["mean"], abs=1e-6)
+    assert Path(export["output"]).parent == run / "evaluations"
+
+
+def test_an_adapter_elsewhere_and_its_base_are_scored_on_given_prompts(
+    marble: Marble, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.move(exported(run), tmp_path / "mine.safetensors")
+    (tmp_path / "mine.txt").write_text("a red square on black\na blue square on black\n")
+    with (run / "recipe.toml").open("rb") as file:
+        base = tomllib.load(file)["model"]["pretrained"]
+    settings = {
+        "sampling.resolution": 32, "eval.steps": 2, "model.dtype": "fp32",
+        "model.max_sequence_length": 1,
+    }  # fmt: skip
+    sets = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    alone = marble("eval", "mine.safetensors", "--base", base, *sets)
+    assert alone.code == 2
+    assert "give --prompts FILE and --rewards NAMES, or --recipe RECIPE" in alone.err
+    command = ("--prompts", "mine.txt", "--rewards", "jpeg", "--json", "--images-per-prompt", 1)
+    shown = marble("eval", "mine.safetensors", "--base", base, *command, *sets)
+    assert shown.code == 0
+    document = json.loads(shown.out)
+    assert document["rewards"]["jpeg"]["n"] == 2
+    assert not document["rewards"]["jpeg"]["trained"]
+    assert document["output"].startswith("evaluations/mine.safetensors-")
+    model = json.loads(marble("eval", base, *command, *sets).out)
+    compared = model["compare"]["base"]["jpeg"]
+    assert compared["mean"] == pytest.approx(document["compare"]["base"]["jpeg"]["mean"], abs=1e-5)
+    assert compared["win_rate"] == 0.5
 
 
 def test_what_is_compared_with_itself_has_no_interval(marble: Marble, run: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from marblecli.cli.eval.run import Request, prepare
+from marblecli.cli.eval.prepare import Request, prepare
 from marblecli.cli.eval.scoring import PICTURED, parts_left, pictured, prompts_of_a_part
 from marblecli.runs.evaluation_folder import EvaluationFolder, ScoredPart
 from marblecli.types import ScoredImage
@@ -18,14 +18,14 @@ def test_a_part_fills_whole_batches_of_every_process(
     batch: int, images: int, processes: int, prompts: int, finished_run: Path
 ) -> None:
     overrides = (f"sampling.batch_size={batch}", f"eval.images_per_prompt={images}")
-    job = prepare(Request(finished_run, overrides=overrides)).job
+    job = prepare(Request(str(finished_run), overrides=overrides)).job
     assert prompts_of_a_part(job.plan.recipe, "held-out", processes) == prompts
     assert prompts * images % (batch * processes) == 0
 
 
 def test_what_is_scored_isnt_among_what_is_left(finished_run: Path, tmp_path: Path) -> None:
     overrides = ("sampling.batch_size=1", "eval.images_per_prompt=1")
-    job = prepare(Request(finished_run, overrides=overrides)).job
+    job = prepare(Request(str(finished_run), overrides=overrides)).job
     folder = EvaluationFolder.at(tmp_path / "evaluation", {})
     everything = parts_left(job, folder, 1)
     assert [part.subject for part in everything] == ["other"] * 4 + ["target"] * 4

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 
 def evaluate(  # noqa: PLR0913, PLR0917 - one parameter an option
     target: Annotated[
-        Path, typer.Argument(help="A run directory, or RUN_DIR/checkpoints/step-... of one.")
+        str,
+        typer.Argument(help="A run, a checkpoint of one, an adapter (file or folder), or a model."),
     ],
     rewards: Annotated[
         list[str] | None,
@@ -27,8 +28,23 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter an option
     ] = None,
     compare: Annotated[
         str,
-        typer.Option(help="Compare with this run or checkpoint, or with the base model."),
+        typer.Option(metavar="OTHER", help="Compare with another target, or with the base model."),
     ] = "base",
+    base: Annotated[
+        str | None,
+        typer.Option(
+            help="The base model of an adapter: a hub id or a folder.",
+            show_default="as it says itself",
+        ),
+    ] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(help="The recipe or run whose settings an adapter or a model runs with."),
+    ] = None,
+    weights: Annotated[
+        Literal["average", "trained"],
+        typer.Option(help="A run's moving average, or its last trained weights."),
+    ] = "average",
     images_per_prompt: Annotated[
         int | None, typer.Option(min=1, help="Images of each prompt.", show_default="the recipe's")
     ] = None,
@@ -54,7 +70,8 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter an option
     Every reward gets its mean, its paired change with a 95 % interval, and its win rate, over all
     prompts and by prompt source. An evaluation that was stopped goes on with the same command.
     """
-    from marblecli.cli.eval.run import Request, prepare, run_evaluation
+    from marblecli.cli.eval.prepare import Request, prepare
+    from marblecli.cli.eval.run import run_evaluation
     from marblecli.cli.launch import launch, wants_launch
 
     names = [name.strip() for text in rewards or () for name in text.split(",") if name.strip()]
@@ -66,6 +83,9 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter an option
         images_per_prompt=images_per_prompt,
         overrides=tuple(overrides or ()),
         output=output,
+        base=base,
+        recipe=recipe,
+        weights=weights,
     )
     starts_others = wants_launch(num_processes)
     prepared = prepare(request, quiet=starts_others)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
 
-from marblecli.cli.eval.scoring import Job, Splits, parts_left, score_parts
-from marblecli.cli.eval.targets import Target, find_target
-from marblecli.cli.setup import Plan, also_trained, evaluation_splits, load_plan
+from marblecli.cli.eval.prepare import Prepared, Request
+from marblecli.cli.eval.scoring import Job, parts_left, score_parts
+from marblecli.cli.setup import also_trained
+from marblecli.cli.target import Target
 from marblecli.engine.processes import connect
-from marblecli.errors import BadInputError, InterruptedRunError, did_you_mean
-from marblecli.models.quiet import quiet_libraries
+from marblecli.errors import InterruptedRunError
 from marblecli.report.evaluation import (
     EvaluationResult,
     SplitResult,
@@ -23,55 +22,9 @@ from marblecli.report.evaluation import (
     split_notes,
 )
 from marblecli.report.render import out, tell
+from marblecli.runs.adapter_files import adapter_weights_file
 from marblecli.runs.evaluation_folder import EvaluationFolder
-from marblecli.runs.prompts import load_prompts
-from marblecli.runs.recipe import read_table
 from marblecli.types import Json, Prompt, RewardChange
-
-BASE = "base"
-"""What ``--compare`` calls the base model."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the user asks for."""
-
-    target: Path
-    rewards: Sequence[str] = ()
-    """Names of installed rewards; empty for the recipe's."""
-    prompt_file: Path | None = None
-    compare: str = BASE
-    images_per_prompt: int | None = None
-    overrides: Sequence[str] = ()
-    output: Path | None = None
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A checked request."""
-
-    job: Job
-    trained: frozenset[str]
-    """The rewards that the target was trained on."""
-
-
-def prepare(request: Request, *, quiet: bool = False) -> Prepared:
-    """Check the request, and load what needs no weights. Raises BadInputError."""
-    quiet_libraries()
-    target = find_target(request.target)
-    other = None if request.compare == BASE else find_target(Path(request.compare))
-    given = _given_prompts(request)
-    plan = load_plan(target.run.recipe_file, _overrides(request, target), quiet=quiet, more=given)
-    trained = frozenset(plan.recipe.rewards)
-    if request.rewards:
-        plan = _only(plan, request.rewards)
-    splits = {request.prompt_file.name: given} if request.prompt_file else _own_splits(plan)
-    _check_rewards_apply(plan, request.rewards, splits)
-    model = plan.recipe.model
-    if other is not None:
-        of_model = [text for text in request.overrides if text.startswith("model.")]
-        model = load_plan(other.run.recipe_file, of_model, quiet=True).recipe.model
-    return Prepared(Job(plan, splits, target, other, model), trained)
 
 
 def run_evaluation(request: Request, prepared: Prepared, *, as_json: bool) -> None:
@@ -89,7 +42,7 @@ def run_evaluation(request: Request, prepared: Prepared, *, as_json: bool) -> No
         return
     result = _result(request, prepared, folder)
     document = result_document(result)
-    folder.finish(document, job.target.step, list(job.splits))
+    folder.finish(document, _step(job.target), list(job.splits))
     if as_json:
         out.print_json(json.dumps(document, allow_nan=False))
     else:
@@ -109,65 +62,27 @@ def _show(result: EvaluationResult) -> None:
         out.print(note, markup=False, soft_wrap=True)
 
 
-def _overrides(request: Request, target: Target) -> list[str]:
-    """The overrides of the target's recipe; rewards that it doesn't have are only evaluated."""
-    found = []
-    table = read_table(target.run.recipe_file)
-    known = {*table.get("rewards", {}), *table.get("eval", {}).get("rewards", {})}
-    found += [f"eval.rewards.{name}={{}}" for name in request.rewards if name not in known]
-    if (count := request.images_per_prompt) is not None:
-        # The interval on training prompts needs at least two images of each.
-        found += [
-            f"eval.images_per_prompt={count}",
-            f"eval.images_per_train_prompt={max(count, 2)}",
-        ]
-    return [*found, *request.overrides]
+def _name(target: Target) -> str:
+    """The checkpoint's name, or the last part of the target's place."""
+    return Path(target.place).name if target.checkpoint is None else target.checkpoint.name
 
 
-def _given_prompts(request: Request) -> tuple[Prompt, ...]:
-    file = request.prompt_file
-    return () if file is None else load_prompts(file, file.stem)
+def _step(target: Target) -> int:
+    return 0 if target.checkpoint is None else int(target.checkpoint.name.rpartition("-")[2])
 
 
-def _only(plan: Plan, names: Sequence[str]) -> Plan:
-    """The plan with these rewards alone."""
-    recipe = plan.recipe
-    if unknown := [name for name in names if name not in recipe.all_rewards]:
-        hint = did_you_mean(unknown[0], recipe.all_rewards)
-        raise BadInputError(f"--rewards: no reward {unknown[0]!r}{hint}")
-    rewards = {name: entry for name, entry in recipe.rewards.items() if name in names}
-    extra = {name: entry for name, entry in recipe.eval.rewards.items() if name in names}
-    settings = recipe.eval.model_copy(update={"rewards": extra})
-    return replace(plan, recipe=recipe.model_copy(update={"rewards": rewards, "eval": settings}))
-
-
-def _own_splits(plan: Plan) -> Splits:
-    found = evaluation_splits(plan)
-    if not found:
-        raise BadInputError("the run has no evaluation prompts; name a file with --prompts")
-    return found
-
-
-def _check_rewards_apply(plan: Plan, names: Sequence[str], splits: Splits) -> None:
-    """Raise BadInputError if a reward that was named applies to no prompt."""
-    everywhere = [prompt for prompts in splits.values() for prompt in prompts]
-    for name in names:
-        spec, entry = plan.catalog.get(name).spec, plan.recipe.all_rewards[name]
-        if not any(spec.applies(prompt, entry.sources) for prompt in everywhere):
-            needs = ", ".join(spec.metadata) or "(none)"
-            raise BadInputError(
-                f"--rewards {name}: applies to no prompt that is evaluated; it needs the metadata "
-                f"{needs}; give prompts that have them with --prompts FILE.jsonl"
-            )
+def _home(target: Target) -> Path:
+    """The run directory that the target belongs to, or else the working directory."""
+    file = target.recipe_file
+    in_run = file is not None and (file.parent / "checkpoints").is_dir()
+    return file.parent if file is not None and in_run else Path()
 
 
 def _open(request: Request, job: Job) -> EvaluationFolder:
     asked = _identity(request, job)
     digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:8]
-    name = f"{job.target.checkpoint.name}-{digest}"
-    folder = EvaluationFolder.at(
-        request.output or job.target.run.directory / "evaluations" / name, asked
-    )
+    place = _home(job.target) / "evaluations" / f"{_name(job.target)}-{digest}"
+    folder = EvaluationFolder.at(request.output or place, asked)
     if scored := sum(len(part.images) for part in folder.parts):
         tell(f"going on: {scored} images are scored already, in {folder.directory}")
     return folder
@@ -187,17 +102,24 @@ def _identity(request: Request, job: Job) -> dict[str, Json]:
         mode="json", include={"steps", "images_per_prompt", "images_per_train_prompt"}
     )
     return {
-        "target": str(request.target),
-        "weights": job.target.identity(),
-        "compare": request.compare,
-        "compared_weights": job.other.identity() if job.other else None,
-        "model": recipe.model.model_dump(mode="json"),
+        "target": _weights(job.target),
+        "other": None if job.other is None else _weights(job.other),
+        "weights": request.weights,
         "seed": recipe.run.seed,
         "resolution": recipe.sampling.resolution,
         "eval": settings,
         "rewards": rewards,
         "prompts": {split: _digest(prompts) for split, prompts in job.splits.items()},
     }
+
+
+def _weights(target: Target) -> Json:
+    """What is the same only as long as the target's weights are."""
+    file = target.checkpoint and target.checkpoint / "ema.safetensors"
+    file = file or adapter_weights_file(Path(target.place).expanduser())
+    known = {} if file is None else {"bytes": file.stat().st_size, "ns": file.stat().st_mtime_ns}
+    place = Path(target.place).absolute() if target.kind != "model" else target.place
+    return {"place": str(place), **known, "model": target.recipe.model.model_dump(mode="json")}
 
 
 def _digest(prompts: Sequence[Prompt]) -> str:
@@ -209,8 +131,8 @@ def _digest(prompts: Sequence[Prompt]) -> str:
 def _result(request: Request, prepared: Prepared, folder: EvaluationFolder) -> EvaluationResult:
     job = prepared.job
     return EvaluationResult(
-        target=str(request.target),
-        checkpoint=job.target.checkpoint.name,
+        target=job.target.place,
+        checkpoint=_name(job.target),
         other=request.compare,
         splits=[_split_result(job, folder, split) for split in job.splits],
         trained=prepared.trained,
@@ -232,9 +154,8 @@ def _split_result(job: Job, folder: EvaluationFolder, split: str) -> SplitResult
         count = sum(prompt.source == source for prompt in prompts)
         return count, split_changes(split, before.only(source), after.only(source), seed)
 
-    sources: Mapping[str, tuple[int, tuple[RewardChange, ...]]] = {
-        source: of_source(source) for source in after.sources
-    }
-    both = () if split == "train" else also_trained(job.plan, prompts)
+    sources = {source: of_source(source) for source in after.sources}
+    trains = split != "train" and job.target.kind != "model"
+    both = also_trained(job.plan, prompts) if trains else ()
     changes = split_changes(split, before, after, seed)
     return SplitResult(split, len(prompts), changes, sources, both)

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from marblecli.cli.eval.targets import Target
 from marblecli.cli.setup import Plan, build_suite
+from marblecli.cli.target import Target, open_target
 from marblecli.engine.processes import Processes
 from marblecli.report.render import log
-from marblecli.runs.embedding_cache import EmbeddingCache
 from marblecli.runs.evaluation_folder import EvaluationFolder, ScoredPart, Subject
-from marblecli.settings import ModelSettings, Recipe
+from marblecli.settings import Recipe
 from marblecli.types import Prompt
 
 if TYPE_CHECKING:
@@ -38,8 +37,6 @@ class Job:
     target: Target
     other: Target | None
     """None is the base model."""
-    other_model: ModelSettings
-    """The model whose trained weights ``other`` has; that of the target if it is None."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +96,7 @@ class _Samplers:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._open: Sampler | None = None
-        self._subject: Subject | None = None
+        self._weights_of: Target | None = None
 
     def __enter__(self) -> _Samplers:
         return self
@@ -109,16 +106,18 @@ class _Samplers:
 
     def of(self, subject: Subject) -> tuple[Sampler, Literal["reference", "trained"]]:
         """The sampler with the subject's weights, and the policy that has them."""
-        job = self._job
-        who = job.target if subject == "target" else job.other
-        model = job.plan.recipe.model if subject == "target" else job.other_model
-        recipe = job.plan.recipe.model_copy(update={"model": model})
-        if self._open is None or self._open.recipe.model != recipe.model:
+        who = self._job.target if subject == "target" else self._job.other
+        target = who or self._job.target
+        if self._open is None or self._open.recipe.model != target.recipe.model:
             self._close()
-            self._open, self._subject = _open(job, recipe), None
-        if who is not None and subject != self._subject:
-            self._open.policies.load_trained(who.weights())
-        self._subject = subject
+            self._open = _open(self._job, target)
+            self._weights_of = target
+        if who is not None and who is not self._weights_of:
+            weights = who.load()
+            if not weights:
+                return self._open, "reference"
+            self._open.policies.load_trained(weights)
+            self._weights_of = who
         return self._open, "reference" if who is None else "trained"
 
     def end(self) -> None:
@@ -132,17 +131,13 @@ class _Samplers:
             self._open = None
 
 
-def _open(job: Job, recipe: Recipe) -> Sampler:
-    from marblecli.train.sampler import PromptSets, open_sampler
+def _open(job: Job, target: Target) -> Sampler:
+    from marblecli.train.sampler import PromptSets
 
+    build = partial(build_suite, job.plan)
     with log.status("loading the model and the rewards"):
-        return open_sampler(
-            recipe,
-            PromptSets(evaluation=job.splits),
-            partial(build_suite, job.plan),
-            open_store=EmbeddingCache,
-            old=False,
-        )
+        prompts = PromptSets(evaluation=job.splits)
+        return open_target(target, prompts, build, recipe=job.plan.recipe)
 
 
 def _scored(part: Part, evaluation: Evaluation) -> ScoredPart:
