@@ -9,6 +9,7 @@ import torch
 
 from marblecli.cli.setup import also_trained, also_trained_line, build_suite, load_plan
 from marblecli.errors import RecipeError
+from marblecli.settings import SamplingSettings
 from marblecli.types import Prompt
 
 InstallPlugin = Callable[..., None]
@@ -68,6 +69,17 @@ def test_a_reward_that_is_only_evaluated_needs_some_prompt_of_the_recipe(recipe:
         recipe, ["eval.rewards.shapes-letters={}", "prompts.scenes.eval=letters.jsonl"]
     )
     assert list(plan.recipe.all_rewards)[-1] == "shapes-letters"
+
+
+def test_the_default_draws_at_most_as_many_prompts_as_there_are(recipe: Path) -> None:
+    text = recipe.read_text()
+    assert load_plan(recipe, ["sampling.prompts_per_step=4"]).recipe.sampling.prompts_per_step == 4
+    recipe.write_text(text.replace("prompts_per_step = 2\n", ""))
+    assert load_plan(recipe, []).recipe.sampling.prompts_per_step == 2
+    many = "".join(f'{{"prompt": "a {place}", "background": "black"}}\n' for place in range(20))
+    (recipe.parent / "train.jsonl").write_text((recipe.parent / "train.jsonl").read_text() + many)
+    default = SamplingSettings().prompts_per_step
+    assert load_plan(recipe, []).recipe.sampling.prompts_per_step == default == 8
 
 
 def test_held_out_prompts_that_are_trained_on_are_counted_and_named(recipe: Path) -> None:

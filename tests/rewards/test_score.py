@@ -16,6 +16,7 @@ from PIL import Image
 from marblecli.rewards.score import ActiveReward, RewardSuite, merge
 from marblecli.rewards.spec import ImageLayout, RewardBatch, RewardSpec
 from marblecli.types import Prompt, RewardFault, RewardTable
+from support.faults import placeless
 
 
 def unused(options: object, device: str) -> Any:
@@ -201,7 +202,7 @@ def test_a_failing_scorer_masks_its_images_and_no_others(
 ) -> None:
     with RewardSuite([reward(scorer), reward(ones, "s")]) as suite:
         table = suite.score(IMAGES, PROMPTS)
-    assert table.faults == (RewardFault("r", message, 4),)
+    assert tuple(map(placeless, table.faults)) == (RewardFault("r", message, 4),)
     np.testing.assert_array_equal(table.valid, [[False, True]] * 4)
     assert np.isfinite(table.values).all()
 

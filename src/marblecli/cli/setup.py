@@ -64,12 +64,22 @@ def load_plan(
     train = _load(path, recipe, "train")
     held_out = _load(path, recipe, "eval")
     everywhere = [prompt for source in train for prompt in source]
+    recipe = _with_enough_prompts(recipe, len(everywhere))
     idle = _idle(catalog, "rewards", recipe.rewards, everywhere)
     everywhere += [*more, *(prompt for source in held_out for prompt in source)]
     idle += _idle(catalog, "eval.rewards", recipe.eval.rewards, everywhere)
     if idle:
         raise RecipeError(str(path), idle)
     return Plan(recipe, catalog, train, held_out, examined.family, examined.architecture)
+
+
+def _with_enough_prompts(recipe: Recipe, prompts: int) -> Recipe:
+    """The recipe without the default's prompts of a step beyond those that there are."""
+    sampling = recipe.sampling
+    if "prompts_per_step" in sampling.model_fields_set or sampling.prompts_per_step <= prompts:
+        return recipe
+    fewer = sampling.model_copy(update={"prompts_per_step": prompts})
+    return recipe.model_copy(update={"sampling": fewer})
 
 
 def _idle(

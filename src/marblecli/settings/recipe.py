@@ -30,13 +30,13 @@ class EvalSettings(Table):
     """Steps between evaluations; 0 evaluates only at the start and the end."""
     steps: Annotated[int, Field(ge=2)] = 40
     """Evaluations of the network by the ODE solver for each image."""
-    train_prompts: NonNegativeInt = 32
+    train_prompts: NonNegativeInt = 8
     """Training prompts evaluated, spread evenly over the sources' files; 0 for none."""
-    held_out_prompts: NonNegativeInt = 64
+    held_out_prompts: NonNegativeInt = 24
     """Held-out prompts evaluated, spread evenly over the sources' files; 0 for none."""
-    images_per_prompt: Annotated[int, Field(ge=1)] = 4
+    images_per_prompt: Annotated[int, Field(ge=1)] = 2
     """Images of each held-out prompt."""
-    images_per_train_prompt: Annotated[int, Field(ge=2)] = 8
+    images_per_train_prompt: Annotated[int, Field(ge=2)] = 4
     """Images of each training prompt."""
     rewards: Mapping[str, EvalRewardSettings] = {}
 

@@ -8,7 +8,7 @@ from marblecli.cli.setup import Plan, also_trained, also_trained_line
 from marblecli.cli.train.memory import show_memory, simulation_of
 from marblecli.models.architectures import UnreadableConfigError
 from marblecli.planning.plan import images_of_a_step, micro_batch_images
-from marblecli.report.render import out, tell
+from marblecli.report.render import out
 
 
 def show_plan(plan: Plan, memory: float | None = None, processes: int = 1) -> None:
@@ -49,7 +49,8 @@ def show_plan(plan: Plan, memory: float | None = None, processes: int = 1) -> No
     out.print(table)
     held_out_prompts = [prompt for part in plan.held_out_prompts for prompt in part]
     if both := also_trained(plan, held_out_prompts):
-        tell(f"note: {also_trained_line(both, len(held_out_prompts))}")
+        line = also_trained_line(both, len(held_out_prompts))
+        out.print(f"note: {line}", soft_wrap=True, markup=False)
     show_memory(plan, memory, processes)
     out.print("the recipe is valid; nothing was loaded")
 

@@ -1,0 +1,44 @@
+"""The examples that each command's help ends with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+EXAMPLES: Mapping[str, tuple[str, ...]] = {
+    "train": (
+        "marble train recipes/quickstart.toml",
+        "marble train recipes/five_rewards.toml --dry-run --memory 24",
+        "marble train recipes/quickstart.toml --set training.steps=10 --run-dir runs/short",
+        "marble train recipes/quickstart.toml --resume --run-dir runs/short",
+    ),
+    "eval": (
+        "marble eval runs/quickstart",
+        "marble eval runs/quickstart --prompts my-prompts.txt --rewards jpeg,sharpness",
+        "marble eval runs/b --compare runs/a",
+        "marble eval my-lora.safetensors --recipe recipes/five_rewards.toml",
+    ),
+    "solve": ("marble solve gradients.safetensors", "marble solve gram.json --json"),
+    "inspect-conflicts": (
+        "marble inspect-conflicts runs/quickstart",
+        "marble inspect-conflicts runs/quickstart --json",
+    ),
+    "rewards list": ("marble rewards list", "marble rewards list ocr"),
+    "rewards check": (
+        "marble rewards check sky-blue",
+        "marble rewards check ocr --prompts recipes/prompts/five_rewards/ocr-held-out.jsonl",
+    ),
+    "rewards new": ("marble rewards new sky-blue",),
+    "rewards download": (
+        "marble rewards download --recipe recipes/five_rewards.toml",
+        "marble rewards download pickscore",
+    ),
+    "rewards serve": ("marble rewards serve pickscore --device cuda --port 8400",),
+    "methods list": ("marble methods list",),
+    "methods check": ("marble methods check marble --set floors.ocr=0.2",),
+}
+"""By command, without ``marble``."""
+
+
+def examples(command: str) -> str:
+    """The examples as the end of a help text: a paragraph each."""
+    return "\n\n".join(("Examples:", *(f"  {line}" for line in EXAMPLES[command])))
