@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import marblecli
-
 PACKAGES: Mapping[str, tuple[str, ...]] = {
     "marble-reward-basic": ("colourfulness", "contrast", "jpeg", "sharpness"),
     "marble-reward-geneval": ("geneval",),
@@ -36,7 +34,7 @@ def install_command(package: str) -> str:
 
 def _place(package: str) -> str:
     """The package's folder: where it is, or where it would be in a checkout."""
-    folder = Path(marblecli.__file__).parents[2] / "plugins" / package
+    folder = Path(__file__).parents[3] / "plugins" / package
     if not folder.is_dir():
         return f"plugins/{package}"
     here = Path.cwd()

@@ -8,12 +8,11 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-import marblecli
 from marblecli.plugins import one_line
 
 WHOLE = "MARBLE_TRACEBACK"
 """The environment variable that ``marble --traceback`` sets, also for the processes of a run."""
-_OURS = Path(marblecli.__file__).parent
+_OURS = Path(__file__).parents[1]
 
 
 def describe_fault(error: BaseException, build: Any) -> str:

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from marblecli.rewards.known import install_command
-
 if TYPE_CHECKING:
     from marblecli.rewards.host import InstalledReward, RewardCatalog
 
@@ -90,6 +88,8 @@ def _show(catalog: RewardCatalog) -> None:
     if rows:
         console.print("`marble rewards list NAME` shows what a reward needs, and its options.")
     else:
+        from marblecli.rewards.known import install_command
+
         command = install_command("marble-reward-shapes")
         console.print(f"no rewards are installed: {command}", markup=False, soft_wrap=True)
     for trouble in (*catalog.clashes, *catalog.failures):
