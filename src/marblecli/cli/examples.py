@@ -7,7 +7,7 @@ from collections.abc import Mapping
 EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "train": (
         "marble train recipes/quickstart.toml",
-        "marble train recipes/five_rewards.toml --dry-run --memory 24",
+        "marble train recipes/five_rewards.toml --dry-run --memory 24 --speed 100",
         "marble train recipes/quickstart.toml --set training.steps=10 --run-dir runs/short",
         "marble train recipes/quickstart.toml --resume --run-dir runs/short",
     ),

@@ -45,6 +45,16 @@ def train(  # noqa: PLR0913, PLR0917 - one parameter an option
             show_default="the GPU's, if there is one",
         ),
     ] = None,
+    speed: Annotated[
+        float | None,
+        typer.Option(
+            min=1e-6,
+            metavar="TFLOPS",
+            help="With --dry-run: the device's speed to predict times by, in 10^12 operations a "
+            "second.",
+            show_default="measured, unless --memory says that it's another device",
+        ),
+    ] = None,
     num_processes: Annotated[
         int, typer.Option(min=1, help="Processes on this machine, one a GPU if there are any.")
     ] = 1,
@@ -56,6 +66,8 @@ def train(  # noqa: PLR0913, PLR0917 - one parameter an option
 
     if memory is not None and not dry_run:
         raise BadInputError("--memory needs --dry-run: it is for the plan, and doesn't limit a run")
+    if speed is not None and not dry_run:
+        raise BadInputError("--speed needs --dry-run: it is for the plan of the time")
     random = [_RANDOM] if random_weights else []
     starts_others = not dry_run and wants_launch(num_processes)
     # The processes that are started load the recipe again, and the first of them prints for all.
@@ -67,7 +79,7 @@ def train(  # noqa: PLR0913, PLR0917 - one parameter an option
         from marblecli.cli.train.plan import show_plan
 
         check_processes(plan.recipe, num_processes)
-        show_plan(plan, memory, num_processes)
+        show_plan(plan, memory, num_processes, speed)
     elif starts_others:
         check_processes(plan.recipe, num_processes)
         launch(num_processes, sys.argv[1:], RESUME)
