@@ -13,6 +13,7 @@ from diffusers import StableDiffusion3Pipeline
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from marblecli.cli.export.run import ExportRequest, export_run
 from marblecli.cli.target import Target, TargetOptions, find_target, no_rewards, open_target
 from marblecli.errors import BadInputError, RecipeError
 from marblecli.train.rollout import Sampling, sample
@@ -109,6 +110,13 @@ def test_full_weights_are_a_run_too(train_tiny: Callable[..., Path], tmp_path: P
     saved = load_file(run / "checkpoints" / "step-000002" / "ema.safetensors")
     for name, parameter in sampler.policies.trained_parameters().items():
         assert torch.equal(parameter, saved[name])
+
+
+def test_a_merged_pipeline_runs_as_its_run_did(run: Path, of_the_run: Tensor) -> None:
+    export_run(ExportRequest(run, "merged"))
+    target = find_target(str(run / "export" / "merged"))
+    assert (target.kind, target.recipe_file) == ("model", run / "recipe.toml")
+    torch.testing.assert_close(images(opened(target)), of_the_run, atol=1e-4, rtol=0)
 
 
 def test_what_is_nothing_is_refused(run: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from marblecli.errors import BadInputError
-from marblecli.models.adapter_weights import AdapterLayer, AdapterWeights, adapter_of, changes_of
+from marblecli.models.adapter_weights import AdapterLayer, AdapterWeights, adapter_of
 from marblecli.settings import LoraSettings
 
 
@@ -29,6 +29,8 @@ def test_a_change_by_dora_worked_out_by_hand() -> None:
         torch.tensor([[0.0, 4.0]]), torch.tensor([[1.0], [0.0]]), 1.0, torch.tensor([10.0, 2.0])
     )
     torch.testing.assert_close(base + one.change(base).float(), torch.tensor([[6.0, 8], [0, 2]]))
+    with pytest.raises(ValueError, match="depends on the weight"):
+        one.change()
 
 
 @pytest.mark.parametrize("alpha", [2.0, 3.0, 0.5])
@@ -47,12 +49,11 @@ def test_one_rank_and_alpha_stay_as_they_are() -> None:
 
 def test_layers_of_several_ranks_become_one_rank() -> None:
     adapter = AdapterWeights({"x": layer(2, 4.0), "y": layer(3, 1.0, seed=5)})
-    weights = {"x": draw(4, 5, seed=7), "y": draw(4, 5, seed=8)}
     assert adapter.settings() == LoraSettings(rank=3, alpha=3.0, targets=("x", "y"))
     assert {tensor.shape for tensor in adapter.tensors().values()} == {(3, 5), (4, 3)}
     again = adapter_of(adapter.tensors(), adapter.settings())
-    for name, change in changes_of(adapter, weights).items():
-        torch.testing.assert_close(again.layers[name].change(weights[name]), change)
+    for name, one in adapter.layers.items():
+        torch.testing.assert_close(again.layers[name].change(), one.change())
 
 
 def test_parameters_that_are_no_whole_adapter_are_refused() -> None:

@@ -23,6 +23,10 @@ def test_overridden_paths_are_relative_to_the_recipe_too(folder: Path) -> None:
     assert recipe.prompts["ocr"].train == folder / "other.txt"
 
 
+def test_the_initial_adapter_is_relative_to_the_recipe(folder: Path) -> None:
+    assert load(folder, "model.lora.init=a.safetensors").model.lora.init == folder / "a.safetensors"
+
+
 def test_the_embedding_cache_is_relative_to_the_recipe(folder: Path) -> None:
     recipe = load(folder, "model.embedding_cache=cache")
     assert recipe.model.embedding_cache == folder / "cache"

@@ -17,6 +17,10 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "marble eval runs/b --compare runs/a",
         "marble eval my-lora.safetensors --recipe recipes/five_rewards.toml",
     ),
+    "export": (
+        "marble export runs/quickstart",
+        "marble export runs/quickstart --format comfyui,kohya",
+    ),
     "solve": ("marble solve gradients.safetensors", "marble solve gram.json --json"),
     "inspect-conflicts": (
         "marble inspect-conflicts runs/quickstart",

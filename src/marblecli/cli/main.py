@@ -11,6 +11,7 @@ import typer
 
 from marblecli.cli.eval.command import evaluate
 from marblecli.cli.examples import examples
+from marblecli.cli.export.command import export
 from marblecli.cli.inspect_conflicts.command import inspect_conflicts
 from marblecli.cli.methods import methods_app
 from marblecli.cli.rewards.app import rewards_app
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 app.command("train", epilog=examples("train"))(train)
 app.command("eval", epilog=examples("eval"))(evaluate)
+app.command("export", epilog=examples("export"))(export)
 app.command("solve", epilog=examples("solve"))(solve)
 app.command("inspect-conflicts", epilog=examples("inspect-conflicts"))(inspect_conflicts)
 app.add_typer(rewards_app, name="rewards")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from marblecli.cli.initial import all_model_problems
 from marblecli.errors import BadInputError, Problem, RecipeError
 from marblecli.methods import checks
 from marblecli.models.architectures import Architecture, UnreadableConfigError
@@ -42,13 +43,20 @@ class Plan:
 
 
 def load_plan(
-    path: Path, overrides: Sequence[str], *, quiet: bool = False, more: Sequence[Prompt] = ()
+    path: Path,
+    overrides: Sequence[str],
+    *,
+    quiet: bool = False,
+    starting: bool = False,
+    more: Sequence[Prompt] = (),
 ) -> Plan:
     """Load the recipe, and check all of it: keys, files, rewards, and the model's configurations as
     far as they can be read. Every reward has to apply to some training prompt.
 
     The plan's recipe has the defaults of the model's family written out. Keys that were renamed are
-    reported on stderr, unless ``quiet``. ``more`` are prompts that evaluations also see.
+    reported on stderr, unless ``quiet``. ``starting`` is whether a new run starts from it: then the
+    adapter that ``model.lora.init`` names is read, and must fit. ``more`` are
+    prompts that evaluations also see.
 
     Raises:
         RecipeError: all faults at once.
@@ -57,7 +65,8 @@ def load_plan(
     """
     catalog = discover()
     check_options, notify = catalog.check_options, None if quiet else tell
-    recipe = load_recipe(path, overrides, check_options, model_problems, notify)
+    check_model = all_model_problems if starting else model_problems
+    recipe = load_recipe(path, overrides, check_options, check_model, notify)
     examined = examine_model(recipe.model)
     model = resolved(examined.family, recipe.model)
     recipe = recipe.model_copy(update={"model": model, "balance": checks.resolved(recipe.balance)})

@@ -19,8 +19,9 @@ checkpoint     ``RUN/checkpoints/step-000100``, or one of its files (``ema.safet
 adapter        a safetensors file or its folder: diffusers, PEFT, ComfyUI or kohya keys. The base is
                that of the option ``recipe`` or ``base``, or else of the run that the file is in
                (``RUN/export/...``), or else what the adapter's metadata name
-model          a folder in diffusers' layout, or a hub id; settings are those of ``recipe``, or the
-               defaults. Trained and reference policy are the same
+model          a folder in diffusers' layout, or a hub id; settings are those of ``recipe``, of the
+               run that it is in (``RUN/export/merged``), or the defaults. Trained and reference
+               policy are the same
 =============  =====================================================================================
 
 ``weights`` is ``average`` (the moving average, which evaluations are of) or ``trained``.
@@ -45,9 +46,10 @@ from marblecli.models.configurations import INDEX
 from marblecli.models.options import resolved
 from marblecli.models.supported import examine_model
 from marblecli.runs.adapter_files import BASE_KEYS, adapter_weights_file, read_adapter_file
+from marblecli.runs.checkpoints import STATE
 from marblecli.runs.embedding_cache import EmbeddingCache
 from marblecli.runs.model_recipe import model_recipe, read_model_recipe
-from marblecli.runs.run import Run
+from marblecli.runs.run import AVERAGE, RECIPE, Run
 from marblecli.settings import LoraSettings, Recipe
 from marblecli.types import AdapterFile
 
@@ -61,7 +63,7 @@ if TYPE_CHECKING:
 Kind = Literal["run", "checkpoint", "adapter", "model"]
 Weights = Literal["average", "trained"]
 
-_STEMS: Mapping[Weights, str] = {"average": "ema", "trained": "trained"}
+_STEMS: Mapping[Weights, str] = {"average": AVERAGE, "trained": "trained"}
 """A checkpoint's files by what they hold."""
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -108,14 +110,14 @@ def find_target(text: str, options: TargetOptions | None = None) -> Target:
     """
     options = options or TargetOptions()
     path = Path(text).expanduser()
-    if (path / "recipe.toml").is_file():
+    if (path / RECIPE).is_file():
         run = Run.open(path)
         return _checkpoint(
             "run", text, run.checkpoint(options.step), _STEMS[options.weights], options
         )
-    if (path / "state.json").is_file():
+    if (path / STATE).is_file():
         return _checkpoint("checkpoint", text, path, _STEMS[options.weights], options)
-    if path.is_file() and (path.parent / "state.json").is_file():
+    if path.is_file() and (path.parent / STATE).is_file():
         return _checkpoint("checkpoint", text, path.parent, path.stem, options)
     if adapter_weights_file(path) is not None:
         return _adapter(text, path, options)
@@ -201,7 +203,9 @@ def read_for(recipe: Recipe, file: AdapterFile) -> AdapterWeights:
 def _model(text: str, options: TargetOptions) -> Target:
     if options.base is not None:
         raise BadInputError(f"--base is for adapters: {text} is a whole model")
-    recipe_file = _recipe_file(options.recipe)
+    recipe_file, own_run = _recipe_file(options.recipe), _run_around(Path(text))
+    if recipe_file is None and own_run is not None:
+        recipe_file = own_run.recipe_file
     if recipe_file is None:
         recipe = model_recipe(text, options.overrides, model_problems)
     else:
@@ -247,7 +251,7 @@ def _run_around(path: Path) -> Run | None:
     """The run whose ``export`` folder this is, or is around it."""
     here = path.absolute()
     for folder in (here, *here.parents):
-        if folder.name == "export" and (folder.parent / "recipe.toml").is_file():
+        if folder.name == "export" and (folder.parent / RECIPE).is_file():
             return Run(folder.parent)
     return None
 

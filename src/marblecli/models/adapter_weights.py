@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -51,12 +50,17 @@ class AdapterLayer:
         a, b = pad(self.a, (0, 0, 0, more)), pad(self.folded().b, (0, more))
         return replace(self, a=a, b=b, alpha=float(rank))
 
-    def change(self, weight: Tensor) -> Tensor:
-        """float64 [out, in]: the adapted weight minus ``weight`` [out, in]."""
-        base = weight.double()
+    def change(self, weight: Tensor | None = None) -> Tensor:
+        """float64 [out, in]: the adapted weight minus ``weight`` [out, in], which only DoRA needs.
+
+        Raises ValueError if DoRA isn't given it.
+        """
         added = self.scale * (self.b.double() @ self.a.double())
         if self.magnitude is None:
             return added
+        if weight is None:
+            raise ValueError("a change by DoRA depends on the weight")
+        base = weight.double()
         moved = base + added
         lengths = moved.norm(dim=1, keepdim=True)
         return self.magnitude.double()[:, None] * moved / lengths - base
@@ -113,13 +117,9 @@ def adapter_of(tensors: Mapping[str, Tensor], settings: LoraSettings) -> Adapter
         if f"{name}.{B}" not in tensors or (magnitude is None) is settings.dora:
             raise BadInputError(f"the adapter of {name} isn't whole")
         a, b = tensors[f"{name}.{A}"], tensors[f"{name}.{B}"]
+        if a.ndim != 2:
+            raise BadInputError(f"{name} is no linear layer: its adapter can't be exported")
         layers[name] = AdapterLayer(a, b, settings.alpha, magnitude)
     if not layers or any(layer.rank != settings.rank for layer in layers.values()):
         raise BadInputError(f"the weights are no adapters of rank {settings.rank}")
     return AdapterWeights(layers)
-
-
-@torch.no_grad()
-def changes_of(adapter: AdapterWeights, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """float64 [out, in] by layer: what the adapter adds to the base's ``weights`` [out, in]."""
-    return {name: layer.change(weights[name]) for name, layer in adapter.layers.items()}

@@ -58,7 +58,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from marblecli.errors import BadInputError
 from marblecli.models.configurations import Architecture, Config, UnreadableConfigError
+from marblecli.models.licence import UNKNOWN, Licence
 from marblecli.models.limits import Limits
 from marblecli.models.native import NativeLayer
 from marblecli.plugins import NoOptions
@@ -248,6 +250,18 @@ class Family(ABC):
             MarbleError: the model's files can't be read or fetched.
 
         """
+
+    def licence(self, pretrained: str) -> Licence:  # noqa: ARG002, for families
+        """The licence of a model of the family, by its hub id or folder."""
+        return UNKNOWN
+
+    def pipeline(self, request: LoadRequest) -> Any:  # noqa: ARG002, for families
+        """The whole model as diffusers' pipeline, with all its parts, to be saved as a folder.
+
+        Its network is the attribute ``transformer``. It raises what :meth:`load` raises, and
+        BadInputError for a model, or a family, that can't be saved so.
+        """
+        raise BadInputError(f"{self.spec.title} can't be saved as a pipeline folder")
 
     @abstractmethod
     def velocity(

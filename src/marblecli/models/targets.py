@@ -38,6 +38,26 @@ def target_faults(network: nn.Module, targets: Sequence[str], rules: AdapterRule
     return faults
 
 
+def adapted_layers(
+    network: nn.Module, targets: Sequence[str] | str | None, rules: AdapterRules
+) -> list[str]:
+    """The dotted names of the layers that a recipe's ``model.lora.targets`` adapts, in order."""
+    names = [name for name, layer in network.named_modules() if isinstance(layer, _ADAPTABLE)]
+    if targets == "all-linear":
+        linear = [name for name in names if isinstance(network.get_submodule(name), nn.Linear)]
+        return [name for name in linear if not re.fullmatch(rules.outside, name)]
+    ends = rules.targets if targets is None else targets
+    return [name for name in names if any(_ends_in(name, end) for end in ends)]
+
+
+def targets_of(layers: Sequence[str]) -> tuple[str, ...]:
+    """The shortest ``model.lora.targets`` for adapters of the same layers in every block.
+
+    It leaves out of each name what comes before the end of the block's number.
+    """
+    return tuple(dict.fromkeys(re.sub(r"^.*?\.\d+\.", "", layer) for layer in layers))
+
+
 def _ends_in(name: str, end: str) -> bool:
     return name == end or name.endswith(f".{end}")
 

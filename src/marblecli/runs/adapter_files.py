@@ -1,7 +1,8 @@
 """Adapter files and folders: their tensors, and what they say of them.
 
 It is a safetensors file, or a folder with one in it: PEFT's ``adapter_model.safetensors`` beside
-``adapter_config.json``, or diffusers' ``pytorch_lora_weights.safetensors``.
+``adapter_config.json``, or diffusers' ``pytorch_lora_weights.safetensors``. Of marble itself, it is
+a checkpoint's file, a checkpoint (its average) or a run (its newest checkpoint's average).
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from marblecli.errors import BadInputError, one_of
+from marblecli.runs.checkpoints import STATE
+from marblecli.runs.recipe import read_table
+from marblecli.runs.run import AVERAGE, RECIPE, Run
 from marblecli.types import AdapterFile, Json
 
 PEFT_CONFIG, PEFT_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -35,7 +39,7 @@ def read_adapter_file(path: Path) -> AdapterFile:
 
     Raises BadInputError, which names it, if it is neither or can't be read.
     """
-    file = adapter_weights_file(path)
+    file = _of_run(path) or adapter_weights_file(path)
     if file is None:
         expected = one_of(
             (f"a {SUFFIX} file", f"a folder with {PEFT_WEIGHTS} or {DIFFUSERS_WEIGHTS}")
@@ -54,7 +58,27 @@ def read_adapter_file(path: Path) -> AdapterFile:
     settings = _settings(metadata, file)
     if file.name == PEFT_WEIGHTS and config.is_file():
         settings |= _json(config.read_text(encoding="utf-8"), config)
+    settings |= _settings_of_run(file)
     return AdapterFile(str(path), tensors, settings)
+
+
+def _of_run(path: Path) -> Path | None:
+    """The average of a run or of a checkpoint; None if the path is neither."""
+    if (path / RECIPE).is_file():
+        path = Run.open(path).latest_checkpoint()
+    average = path / f"{AVERAGE}{SUFFIX}"
+    return average if average.is_file() else None
+
+
+def _settings_of_run(file: Path) -> dict[str, Json]:
+    """What the recipe says of a checkpoint's file, which doesn't say it itself."""
+    recipe = file.absolute().parent.parent.parent / RECIPE
+    if not (file.parent / STATE).is_file() or not recipe.is_file():
+        return {}
+    lora = read_table(recipe).get("model", {}).get("lora", {})
+    return (
+        {"r": lora["rank"], "lora_alpha": lora["alpha"]} if {"rank", "alpha"} <= set(lora) else {}
+    )
 
 
 def _settings(metadata: Mapping[str, str], file: Path) -> dict[str, Json]:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _NAME = re.compile(r"step-(\d{6,})")
-_STATE = "state.json"
+STATE = "state.json"
+"""What a checkpoint's folder has beside its safetensors files."""
 
 
 def checkpoint_name(step: int) -> str:
@@ -40,8 +41,8 @@ def save_checkpoint(folder: Path, snapshot: Snapshot) -> Path:
     with explaining_failure(path), replacing(path) as draft:
         draft.mkdir(parents=True)
         for stem, tensors in snapshot.tensors.items():
-            _save_tensors(draft / f"{stem}.safetensors", tensors)
-        (draft / _STATE).write_text(to_json(stamped(state), indent=1), encoding="utf-8")
+            save_tensors(draft / f"{stem}.safetensors", tensors)
+        (draft / STATE).write_text(to_json(stamped(state), indent=1), encoding="utf-8")
     return path
 
 
@@ -58,7 +59,7 @@ def load_checkpoint(path: Path, stems: Sequence[str] | None = None) -> Snapshot:
 
     try:
         saved = _read_state(path)
-        check_schema(saved.get(KEY), path / _STATE)
+        check_schema(saved.get(KEY), path / STATE)
         wanted = saved["files"] if stems is None else stems
         tensors = {stem: load_file(path / f"{stem}.safetensors") for stem in wanted}
         return Snapshot(step=saved["step"], tensors=tensors, state=saved["state"])
@@ -93,18 +94,21 @@ def _has_all_files(path: Path) -> bool:
 
 
 def _read_state(path: Path) -> dict[str, Any]:
-    state = json.loads((path / _STATE).read_text(encoding="utf-8"))
+    state = json.loads((path / STATE).read_text(encoding="utf-8"))
     if not isinstance(state, dict):
-        raise TypeError(f"{_STATE} isn't an object")
+        raise TypeError(f"{STATE} isn't an object")
     return state
 
 
-def _save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+def save_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write a safetensors file. Raises OSError if that fails."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     try:
-        save_file(_unshared(tensors), path)
+        save_file(_unshared(tensors), path, dict(metadata) if metadata else None)
     except SafetensorError as error:
         # safetensors reports a full disk as an error of its own.
         raise OSError(str(error)) from error

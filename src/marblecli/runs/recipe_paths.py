@@ -21,6 +21,8 @@ def resolve_paths(table: dict[str, Any], folder: Path) -> None:
             _resolve(source, name, folder)
     model = table.get("model")
     _resolve(model, "embedding_cache", folder)
+    if isinstance(model, dict):
+        _resolve(model.get("lora"), "init", folder)
     if isinstance(model, dict) and isinstance(model.get("pretrained"), str):
         model["pretrained"] = _resolve_model(model["pretrained"], folder)
 

@@ -8,6 +8,7 @@ conflicts.jsonl     one line for each measured batch
 evaluations.jsonl   one line for each evaluation, with every image's scores
 samples/            grids of images, each with its prompts
 checkpoints/        step-000100/: safetensors and state.json
+export/             the trained weights for other tools, and their model card
 ==================  ==========================================================
 
 All of them say ``schema = 1``; see :mod:`marblecli.runs.schema`. :class:`RunRecorder` writes them.
@@ -38,6 +39,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+RECIPE = "recipe.toml"
+AVERAGE = "ema"
+"""The stem of a checkpoint's file with the moving average of the trained weights."""
+
+
 class Run:
     """What a run directory holds, each file read when it is asked for.
 
@@ -48,13 +54,14 @@ class Run:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.recipe_file = directory / "recipe.toml"
+        self.recipe_file = directory / RECIPE
         self.environment_file = directory / "environment.json"
         self.metrics_file = directory / "metrics.jsonl"
         self.conflicts_file = directory / "conflicts.jsonl"
         self.evaluations_file = directory / "evaluations.jsonl"
         self.samples_folder = directory / "samples"
         self.checkpoints_folder = directory / "checkpoints"
+        self.export_folder = directory / "export"
 
     @classmethod
     def open(cls, directory: Path) -> Run:
@@ -151,7 +158,7 @@ class Run:
 
         Raises BadInputError if they can't be read.
         """
-        return checkpoints.load_checkpoint(path, ("ema",)).tensors["ema"]
+        return self.load_weights(path, AVERAGE)
 
     def load_checkpoint(self, path: Path) -> Snapshot:
         """Read a checkpoint folder. Raises BadInputError if it isn't whole."""

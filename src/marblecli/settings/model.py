@@ -12,7 +12,9 @@ from marblecli.settings.table import Table, gathered
 
 
 class LoraSettings(Table):
-    """``[model.lora]``: the adapters of LoRA mode. A starts as Gaussian noise and B as zeros."""
+    """``[model.lora]``: the adapters of LoRA mode. Without ``init``, A starts as Gaussian noise and
+    B as zeros.
+    """
 
     rank: PositiveInt = 32
     """The rank of each adapter."""
@@ -23,6 +25,10 @@ class LoraSettings(Table):
     projection of attention and every feed-forward layer. If absent, the model family's own."""
     dora: bool = False
     """Use DoRA: the adapter changes the weights' direction, and their length is trained too."""
+    init: Path | None = None
+    """Start from this adapter: a safetensors file or its folder, of diffusers, PEFT, ComfyUI or
+    kohya, or a run directory or a checkpoint of marble. Rank, alpha, targets and ``dora`` must be
+    its own. The reference policy stays the base model. If absent, start from the base model."""
 
     @field_validator("targets", mode="before")
     @classmethod

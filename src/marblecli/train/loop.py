@@ -107,6 +107,12 @@ def train(trainer: Trainer, callbacks: Callbacks, saved: Snapshot | None = None)
     if saved is None:
         _record_evaluation(trainer, callbacks, 0, base)
         callbacks.on_evaluation(EvaluationReport(0, {}, _faults(base)))
+        if recipe.model.lora.init is not None:
+            # The run starts from an adapter; the pictures of step 0 are the base's.
+            start = _evaluate_trained(trainer)
+            _record_evaluation(trainer, callbacks, 0, start, start=True)
+            found = _changes(trainer, base, start)
+            callbacks.on_evaluation(EvaluationReport(0, found, _faults(start)))
     trained: Evaluations | None = None
     steps = recipe.training.steps
     while progress.step < steps:
@@ -247,19 +253,19 @@ def _changes(
 
 
 def _record_evaluation(
-    trainer: Trainer, callbacks: Callbacks, step: int, evaluations: Evaluations
+    trainer: Trainer, callbacks: Callbacks, step: int, found: Evaluations, *, start: bool = False
 ) -> None:
     if not trainer.sampler.processes.first:
         return  # Only the first process has the images.
     record = EvaluationRecord(
         step=step,
-        subject="trained" if step else "base",
-        images={split: each.images() for split, each in evaluations.items()},
-        faults={split: each.table.faults for split, each in evaluations.items()},
+        subject="trained" if step or start else "base",
+        images={split: each.images() for split, each in found.items()},
+        faults={split: each.table.faults for split, each in found.items()},
         seed=trainer.sampler.recipe.run.seed,
     )
     callbacks.recorder.evaluation(record)
-    for split, each in evaluations.items():
+    for split, each in () if start else found.items():
         callbacks.recorder.samples(step, split, each.rollout.prompts, each.rollout.images)
 
 

@@ -61,6 +61,7 @@ def test_a_run_leaves_its_directory(finished_run: Path) -> None:
         "evaluations.jsonl",
         "samples",
         "checkpoints",
+        "export",
     }
     assert [line["step"] for line in lines(finished_run / "metrics.jsonl")] == [1, 2, 3, 4]
     assert [line["step"] for line in lines(finished_run / "conflicts.jsonl")] == [1, 2, 3, 4]
@@ -73,7 +74,7 @@ def test_a_run_leaves_its_directory(finished_run: Path) -> None:
 
 def test_nothing_in_a_run_directory_can_run_code(finished_run: Path) -> None:
     suffixes = {path.suffix for path in finished_run.rglob("*") if path.is_file()}
-    assert suffixes == {".toml", ".json", ".jsonl", ".png", ".safetensors"}
+    assert suffixes == {".toml", ".json", ".jsonl", ".md", ".png", ".safetensors"}
 
 
 def test_a_run_ends_with_every_rewards_change_and_the_next_command(

@@ -71,7 +71,9 @@ def train(  # noqa: PLR0913, PLR0917 - one parameter an option
     random = [_RANDOM] if random_weights else []
     starts_others = not dry_run and wants_launch(num_processes)
     # The processes that are started load the recipe again, and the first of them prints for all.
-    plan = load_plan(recipe, [*(overrides or []), *random], quiet=starts_others)
+    plan = load_plan(
+        recipe, [*(overrides or []), *random], quiet=starts_others, starting=not resume
+    )
     if dry_run:
         from marblecli.models.quiet import quiet_libraries
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from marblecli.cli.export.run import export_finished
+from marblecli.cli.initial import start_from_adapter
 from marblecli.cli.launch import check_processes
 from marblecli.cli.setup import Plan, build_suite, evaluation_splits
 from marblecli.cli.train.live import LiveProgress
@@ -58,6 +60,8 @@ def run_training(plan: Plan, run_dir: Path | None, resume: bool) -> None:
     run = _open(plan, run_dir, resume, connect())
     out.print(f"run directory: {run.directory}", highlight=False, soft_wrap=True)
     changes = _train(plan, run)
+    if started_processes().first:
+        export_finished(run.directory)
     for split, found in changes.items():
         out.print(changes_table(split, found))
     out.print(f"run directory: {run.directory}", highlight=False, soft_wrap=True)
@@ -139,6 +143,8 @@ def _train(plan: Plan, run: _Run) -> Mapping[str, tuple[RewardChange, ...]]:
     with out.status("loading the model"):
         build = partial(build_suite, plan)
         sampler = open_sampler(plan.recipe, prompts, build, open_store=EmbeddingCache)
+        if run.saved is None:
+            start_from_adapter(sampler)
         trainer = open_trainer(sampler)
     progress = LiveProgress(tuple(plan.recipe.rewards), plan.recipe.training.steps)
     with (

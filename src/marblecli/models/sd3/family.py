@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from marblecli.models.configurations import INDEX, Architecture, Config
 from marblecli.models.family import AdapterRules, Family, FamilySpec, LoadedParts, LoadRequest
+from marblecli.models.licence import UNKNOWN, Licence
 from marblecli.models.limits import Limits
 from marblecli.models.native import NativeLayer
 from marblecli.models.sd3.native import native_layers
@@ -33,6 +34,15 @@ PUBLISHED_TARGETS = (
     "attn.to_add_out",
 )
 """The eight attention projections that the published recipe adapts."""
+
+_STABILITY = Licence(
+    "This Stability AI Model is licensed under the Stability AI Community License, Copyright © "
+    "Stability AI Ltd. All Rights Reserved. Powered by Stability AI. The licence limits commercial "
+    "use, and asks those who pass the weights on for this notice and a copy of it.",
+    "stabilityai-ai-community",
+    "https://stability.ai/license",
+)
+"""The attribution that section III (a) of the licence asks for."""
 
 _SPEC = FamilySpec(
     name="sd3",
@@ -114,6 +124,14 @@ class StableDiffusion3(Family):
         from marblecli.models.sd3.loading import load_parts
 
         return load_parts(request)
+
+    def licence(self, pretrained: str) -> Licence:
+        return _STABILITY if pretrained.startswith("stabilityai/") else UNKNOWN
+
+    def pipeline(self, request: LoadRequest) -> Any:
+        from marblecli.models.sd3.loading import load_whole_pipeline
+
+        return load_whole_pipeline(request)
 
     def velocity(
         self, network: nn.Module, noised: Tensor, noise_level: Tensor, conditioning: Conditioning

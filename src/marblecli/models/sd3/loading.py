@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
 
 import torch
 from diffusers import StableDiffusion3Pipeline
@@ -11,6 +12,7 @@ from marblecli.errors import BadInputError, MarbleError
 from marblecli.models.configurations import Architecture
 from marblecli.models.dtypes import DTYPES
 from marblecli.models.family import LoadedParts, LoadRequest
+from marblecli.models.hashed_words import HashedWords
 from marblecli.models.sd3.frozen import SD3Frozen
 from marblecli.models.sd3.options import SD3Options, sd3_options
 from marblecli.models.sd3.random_parts import random_pipeline
@@ -44,6 +46,21 @@ def load_pipeline(request: LoadRequest) -> StableDiffusion3Pipeline:
     if quantize is not None and pipeline.text_encoder_3 is not None:
         quantize(pipeline.text_encoder_3)
     pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def load_whole_pipeline(request: LoadRequest) -> StableDiffusion3Pipeline:
+    """Every part that the model has, also those that the recipe's run leaves out or quantizes.
+
+    Raises BadInputError if its weights were drawn without the tokenizers' files: there is nothing
+    that could be saved in their place.
+    """
+    model = request.model.with_options(t5="full")
+    pipeline = load_pipeline(replace(request, model=model, encoders=True))
+    if any(isinstance(part, HashedWords) for part in pipeline.components.values()):
+        raise BadInputError(
+            f"{model.pretrained} has random weights and no tokenizers, so it can't be saved whole"
+        )
     return pipeline
 
 

@@ -19,6 +19,13 @@ _IMAGE = {
     "ff.net.2": "mlp.fc2",
     "norm1.linear": "adaLN_modulation.1",
 }
+_NORMS = {
+    "attn.norm_q": "x_block.attn.ln_q",
+    "attn.norm_k": "x_block.attn.ln_k",
+    "attn.norm_added_q": "context_block.attn.ln_q",
+    "attn.norm_added_k": "context_block.attn.ln_k",
+}
+_DUAL_NORMS = {"attn2.norm_q": "x_block.attn2.ln_q", "attn2.norm_k": "x_block.attn2.ln_k"}
 _TEXT = {
     "attn.to_add_out": "attn.proj",
     "ff_context.net.0.proj": "mlp.fc1",
@@ -37,12 +44,18 @@ _OUTSIDE = {
 
 
 def native_layers(config: Config) -> dict[str, NativeLayer]:
-    """By the dotted names of diffusers' layers, for a transformer of that configuration."""
+    """By the dotted names of diffusers' layers, for a transformer of that configuration.
+
+    Every layer with parameters is there.
+    """
     count = config.get("num_layers", _LAYERS)
     dual = config.get("dual_attention_layers") or ()
     found = dict(_OUTSIDE)
     for place in range(count):
-        layers = _block(last=place == count - 1, dual=place in dual)
+        layers = [*_block(last=place == count - 1, dual=place in dual)]
+        if config.get("qk_norm"):
+            norms = _NORMS | (_DUAL_NORMS if place in dual else {})
+            layers += [(name, NativeLayer(native)) for name, native in norms.items()]
         for name, native in layers:
             found[f"transformer_blocks.{place}.{name}"] = NativeLayer(
                 f"joint_blocks.{place}.{native.name}", native.piece, native.pieces, native.swapped

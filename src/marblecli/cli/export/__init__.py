@@ -1,0 +1,1 @@
+"""``marble export``: ``command.py`` has its options, ``run.py`` what it does."""
