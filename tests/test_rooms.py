@@ -74,6 +74,7 @@ WRITES = {
 TESTED_BY = {
     "__main__.py": "cli/test_launch.py",
     "cli/eval/command.py": "cli/eval/test_run.py",
+    "cli/eval/prepare.py": "cli/eval/test_run.py",
     "cli/export/command.py": "cli/export/test_run.py",
     "export/format.py": "export/test_formats.py",
     "models/diffusers_files.py": "export/test_diffusers_format.py",

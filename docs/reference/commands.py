@@ -11,13 +11,16 @@ import typer
 import typer.core
 import typer.main
 
+from marblecli.cli.examples import EXAMPLES
 from marblecli.cli.main import app
 from reference.markdown import code, fragment, page, prose, table
 
 _INTRO = """
-`marble COMMAND --help` shows the same in a terminal. `--json`, where a command has it, prints one
-JSON document on stdout and nothing else there. Exit codes: 0 done, 1 a run failed, 2 bad input or
-recipe, 130 interrupted after its checkpoint was saved."""
+`marble COMMAND -h` shows the same in a terminal. `--json`, where a command has it, prints one JSON
+document on stdout and nothing else there. `marble --traceback COMMAND ...` shows the whole
+traceback of a plugin's faults and of errors. `marble --install-completion` lets the shell complete
+commands and options by the Tab key; start a new shell afterwards. Exit codes: 0 done, 1 a run
+failed, 2 bad input or recipe, 130 interrupted after its checkpoint was saved."""
 
 
 def commands_page() -> str:
@@ -52,7 +55,13 @@ def _section(context: typer.Context) -> str:
     usage = " ".join([context.command_path, *context.command.collect_usage_pieces(context)])
     parts = [f"## `{context.command_path}`", prose(_help(context)), f"```\n{usage}\n```"]
     parts += [_parameters(context, "argument"), _parameters(context, "option")]
+    parts.append(_examples(context))
     return "\n\n".join(filter(None, parts))
+
+
+def _examples(context: typer.Context) -> str:
+    lines = EXAMPLES.get(context.command_path.removeprefix("marble "), ())
+    return "\n".join(("```sh", *lines, "```")) if lines else ""
 
 
 def _parameters(context: typer.Context, kind: str) -> str:

@@ -132,7 +132,8 @@ class RewardChange:
     end: float
     low: float
     high: float
-    """The bounds of the 95 % bootstrap interval of ``end - start``, paired image by image."""
+    """The bounds of the 95 % bootstrap interval of ``end - start``, paired image by image; NaN
+    where there is no basis for one."""
     end_low: float
     end_high: float
     """The bounds of the interval of ``end`` itself."""
@@ -140,6 +141,12 @@ class RewardChange:
     failure: str = ""
     """Why the reward has no value on any image, though it applies to some. All numbers are NaN
     then; empty otherwise."""
+    win_rate: float = float("nan")
+    """The share of images that score higher at the end than at the start; ties count half."""
+    no_interval: str = ""
+    """Why ``low`` and ``high`` are NaN, in a few words; empty if they aren't."""
+    no_end_interval: str = ""
+    """The same for ``end_low`` and ``end_high``."""
 
 
 @dataclass(frozen=True)

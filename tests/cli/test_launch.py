@@ -19,7 +19,7 @@ import torch
 import typer
 
 from marblecli.cli import launch as launching
-from marblecli.cli.launch import check_processes, launch, wants_launch
+from marblecli.cli.launch import RESUME, check_processes, launch, wants_launch
 from marblecli.cli.setup import load_plan
 from marblecli.errors import BadInputError, MarbleError
 from marblecli.runs.checkpoints import list_checkpoints
@@ -73,13 +73,13 @@ def interrupt(folder: Path, times: int) -> None:
 
 
 def test_workers_get_the_command_and_what_torchrun_would_set(
-    stand_in: StandIn, four_prompts: Any, monkeypatch: pytest.MonkeyPatch
+    stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     folder = stand_in(
         "(here / f'env-{rank}').write_text(json.dumps([sys.argv[1:], dict(os.environ)]))"
     )
-    launch(four_prompts, 3, ["train", "a recipe.toml", "--num-processes", "3"])
+    launch(3, ["train", "a recipe.toml", "--num-processes", "3"], RESUME)
     for rank in range(3):
         arguments, environment = json.loads((folder / f"env-{rank}").read_text())
         assert arguments == ["-m", "marblecli", "train", "a recipe.toml", "--num-processes", "3"]
@@ -104,9 +104,7 @@ def test_workers_get_the_command_and_what_torchrun_would_set(
         ("tell('MarbleError', 'no driver', 1)", "process 1: no driver"),
     ],
 )
-def test_one_that_fails_ends_all_and_is_named(
-    ending: str, message: str, stand_in: StandIn, four_prompts: Any
-) -> None:
+def test_one_that_fails_ends_all_and_is_named(ending: str, message: str, stand_in: StandIn) -> None:
     """One of the others notices by itself, and the other never does."""
     folder = stand_in(
         f"if rank == 1: {ending}\n"
@@ -116,34 +114,30 @@ def test_one_that_fails_ends_all_and_is_named(
     )
     began = time.monotonic()
     with pytest.raises(MarbleError) as caught:
-        launch(four_prompts, 3, [])
+        launch(3, [], RESUME)
     assert time.monotonic() - began < 20
     assert str(caught.value) == message
     assert caught.value.exit_code == 1
     assert not psutil.pid_exists(int((folder / "pid-2").read_text()))
 
 
-def test_what_the_first_process_has_said_is_not_said_again(
-    stand_in: StandIn, four_prompts: Any
-) -> None:
+def test_what_the_first_process_has_said_is_not_said_again(stand_in: StandIn) -> None:
     stand_in("tell('BadInputError', 'no such file', 2)")
     with pytest.raises(typer.Exit) as caught:
-        launch(four_prompts, 2, [])
+        launch(2, [], RESUME)
     assert caught.value.exit_code == 2
 
 
-def test_bad_input_of_another_machine_part_is_bad_input(
-    stand_in: StandIn, four_prompts: Any
-) -> None:
+def test_bad_input_of_another_machine_part_is_bad_input(stand_in: StandIn) -> None:
     stand_in(
         "if rank: tell('BadInputError', 'no such reward', 2)\n"
         "tell('LostProcessError', 'another is gone', 1)"
     )
     with pytest.raises(BadInputError, match=r"^process 1: no such reward$"):
-        launch(four_prompts, 2, [])
+        launch(2, [], RESUME)
 
 
-def test_ctrl_c_is_passed_on_and_waited_for(stand_in: StandIn, four_prompts: Any) -> None:
+def test_ctrl_c_is_passed_on_and_waited_for(stand_in: StandIn) -> None:
     folder = stand_in(
         "def save(*_):\n"
         "    time.sleep(1.5 if rank == 0 else 0.9)\n"
@@ -156,13 +150,13 @@ def test_ctrl_c_is_passed_on_and_waited_for(stand_in: StandIn, four_prompts: Any
     before = signal.getsignal(signal.SIGINT)
     threading.Thread(target=interrupt, args=(folder, 1)).start()
     with pytest.raises(typer.Exit) as caught:
-        launch(four_prompts, 2, [])
+        launch(2, [], RESUME)
     assert caught.value.exit_code == 130
     assert len(list(folder.glob("saved-*"))) == 2
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_pressed_twice_nobody_is_waited_for_long(stand_in: StandIn, four_prompts: Any) -> None:
+def test_pressed_twice_nobody_is_waited_for_long(stand_in: StandIn) -> None:
     folder = stand_in(
         "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
         "(here / f'ready-{rank}').touch()\n"
@@ -171,7 +165,7 @@ def test_pressed_twice_nobody_is_waited_for_long(stand_in: StandIn, four_prompts
     threading.Thread(target=interrupt, args=(folder, 2)).start()
     began = time.monotonic()
     with pytest.raises(typer.Exit) as caught:
-        launch(four_prompts, 2, [])
+        launch(2, [], RESUME)
     assert caught.value.exit_code == 130
     assert time.monotonic() - began < 20
 
@@ -182,7 +176,7 @@ def test_every_process_needs_a_prompt(four_prompts: Any) -> None:
         BadInputError,
         match=r"^sampling\.prompts_per_step: 4 can't be shared among 5 processes; start at most 4",
     ):
-        launch(four_prompts, 5, [])
+        check_processes(four_prompts, 5)
 
 
 def test_sharded_weights_need_as_many_prompts_in_each_process(four_prompts: Any) -> None:
@@ -191,7 +185,7 @@ def test_sharded_weights_need_as_many_prompts_in_each_process(four_prompts: Any)
     check_processes(sharded, 2)
     check_processes(four_prompts, 3)
     with pytest.raises(BadInputError, match=r"sharded weights need as many prompts in each"):
-        launch(sharded, 3, [])
+        check_processes(sharded, 3)
 
 
 def test_notices_of_a_recipe_are_left_to_the_processes_that_are_started(
@@ -203,12 +197,10 @@ def test_notices_of_a_recipe_are_left_to_the_processes_that_are_started(
     assert marble(*options, 2, "--dry-run").err.count("is now training.pull_share") == 1
 
 
-def test_every_process_needs_a_gpu_where_there_are_any(
-    four_prompts: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_process_needs_a_gpu_where_there_are_any(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(BadInputError, match="there are 2 GPUs on this machine"):
-        launch(four_prompts, 3, [])
+        launch(3, [], RESUME)
 
 
 def test_a_process_of_a_launcher_starts_no_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors.numpy
+from typer.testing import CliRunner
+
+from marblecli.cli.main import app
 
 Marble = Callable[..., Any]
 
@@ -34,6 +37,24 @@ def test_without_a_command_the_help_is_shown(marble: Marble) -> None:
     shown = marble()
     assert shown.code == 2
     assert "inspect-conflicts" in shown.out + shown.err
+
+
+def test_the_shell_gets_its_completion() -> None:
+    asked = {"_MARBLE_COMPLETE": "complete_bash", "COMP_WORDS": "marble ev", "COMP_CWORD": "1"}
+    shown = CliRunner().invoke(app, [], prog_name="marble", env=asked)
+    assert shown.stdout.split() == ["eval"]
+
+
+def test_the_whole_traceback_of_an_error_is_shown_if_it_is_asked_for(
+    marble: Marble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MARBLE_TRACEBACK", "")
+    short = marble("solve", tmp_path / "absent.json")
+    long = marble("--traceback", "solve", tmp_path / "absent.json")
+    assert (short.code, long.code) == (2, 2)
+    assert "Traceback" not in short.err
+    assert "Traceback (most recent call last)" in long.err
+    assert long.err.endswith(short.err)
 
 
 def test_the_version_is_shown(marble: Marble) -> None:
@@ -142,7 +163,7 @@ def test_a_directory_that_is_no_run_is_one_line(
     ):
         shown = marble(*arguments)
         assert shown.code == 2
-        assert "is no run directory" in one_line(shown)
+        assert "no run directory" in one_line(shown)
 
 
 @pytest.mark.parametrize(

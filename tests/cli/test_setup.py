@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from marblecli.cli.setup import build_suite, load_plan
+from marblecli.cli.setup import also_trained, also_trained_line, build_suite, load_plan
 from marblecli.errors import RecipeError
+from marblecli.settings import SamplingSettings
 from marblecli.types import Prompt
 
 InstallPlugin = Callable[..., None]
@@ -54,6 +55,42 @@ def test_a_reward_that_applies_to_no_prompt_is_named_with_what_it_needs(recipe: 
         f"{recipe}: rewards.shapes-letters: applies to no training prompt; "
         "it needs the metadata background, colours, text"
     )
+
+
+def test_a_reward_that_is_only_evaluated_needs_some_prompt_of_the_recipe(recipe: Path) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_plan(recipe, ["eval.rewards.shapes-letters={}"])
+    assert str(caught.value) == (
+        f"{recipe}: eval.rewards.shapes-letters: applies to no prompt of the recipe; "
+        "it needs the metadata background, colours, text"
+    )
+    (recipe.parent / "letters.jsonl").write_text(LETTERS)
+    plan = load_plan(
+        recipe, ["eval.rewards.shapes-letters={}", "prompts.scenes.eval=letters.jsonl"]
+    )
+    assert list(plan.recipe.all_rewards)[-1] == "shapes-letters"
+
+
+def test_the_default_draws_at_most_as_many_prompts_as_there_are(recipe: Path) -> None:
+    text = recipe.read_text()
+    assert load_plan(recipe, ["sampling.prompts_per_step=4"]).recipe.sampling.prompts_per_step == 4
+    recipe.write_text(text.replace("prompts_per_step = 2\n", ""))
+    assert load_plan(recipe, []).recipe.sampling.prompts_per_step == 2
+    many = "".join(f'{{"prompt": "a {place}", "background": "black"}}\n' for place in range(20))
+    (recipe.parent / "train.jsonl").write_text((recipe.parent / "train.jsonl").read_text() + many)
+    default = SamplingSettings().prompts_per_step
+    assert load_plan(recipe, []).recipe.sampling.prompts_per_step == default == 8
+
+
+def test_held_out_prompts_that_are_trained_on_are_counted_and_named(recipe: Path) -> None:
+    plan = load_plan(recipe, [])
+    held_out = plan.held_out_prompts[0]
+    both = also_trained(plan, held_out)
+    assert both == ("a blue square on black",)
+    assert also_trained_line(both, len(held_out)) == (
+        "1 of 2 held-out prompts are also trained on: 'a blue square on black'"
+    )
+    assert also_trained_line("abcde", 9).endswith("'a'; 'b'; 'c'; and 2 more")
 
 
 def test_a_reward_whose_sources_it_does_not_apply_to_is_named(recipe: Path) -> None:

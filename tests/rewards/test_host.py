@@ -276,3 +276,32 @@ def test_discovery_imports_no_torch() -> None:
     code = "import sys; from marblecli.rewards.host import discover; discover();"
     code += "sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_an_options_class_that_is_no_pydantic_model_is_the_cause_that_is_told(
+    install_plugin: InstallPlugin,
+) -> None:
+    install_plugin(
+        "odd",
+        """
+from marblecli.rewards import RewardSpec, hookimpl
+
+class Options:
+    size = 1
+
+@hookimpl
+def marble_register_rewards(register):
+    register(RewardSpec("odd", "", print, options=Options))
+""",
+    )
+    catalog = discover()
+    (problem,) = catalog.check_options("odd", {})
+    assert str(problem).startswith(
+        "rewards.odd: reward 'odd' can't be used: plugin 'odd' of odd failed: TypeError: reward "
+        "'odd': options is a pydantic model, got <class"
+    )
+    assert "installed:" not in str(problem)
+    # Of a name that no plugin is about, the names and all failures are told.
+    (other,) = catalog.check_options("shapes-color", {})
+    assert "did you mean 'shapes-colour'" in str(other)
+    assert "plugin 'odd' of odd failed" in str(other)

@@ -15,6 +15,7 @@ from marblecli.rewards.lane import ActiveReward
 from marblecli.rewards.serve import RewardServer
 from marblecli.rewards.spec import ImageLayout, RewardBatch, RewardSpec
 from marblecli.rewards.wire import MAX_BYTES, encode_image
+from support.faults import without_place
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 8, 12, 3), dtype=np.uint8)
 Start = Callable[..., RewardServer]
@@ -93,7 +94,10 @@ def test_images_whose_prompts_lack_metadata_are_null_without_a_fault(start: Star
 def test_images_that_failed_are_null_with_a_reason(start: Start) -> None:
     status, reply = ask(start(lambda batch: 1 / 0), "POST", "/v1/score", request())
     assert status == 200
-    assert reply == {"scores": [None] * 3, "faults": ["ZeroDivisionError: division by zero"]}
+    assert reply["scores"] == [None] * 3
+    (reason,) = reply["faults"]
+    assert without_place(reason) == "ZeroDivisionError: division by zero"
+    assert "test_serve.py:" in reason
     status, reply = ask(start(lambda b: [1, np.nan, 2]), "POST", "/v1/score", request())
     assert reply == {"scores": [1.0, None, 2.0], "faults": ["1 of 3 values aren't finite"]}
 

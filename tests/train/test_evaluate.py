@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from marblecli.train.evaluate import (
     Evaluation,
     changes,
     evaluate,
+    evaluate_part,
     from_record,
     mean_over_valid,
 )
@@ -31,7 +32,8 @@ def test_the_base_model_has_no_change_against_itself(split: str, open_tiny: Open
     found = changes(base, again, seed=0)
     assert {change.reward for change in found} >= {"bright", "red"}
     for change in found:
-        assert (change.end - change.start, change.low, change.high) == (0.0, 0.0, 0.0)
+        assert (change.start, change.win_rate) == (change.end, 0.5)
+        assert change.no_interval == "no spread"
 
 
 def test_untrained_adapters_change_nothing(open_tiny: Opener) -> None:
@@ -41,7 +43,7 @@ def test_untrained_adapters_change_nothing(open_tiny: Opener) -> None:
         evaluate(trainer.sampler, "trained", "train"),
         seed=0,
     ):
-        assert (change.low, change.high) == (0.0, 0.0)
+        assert (change.end - change.start, change.no_interval) == (0.0, "no spread")
 
 
 def test_images_are_counted_and_inapplicable_rewards_left_out(open_tiny: Opener) -> None:
@@ -56,6 +58,26 @@ def test_images_are_counted_and_inapplicable_rewards_left_out(open_tiny: Opener)
     assert images == {"bright": 4, "red": 4, "contrast": 2}
     assert rewards_of(held_out) == {"bright", "red"}
     assert {change.reward for change in changes(held_out, held_out, seed=0)} == {"bright", "red"}
+
+
+def test_a_reward_that_is_only_evaluated_is_scored_and_never_trained(
+    open_tiny: Opener, recorded: Any
+) -> None:
+    """``red`` and ``contrast`` are loaded, and not among the recipe's trained rewards."""
+    overrides = {"rewards": {"bright": {}}, "eval.rewards": {"red": {}, "contrast": {}}}
+    trainer = open_tiny(overrides)
+    train_step(trainer, recorded, Progress())
+    assert set(recorded.metrics[-1]["rewards"]) == {"bright"}
+    assert recorded.conflicts[-1].rewards == ("bright",)
+    alone = open_tiny({"rewards": {"bright": {}}})
+    train_step(alone, recorded, Progress())
+    for one, other in zip(trainer.parameters(), alone.parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert rewards_of(evaluate(trainer.sampler, "trained", "train")) == {
+        "bright",
+        "red",
+        "contrast",
+    }
 
 
 def test_the_noise_is_the_same_at_every_step_and_the_reference_does_not_change(
@@ -124,16 +146,18 @@ def by_hand(split: str, values: list[float], valid: list[bool] | None = None) ->
     images = torch.zeros(4, 3, 8, 8)
     rollout = Rollout(prompts, np.array([0, 0, 1, 1]), torch.zeros(4, 1, 1, 1), images)
     mask = np.array(valid or [True] * 4)[:, None]
-    return Evaluation(split, RewardTable(("ocr",), np.array(values)[:, None], mask), rollout)
+    return Evaluation(
+        split, RewardTable(("ocr",), np.array(values)[:, None], mask), rollout, (0, 1)
+    )
 
 
 @pytest.mark.parametrize("split", ["train", "held-out"])
-def test_the_interval_is_paired_image_by_image(split: str) -> None:
-    """Every image gains 0.25, though images differ: the change is certain, the end value isn't."""
+def test_the_change_is_paired_image_by_image(split: str) -> None:
+    """Every image gains 0.25, though images differ: only the end value has a spread."""
     before, after = by_hand(split, [0.0, 4.0, 1.0, 9.0]), by_hand(split, [0.25, 4.25, 1.25, 9.25])
     (change,) = changes(before, after, seed=0)
     assert (change.reward, change.start, change.end, change.images) == ("ocr", 3.5, 3.75, 4)
-    assert (change.low, change.high) == (0.25, 0.25)
+    assert (change.no_interval, change.win_rate) == ("no spread", 1.0)
     assert change.end_low < 3.75 < change.end_high
 
 
@@ -141,9 +165,20 @@ def test_noise_is_resampled_on_training_prompts_and_prompts_on_held_out_ones() -
     """Prompts gain 0 and 1 whatever the noise, so only the interval for new prompts is wide."""
     start, end = [0.0] * 4, [0.0, 0.0, 1.0, 1.0]
     (noise,) = changes(by_hand("train", start), by_hand("train", end), seed=0)
-    assert (noise.low, noise.high) == (0.5, 0.5)
+    assert (noise.end - noise.start, noise.no_interval) == (0.5, "no spread")
     (prompts,) = changes(by_hand("held-out", start), by_hand("held-out", end), seed=0)
     assert (prompts.low, prompts.high) == (0.0, 1.0)
+
+
+def test_a_part_of_a_split_has_the_images_of_the_whole(open_tiny: Opener) -> None:
+    sampler = open_tiny().sampler
+    whole = evaluate(sampler, "reference", "train")
+    part = evaluate_part(sampler, "reference", "train", [1])
+    assert [image.place for image in part.images()] == [1, 1]
+    assert torch.allclose(part.rollout.images, whole.rollout.images[2:], atol=1e-5)
+    assert [image.prompt for image in part.images()] == [
+        image.prompt for image in whole.images() if image.place == 1
+    ]
 
 
 def test_only_images_valid_in_both_count() -> None:

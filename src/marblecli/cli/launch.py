@@ -34,7 +34,7 @@ _GRACE = 30.0
 """Seconds in which the others may end by themselves once one has failed."""
 _INTERVAL = 0.1
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_RESUME = "go on from the last checkpoint with marble resume"
+RESUME = "go on from the last checkpoint with marble resume"
 
 
 def wants_launch(count: int) -> bool:
@@ -66,11 +66,13 @@ def check_processes(recipe: Recipe, count: int) -> None:
         check_even(prompts, count)
 
 
-def launch(recipe: Recipe, count: int, arguments: Sequence[str]) -> None:
+def launch(count: int, arguments: Sequence[str], advice: str) -> None:
     """Run ``marble ARGUMENTS`` in ``count`` processes, one a GPU if there are any, to the end.
 
+    ``advice`` is what to do if a process ends without a word.
+
     Raises:
-        BadInputError: the recipe or the machine has too little for so many.
+        BadInputError: the machine has too few GPUs for so many.
         MarbleError: a process failed and hasn't said why.
         typer.Exit: one failed, or was interrupted, and has said so.
 
@@ -80,7 +82,6 @@ def launch(recipe: Recipe, count: int, arguments: Sequence[str]) -> None:
     # Public, but torch's types don't export it.
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
-    check_processes(recipe, count)
     devices = torch.cuda.device_count()
     if 0 < devices < count:
         raise BadInputError(
@@ -97,7 +98,7 @@ def launch(recipe: Recipe, count: int, arguments: Sequence[str]) -> None:
         failures = [_Failure.of(workers, rank, code) for rank, code in codes.items() if code]
     if len(asked) > 1:
         raise typer.Exit(130)
-    _report(failures, count, interrupted=bool(asked))
+    _report(failures, (count, advice), interrupted=bool(asked))
 
 
 def _start(count: int, arguments: Sequence[str], port: int, folder: str) -> SubprocessContext:
@@ -196,7 +197,7 @@ class _Failure:
         """Whether it only lost another one."""
         return self.kind == LostProcessError.__name__
 
-    def describe(self, count: int) -> str:
+    def describe(self, count: int, advice: str) -> str:
         """In one line."""
         if self.kind:
             return f"process {self.rank}: {self.message}"
@@ -206,11 +207,14 @@ class _Failure:
             ending = f"was ended by {name}{memory}"
         else:
             ending = f"ended with exit code {self.code}"
-        return f"process {self.rank} of {count} (from 0) {ending}; {_RESUME}"
+        return f"process {self.rank} of {count} (from 0) {ending}; {advice}"
 
 
-def _report(failures: Sequence[_Failure], count: int, *, interrupted: bool) -> None:
-    """Raise what is to be said, but for what the first process has said itself."""
+def _report(failures: Sequence[_Failure], about: tuple[int, str], *, interrupted: bool) -> None:
+    """Raise what is to be said, but for what the first process has said itself.
+
+    ``about`` has the number of processes, and what to do if one of them hasn't said why it ended.
+    """
     if not failures:
         return
     causes = [failure for failure in failures if not failure.lost] or failures[:1]
@@ -219,7 +223,7 @@ def _report(failures: Sequence[_Failure], count: int, *, interrupted: bool) -> N
         raise typer.Exit(130)
     said = {failure.message for failure in causes if failure.rank == 0 and failure.kind}
     unsaid = {
-        failure.message or failure.code: failure.describe(count)
+        failure.message or failure.code: failure.describe(*about)
         for failure in causes
         if not failure.kind or failure.message not in said
     }

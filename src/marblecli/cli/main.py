@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from typing import Annotated
 
 import typer
 
 from marblecli.cli.eval.command import evaluate
+from marblecli.cli.examples import examples
 from marblecli.cli.export.command import export
 from marblecli.cli.inspect_conflicts.command import inspect_conflicts
 from marblecli.cli.methods import methods_app
@@ -20,21 +22,23 @@ from marblecli.cli.solve.command import solve
 from marblecli.cli.train.command import train
 from marblecli.errors import LostProcessError, MarbleError
 
+_TRACEBACK = "MARBLE_TRACEBACK"
+
 app = typer.Typer(
     name="marble",
     help="Fine-tune Stable Diffusion 3.5 on several rewards at once.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-app.command("train")(train)
-app.command("resume")(resume)
-app.command("eval")(evaluate)
-app.command("sample")(sample)
-app.command("export")(export)
-app.command("solve")(solve)
-app.command("inspect-conflicts")(inspect_conflicts)
-app.command("report")(report)
+app.command("train", epilog=examples("train"))(train)
+app.command("resume", epilog=examples("resume"))(resume)
+app.command("eval", epilog=examples("eval"))(evaluate)
+app.command("sample", epilog=examples("sample"))(sample)
+app.command("export", epilog=examples("export"))(export)
+app.command("solve", epilog=examples("solve"))(solve)
+app.command("inspect-conflicts", epilog=examples("inspect-conflicts"))(inspect_conflicts)
+app.command("report", epilog=examples("report"))(report)
 app.add_typer(rewards_app, name="rewards")
 app.add_typer(methods_app, name="methods")
 
@@ -47,12 +51,26 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _set_traceback(wanted: bool) -> None:
+    if wanted:
+        # The processes that are started for a run inherit it; see marblecli.rewards.places.
+        os.environ[_TRACEBACK] = "1"
+
+
 @app.callback()
 def _marble(
     version: Annotated[
         bool,
         typer.Option(
             "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+    whole_traceback: Annotated[
+        bool,
+        typer.Option(
+            "--traceback",
+            callback=_set_traceback,
+            help="Show the whole traceback of a plugin's faults and of errors.",
         ),
     ] = False,
 ) -> None:
@@ -64,6 +82,8 @@ def main() -> None:
     try:
         app()
     except MarbleError as error:
+        if os.environ.get(_TRACEBACK):
+            traceback.print_exc()
         if not _told_by_launcher(error):
             for line in str(error).splitlines():
                 sys.stderr.write(f"marble: {line}\n")

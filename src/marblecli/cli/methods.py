@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from marblecli.cli.examples import examples
+
 if TYPE_CHECKING:
     from marblecli.methods.host import MethodCatalog
     from marblecli.methods.method import MethodSpec
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 methods_app = typer.Typer(help="The balance methods that are installed.", no_args_is_help=True)
 
 
-@methods_app.command("list")
+@methods_app.command("list", epilog=examples("methods list"))
 def list_methods(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -29,7 +31,7 @@ def list_methods(
         _show(catalog)
 
 
-@methods_app.command("check")
+@methods_app.command("check", epilog=examples("methods check"))
 def check(
     name: Annotated[str, typer.Argument(help="An installed method.")],
     overrides: Annotated[

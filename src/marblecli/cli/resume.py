@@ -25,7 +25,7 @@ def resume(
     ] = 1,
 ) -> None:
     """Continue a run from its newest checkpoint, by its own recipe."""
-    from marblecli.cli.launch import launch, wants_launch
+    from marblecli.cli.launch import RESUME, check_processes, launch, wants_launch
     from marblecli.cli.progress import showing_work
     from marblecli.progress import work
     from marblecli.report.render import out
@@ -39,7 +39,8 @@ def resume(
         plan = own_plan(run_dir, overrides or [], quiet=starts_others)
         check_trackers(run_dir / "recipe.toml", plan.recipe)
     if starts_others:
-        launch(plan.recipe, num_processes, sys.argv[1:])
+        check_processes(plan.recipe, num_processes)
+        launch(num_processes, sys.argv[1:], RESUME)
     else:
         from marblecli.cli.train.run import run_training
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from marblecli.report.render import tell
 from marblecli.rewards.host import RewardCatalog, discover
 from marblecli.runs.prompts import load_prompts
 from marblecli.runs.recipe import load_recipe
-from marblecli.settings import Recipe
+from marblecli.settings import EvalRewardSettings, Recipe
 from marblecli.types import Prompt
 
 if TYPE_CHECKING:
@@ -43,14 +43,20 @@ class Plan:
 
 
 def load_plan(
-    path: Path, overrides: Sequence[str], *, quiet: bool = False, starting: bool = False
+    path: Path,
+    overrides: Sequence[str],
+    *,
+    quiet: bool = False,
+    starting: bool = False,
+    more: Sequence[Prompt] = (),
 ) -> Plan:
     """Load the recipe, and check all of it: keys, files, rewards, and the model's configurations as
     far as they can be read. Every reward has to apply to some training prompt.
 
     The plan's recipe has the defaults of the model's family written out. Keys that were renamed are
     reported on stderr, unless ``quiet``. ``starting`` is whether a new run starts from it: then the
-    adapter that ``model.lora.init`` names is read, and must fit.
+    adapter that ``model.lora.init`` names is read, and must fit. ``more`` are
+    prompts that evaluations also see.
 
     Raises:
         RecipeError: all faults at once.
@@ -67,19 +73,55 @@ def load_plan(
     train = _load(path, recipe, "train")
     held_out = _load(path, recipe, "eval")
     everywhere = [prompt for source in train for prompt in source]
-    idle = [
-        Problem(
-            f"rewards.{name}",
-            "applies to no training prompt; it needs the metadata "
-            + (", ".join(catalog.get(name).spec.metadata) or "(none)")
-            + (f" in sources {', '.join(entry.sources)}" if entry.sources else ""),
-        )
-        for name, entry in recipe.rewards.items()
-        if not any(catalog.get(name).spec.applies(prompt, entry.sources) for prompt in everywhere)
-    ]
+    recipe = _with_enough_prompts(recipe, len(everywhere))
+    idle = _idle(catalog, "rewards", recipe.rewards, everywhere)
+    everywhere += [*more, *(prompt for source in held_out for prompt in source)]
+    idle += _idle(catalog, "eval.rewards", recipe.eval.rewards, everywhere)
     if idle:
         raise RecipeError(str(path), idle)
     return Plan(recipe, catalog, train, held_out, examined.family, examined.architecture)
+
+
+def _with_enough_prompts(recipe: Recipe, prompts: int) -> Recipe:
+    """The recipe without the default's prompts of a step beyond those that there are."""
+    sampling = recipe.sampling
+    if "prompts_per_step" in sampling.model_fields_set or sampling.prompts_per_step <= prompts:
+        return recipe
+    fewer = sampling.model_copy(update={"prompts_per_step": prompts})
+    return recipe.model_copy(update={"sampling": fewer})
+
+
+def _idle(
+    catalog: RewardCatalog,
+    table: str,
+    rewards: Mapping[str, EvalRewardSettings],
+    prompts: Sequence[Prompt],
+) -> list[Problem]:
+    """One problem for each reward of the recipe's table that applies to none of the prompts."""
+    kind = "training prompt" if table == "rewards" else "prompt of the recipe"
+    return [
+        Problem(
+            f"{table}.{name}",
+            f"applies to no {kind}; it needs the metadata "
+            + (", ".join(catalog.get(name).spec.metadata) or "(none)")
+            + (f" in sources {', '.join(entry.sources)}" if entry.sources else ""),
+        )
+        for name, entry in rewards.items()
+        if not any(catalog.get(name).spec.applies(prompt, entry.sources) for prompt in prompts)
+    ]
+
+
+def also_trained(plan: Plan, prompts: Sequence[Prompt]) -> tuple[str, ...]:
+    """The texts among ``prompts`` that are also training prompts, in order, each once."""
+    trained = {prompt.text for source in plan.train_prompts for prompt in source}
+    return tuple(dict.fromkeys(prompt.text for prompt in prompts if prompt.text in trained))
+
+
+def also_trained_line(texts: Sequence[str], count: int) -> str:
+    """One line about the ``texts``, of ``count`` held-out prompts, that are also trained on."""
+    shown = "; ".join(repr(text) for text in texts[:3])
+    rest = f"; and {len(texts) - 3} more" if len(texts) > 3 else ""
+    return f"{len(texts)} of {count} held-out prompts are also trained on: {shown}{rest}"
 
 
 def _load(recipe_path: Path, recipe: Recipe, split: str) -> tuple[tuple[Prompt, ...], ...]:
@@ -110,10 +152,12 @@ def evaluation_splits(plan: Plan) -> dict[str, tuple[Prompt, ...]]:
 
 
 def build_suite(plan: Plan, device: str) -> RewardSuite:
-    """Load the recipe's rewards; ``device`` is where those score that name no other."""
+    """Load the recipe's rewards, also those that are only evaluated.
+
+    ``device`` is where those score that name no other.
+    """
     from marblecli.rewards.activate import activate
     from marblecli.rewards.score import RewardSuite
 
-    return RewardSuite(
-        [activate(plan.catalog, name, entry, device) for name, entry in plan.recipe.rewards.items()]
-    )
+    rewards = plan.recipe.all_rewards.items()
+    return RewardSuite([activate(plan.catalog, name, entry, device) for name, entry in rewards])

@@ -71,9 +71,16 @@ def compose_alone(record: EvaluationRecord, find: FindImage) -> Composed:
 
 
 def compose_strip(
-    base: EvaluationRecord, now: EvaluationRecord, find: FindImage, find_base: FindBase
+    base: EvaluationRecord,
+    now: EvaluationRecord,
+    find: FindImage,
+    find_base: FindBase,
+    before: str = "the base model",
 ) -> Composed:
-    """Base and trained images of some prompts, the same ones in every evaluation."""
+    """Base and trained images of some prompts, the same ones in every evaluation.
+
+    ``before`` is what ``base`` is called, where it isn't the base model.
+    """
     compared = compare(base, now)
     sections = {}
     for split, indices in _chosen(now).items():
@@ -81,7 +88,7 @@ def compose_strip(
         sections[_heading(split)] = [
             _entry(pairs[index], find, find_base) for index in indices if index in pairs
         ]
-    title = f"Base model and step {now.step}, from the same noise"
+    title = f"From {before} to {_called(now)}, from the same noise"
     explanation = (
         f"{_BY_PLACE} Below each: the change of the rewards from the first image to the second. "
         f"{_TRIANGLES} {_UNGUIDED}"
@@ -90,11 +97,15 @@ def compose_strip(
 
 
 def compose_changed(
-    base: EvaluationRecord, now: EvaluationRecord, find: FindImage, find_base: FindBase
+    base: EvaluationRecord,
+    now: EvaluationRecord,
+    find: FindImage,
+    find_base: FindBase,
+    before: str = "the base model",
 ) -> Composed | None:
     """The images that gained most and those that lost most; None if none changed.
 
-    Only images whose base image was kept are among them.
+    Only images whose base image was kept are among them. ``before`` as in :func:`compose_strip`.
     """
     compared = [
         each
@@ -113,10 +124,10 @@ def compose_changed(
             _entry(each, find, find_base) for each in found.worse
         ],
     }
-    title = f"The images that changed most from the base model to step {now.step}"
+    title = f"The images that changed most from {before} to {_called(now)}"
     explanation = (
         "Chosen by score, so they aren't typical: by the mean over rewards of the change, each in "
-        "units of the reward's standard deviation among the base model's images; at most one "
+        f"units of the reward's standard deviation among the images of {before}; at most one "
         f"image of a prompt. {_TRIANGLES}"
     )
     return _compose("changed", (title, explanation), sections, deviations(base), now.step)
@@ -135,6 +146,10 @@ def _chosen(record: EvaluationRecord) -> dict[str, tuple[int, ...]]:
         split: evenly(images, share + (place < more))
         for place, (split, images) in enumerate(splits.items())
     }
+
+
+def _called(record: EvaluationRecord) -> str:
+    return f"step {record.step}" if record.step else "the trained model"
 
 
 def _heading(split: str) -> str:

@@ -66,15 +66,18 @@ def _as_it_is(block: nn.Module, *inputs: Any) -> Any:
 
 
 class FakeModel:
-    """Policies whose weights are fake tensors, with most of the equal blocks taken out."""
+    """Policies whose weights are fake tensors, with most of the equal blocks taken out.
 
-    def __init__(self, case: ModelCase) -> None:
+    If it is ``whole``, all blocks stay.
+    """
+
+    def __init__(self, case: ModelCase, *, whole: bool = False) -> None:
         self.case = case
         self.mode = FakeTensorMode()
         self._timeline: Timeline | None = None
         self._checkpointing = False
         network = case.subject.network()
-        self._stacks = self._shortened(network)
+        self._stacks = [] if whole else self._shortened(network)
         with self._group():
             self.policies = self._make_policies(network)
         networks = {id(n): n for n in (self.policies.network(name) for name in _POLICIES)}
@@ -227,6 +230,10 @@ class FakeModel:
         """x_t, t and the conditioning."""
         noised = torch.zeros(rows, *self.case.subject.latent_shape(self.case.resolution))
         return noised, torch.zeros(rows), self.case.conditioning(rows)
+
+    def running(self) -> AbstractContextManager[None]:
+        """Inside, passes run on fake tensors without being recorded."""
+        return self._running(None)
 
     @contextmanager
     def _running(self, timeline: Timeline | None) -> Iterator[None]:

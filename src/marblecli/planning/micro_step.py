@@ -90,14 +90,14 @@ def measure_micro_step(fake: FakeModel, case: GradientCase) -> MicroStep:
     accumulators = [0]
 
     def gradients(policies: Policies, rows: int, timeline: Timeline) -> None:
-        batch, settings = _batch(fake.case, case, rows), _settings(case, rows)
+        batch, settings = fake_batch(fake.case, case, rows), fake_settings(case, rows)
         find = contracted_gradients if case.kind == "contracted" else reward_gradients
         with forward.watching(policies.network("trained"), timeline), timeline:
             made = find(policies, batch, settings)
             accumulators[0] = _bytes_of(list(made.tensors()))
 
     def reused(policies: Policies, rows: int, timeline: Timeline) -> None:
-        batch, settings = _batch(fake.case, case, rows), _settings(case, rows)
+        batch, settings = fake_batch(fake.case, case, rows), fake_settings(case, rows)
         with timeline:
             amortised_backward(policies, batch, settings, torch.ones(case.rewards))
             for parameter in policies.trained_parameters().values():
@@ -163,18 +163,19 @@ def _bytes_of(tensors: list[Tensor]) -> int:
     return sum(storages.values())
 
 
-def _settings(case: GradientCase, rows: int) -> LossSettings:
+def fake_settings(case: GradientCase, rows: int) -> LossSettings:
+    """The loss of micro-batches of ``rows`` images."""
     kl_weight = _KL_WEIGHT if case.regularised else 0.0
     return LossSettings(**_CONSTANTS, kl_weight=kl_weight, micro_batch_size=rows)
 
 
-def _batch(model: ModelCase, case: GradientCase, rows: int) -> TrainingBatch:
-    """``rows`` images at one noise level."""
+def fake_batch(model: ModelCase, case: GradientCase, rows: int, levels: int = 1) -> TrainingBatch:
+    """``rows`` images, each at ``levels`` noise levels."""
     each = (rows, case.rewards)
     return TrainingBatch(
         latents=torch.zeros(rows, *model.subject.latent_shape(model.resolution)),
         conditioning=model.conditioning(rows),
-        levels=torch.zeros(rows, 1),
+        levels=torch.zeros(rows, levels),
         advantages=torch.zeros(each),
         optimality=torch.zeros(each),
         shares=torch.zeros(each),

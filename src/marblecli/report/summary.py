@@ -30,7 +30,7 @@ def changes_table(split: str, changes: Sequence[RewardChange]) -> Table:
             f"{change.start:.3f}",
             f"{change.end:.3f}",
             _coloured(change),
-            f"{change.low:+.3f} … {change.high:+.3f}",
+            change.no_interval or f"{change.low:+.3f} … {change.high:+.3f}",
             str(change.images),
         )
     return table

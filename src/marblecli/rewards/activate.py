@@ -8,11 +8,11 @@ from marblecli.errors import BadInputError, one_of
 from marblecli.rewards.host import RewardCatalog
 from marblecli.rewards.lane import ActiveReward
 from marblecli.rewards.spec import MovableScorer
-from marblecli.settings import RewardSettings
+from marblecli.settings import EvalRewardSettings
 
 
 def activate(
-    catalog: RewardCatalog, name: str, settings: RewardSettings, device: str
+    catalog: RewardCatalog, name: str, settings: EvalRewardSettings, device: str
 ) -> ActiveReward:
     """Load the reward. ``device`` is the run's, named as torch names it.
 

@@ -30,6 +30,8 @@ from marblecli.plugins import (
     one_line,
 )
 from marblecli.rewards.hub import MissingFilesError
+from marblecli.rewards.known import install_command, package_of
+from marblecli.rewards.places import describe_fault
 from marblecli.rewards.spec import ImageLayout, RewardSpec, Scorer
 from marblecli.settings import OWN_REWARD_KEYS
 
@@ -99,15 +101,26 @@ class RewardCatalog:
                 f"reward {name!r} failed to load: {one_line(error)}{advice}"
             ) from error
         except (ImportError, RuntimeError, ValueError) as error:
-            raise MarbleError(f"reward {name!r} failed to load: {one_line(error)}") from error
+            raise MarbleError(
+                f"reward {name!r} failed to load: {describe_fault(error, spec.build)}"
+            ) from error
         if not callable(scorer):
             raise MarbleError(f"reward {name!r} built {scorer!r}, which can't be called")
         return scorer
 
     def _why_not(self, name: str) -> str:
+        kind = name.partition("_")[0]
         for clash in self.clashes:
-            if clash.name == name.partition("_")[0]:
+            if clash.name == kind:
                 return str(clash)
+        # A plugin's message names the reward whose declaration is wrong.
+        if causes := [str(one) for one in self.failures if f"reward {kind!r}" in one.message]:
+            return f"reward {kind!r} can't be used: {'; '.join(causes)}"
+        if (package := package_of(kind)) and not self.failures:
+            return (
+                f"{kind!r} is in the package {package}, which isn't installed; install it with: "
+                f"{install_command(package)}"
+            )
         why = f"unknown reward {name!r}{did_you_mean(name, self.rewards)}"
         why += f"; installed: {one_of(self.rewards)}; see `marble rewards list`"
         return "; ".join([why, *(str(failure) for failure in self.failures)])

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from marblecli.plugins import one_line
 from marblecli.rewards.daemon import DaemonExecutor
+from marblecli.rewards.places import describe_fault
 from marblecli.rewards.spec import MovableScorer, RewardBatch, RewardSpec, Scorer
 from marblecli.settings import RewardSettings
 from marblecli.types import BoolArray, FloatArray, Prompt, RewardFault
@@ -138,7 +138,7 @@ class Lane:
             self._late, self._patience_ends = future, time.monotonic() + timeout
             return f"no answer within {timeout:g} s (timeout)"
         if error is not None:
-            return one_line(error)
+            return describe_fault(error, self._reward.spec.build)
         return future.result()
 
     def _is_back(self, late: Future[Any]) -> bool:

@@ -57,15 +57,18 @@ class RewardSuite:
         """
         return self.submit(images, prompts).result()
 
-    def submit(self, images: Tensor, prompts: Sequence[Prompt]) -> Future[RewardTable]:
+    def submit(
+        self, images: Tensor, prompts: Sequence[Prompt], names: Sequence[str] | None = None
+    ) -> Future[RewardTable]:
         """Like :meth:`score`, in the background, so that sampling can go on.
 
         Batches are scored in the order of the calls. Don't change ``images`` until the future is
-        done. Raises ValueError unless there is one prompt for each image.
+        done. ``names`` are the rewards to score by, in the suite's order; all where absent. Raises
+        ValueError unless there is one prompt for each image.
         """
         if len(images) != len(prompts):
             raise ValueError(f"{len(images)} images but {len(prompts)} prompts")
-        return self._queue.submit(self._score, images, tuple(prompts))
+        return self._queue.submit(self._score, images, tuple(prompts), self._places(names))
 
     def close(self) -> None:
         """Cancel the batches that wait, and wait a few seconds for the calls that run."""
@@ -80,30 +83,46 @@ class RewardSuite:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _score(self, images: Tensor, prompts: tuple[Prompt, ...]) -> RewardTable:
+    def empty(self, names: Sequence[str] | None = None) -> RewardTable:
+        """The table of no images; ``names`` as in :meth:`submit`."""
+        places = self._places(names)
+        values = np.zeros((0, len(places)))
+        return RewardTable(tuple(self.names[p] for p in places), values, values.astype(bool))
+
+    def _places(self, names: Sequence[str] | None) -> list[int]:
+        wanted = self.names if names is None else names
+        return [place for place, name in enumerate(self.names) if name in wanted]
+
+    def _score(self, images: Tensor, prompts: tuple[Prompt, ...], places: list[int]) -> RewardTable:
+        rewards, lanes = self._rewards, self._lanes
         applies = self.applies(prompts)
-        layouts = {layout: convert(images, layout) for layout in self._layouts()}
+        layouts = {
+            layout: convert(images, layout)
+            for layout in {rewards[place].spec.images for place in places}
+        }
         # Rewards may share a model, so all are moved, one by one, before any of them scores.
-        for lane, column in zip(self._lanes, applies.T, strict=True):
-            if column.any():
-                lane.visit()
+        for place in places:
+            if applies[:, place].any():
+                lanes[place].visit()
         waiting = [
-            self._drivers.submit(lane.score, layouts[reward.spec.images], prompts, column)
-            for lane, reward, column in zip(self._lanes, self._rewards, applies.T, strict=True)
+            self._drivers.submit(
+                lanes[place].score,
+                layouts[rewards[place].spec.images],
+                prompts,
+                applies[:, place],
+            )
+            for place in places
         ]
         columns = [future.result() for future in waiting]
         faults = [column.fault for column in columns]
         if not self._queue.waiting:
-            faults += [lane.rest() for lane in self._lanes]
+            faults += [lane.rest() for lane in lanes]
         return RewardTable(
-            names=self.names,
+            names=tuple(self.names[place] for place in places),
             values=_side_by_side([column.values for column in columns], len(prompts)),
             valid=_side_by_side([column.valid for column in columns], len(prompts)).astype(bool),
             faults=tuple(fault for fault in faults if fault),
         )
-
-    def _layouts(self) -> set[ImageLayout]:
-        return {reward.spec.images for reward in self._rewards}
 
 
 def merge(tables: Sequence[RewardTable]) -> RewardTable:

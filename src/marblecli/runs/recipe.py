@@ -91,7 +91,8 @@ def recipe_table(recipe: Recipe) -> dict[str, Any]:
     """The recipe as the tables of its TOML file; keys without a value are left out."""
     table: dict[str, Any] = _plain(recipe.model_dump())
     balance = table["balance"]
-    open_tables = (table["model"], *table["rewards"].values(), balance, *balance["phases"])
+    rewards = (*table["rewards"].values(), *table["eval"]["rewards"].values())
+    open_tables = (table["model"], *rewards, balance, *balance["phases"])
     for with_options in open_tables:
         with_options.update(with_options.pop("options", {}))
     return table
@@ -134,6 +135,10 @@ def _check_rewards(recipe: Recipe, check_reward: CheckReward) -> Iterator[Proble
         for name, reward in recipe.rewards.items():
             with suppress(FaultyFieldError):
                 yield from check_reward(name, reward.options)
+    with suppress(FaultyFieldError):
+        for name, judge in recipe.eval.rewards.items():
+            for problem in check_reward(name, judge.options):
+                yield Problem(f"eval.{problem.key}", problem.message)
 
 
 def _check_model(table: Any, recipe: Recipe, check_model: CheckModel) -> list[Problem]:

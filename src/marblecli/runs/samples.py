@@ -11,6 +11,8 @@ from pydantic import TypeAdapter
 
 from marblecli.pictures.comparison import (
     Composed,
+    FindBase,
+    FindImage,
     compose_alone,
     compose_changed,
     compose_strip,
@@ -54,6 +56,26 @@ def save_samples(
         return ()
     composed = _compose(folder, base, record, images)
     return tuple(_save(folder, record.step, each, sizes[0]) for each in composed)
+
+
+def save_comparison(
+    folder: Path,
+    before: EvaluationRecord,
+    after: EvaluationRecord,
+    find: FindImage,
+    find_before: FindBase,
+    name: str,
+) -> tuple[Picture, ...]:
+    """Write the pictures of two evaluations of the same prompts; ``name`` is the first one's.
+
+    Raises MarbleError if a file can't be written.
+    """
+    split = next(split for split, images in after.images.items() if images)
+    size = find(split, 0).size
+    strip = compose_strip(before, after, find, find_before, name)
+    changed = compose_changed(before, after, find, find_before, name)
+    composed = [strip] if changed is None else [strip, changed]
+    return tuple(_save(folder, after.step, each, size) for each in composed)
 
 
 def _compose(

@@ -17,7 +17,12 @@ from marblecli.settings.recipe import (
     RunSettings,
     TrackingSettings,
 )
-from marblecli.settings.rewards import OWN_REWARD_KEYS, PromptSettings, RewardSettings
+from marblecli.settings.rewards import (
+    OWN_REWARD_KEYS,
+    EvalRewardSettings,
+    PromptSettings,
+    RewardSettings,
+)
 from marblecli.settings.training import (
     LevelSettings,
     OldPolicySettings,
@@ -32,6 +37,7 @@ __all__ = [
     "BalancePhase",
     "BalanceSettings",
     "CheckpointSettings",
+    "EvalRewardSettings",
     "EvalSettings",
     "LevelSettings",
     "LoraSettings",

@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
 
 from marblecli.settings.balance import BalanceSettings, MeasureSettings
 from marblecli.settings.model import ModelSettings
-from marblecli.settings.rewards import PromptSettings, RewardSettings
+from marblecli.settings.rewards import EvalRewardSettings, PromptSettings, RewardSettings
 from marblecli.settings.table import Table
 from marblecli.settings.training import SamplingSettings, TrainingSettings
 
@@ -30,17 +30,18 @@ class EvalSettings(Table):
     """Steps between evaluations; 0 evaluates only at the start and the end."""
     steps: Annotated[int, Field(ge=2)] = 40
     """Evaluations of the network by the ODE solver for each image."""
-    train_prompts: NonNegativeInt = 32
+    train_prompts: NonNegativeInt = 8
     """Training prompts evaluated, spread evenly over the sources' files; 0 for none."""
-    held_out_prompts: NonNegativeInt = 64
+    held_out_prompts: NonNegativeInt = 24
     """Held-out prompts evaluated, spread evenly over the sources' files; 0 for none."""
-    images_per_prompt: Annotated[int, Field(ge=1)] = 4
+    images_per_prompt: Annotated[int, Field(ge=1)] = 2
     """Images of each held-out prompt."""
-    images_per_train_prompt: Annotated[int, Field(ge=2)] = 8
+    images_per_train_prompt: Annotated[int, Field(ge=2)] = 4
     """Images of each training prompt."""
     show_pictures: bool = False
     """Show the pictures of the last evaluation in the terminal when the run ends. The terminal must
     know kitty's protocol or sixel, or shows them coarsely; ``pip install 'marblecli[show]'``."""
+    rewards: Mapping[str, EvalRewardSettings] = {}
 
 
 class CheckpointSettings(Table):
@@ -120,3 +121,8 @@ class Recipe(Table):
         if not any(reward.weight for reward in rewards.values()):
             raise ValueError("at least one reward needs a weight above 0")
         return rewards
+
+    @property
+    def all_rewards(self) -> dict[str, EvalRewardSettings]:
+        """The rewards that are trained, and after them those that are only evaluated."""
+        return {**self.rewards, **self.eval.rewards}

@@ -23,13 +23,11 @@ class PromptSettings(Table):
     """The held-out prompts, relative to the recipe; none if absent."""
 
 
-class RewardSettings(Table):
-    """``[rewards.NAME]``: a reward of this name, or ``NAME_LABEL`` to use one several times."""
+class EvalRewardSettings(Table):
+    """``[eval.rewards.NAME]``: a reward that evaluations show and that is never trained."""
 
     sources: tuple[str, ...] | None = None
     """Prompt sources that the reward is limited to; if absent, all whose prompts it applies to."""
-    weight: NonNegativeFloat = 1.0
-    """The weight of this reward in the method ``weighted-sum``."""
     batch_size: PositiveInt | None = None
     """Images scored in one call; if absent, all that were sampled together."""
     device: str | None = None
@@ -51,6 +49,13 @@ class RewardSettings(Table):
         if device is not None and not _DEVICE.fullmatch(device):
             raise ValueError(f"must be cpu, cuda, cuda:N, mps or offload, got {device!r}")
         return device
+
+
+class RewardSettings(EvalRewardSettings):
+    """``[rewards.NAME]``: a reward of this name, or ``NAME_LABEL`` to use one several times."""
+
+    weight: NonNegativeFloat = 1.0
+    """The weight of this reward in the method ``weighted-sum``."""
 
 
 OWN_REWARD_KEYS = frozenset(RewardSettings.model_fields.keys() - {"options"})

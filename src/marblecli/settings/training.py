@@ -24,11 +24,12 @@ class SamplingSettings(Table):
     """Height and width of an image in pixels."""
     steps: Annotated[int, Field(ge=2)] = 25
     """Evaluations of the network by the second-order ODE solver for each image."""
-    group_size: Annotated[int, Field(ge=2)] = 24
+    group_size: Annotated[int, Field(ge=2)] = 12
     """Images of one prompt. Their advantages are relative to their mean score."""
-    prompts_per_step: PositiveInt = 48
-    """Prompts of one optimizer step, over all processes."""
-    batch_size: PositiveInt = 24
+    prompts_per_step: PositiveInt = 8
+    """Prompts of one optimizer step, over all processes. A recipe that doesn't set it draws at most
+    as many as it has training prompts."""
+    batch_size: PositiveInt = 12
     """Images sampled and decoded at a time."""
 
 
@@ -100,12 +101,12 @@ class TrainingSettings(Table):
     adam_epsilon: PositiveFloat = 1e-8
     """AdamW's epsilon. One far above the gradient's elements makes the step follow the gradient's
     direction rather than the signs of its elements."""
-    micro_batch_size: PositiveInt | Literal["auto"] = 9
+    micro_batch_size: PositiveInt | Literal["auto"] = 8
     """Images that go through the trained network at a time, halved when memory runs out; ``auto``
     starts with all. The result depends on it only where ``pull_share`` is below 1."""
     optimizer: Literal["adamw", "adamw-8bit"] = "adamw"
     """``adamw-8bit`` is bitsandbytes' AdamW, which keeps its two averages in 8 bits."""
-    noise_levels: PositiveInt = 24
+    noise_levels: PositiveInt = 4
     """Noise levels that each image is trained at."""
     levels: LevelSettings = LevelSettings()
     gradients: Literal["contracted", "backward"] = "contracted"

@@ -60,7 +60,7 @@ def collect(sampler: Sampler, step: int, purpose: Purpose = "rollout") -> Collec
     prompts = step_prompts(recipe, sampler.prompts.train, step, purpose)
     seed, count = recipe.run.seed, recipe.sampling.group_size
     generators = [torch_stream(seed, purpose, step, index) for index in range(len(prompts))]
-    old = Sampling("old", recipe.sampling.steps)
+    old = Sampling("old", recipe.sampling.steps, rewards=tuple(recipe.rewards))
     rollout, table = sample_and_score(sampler, old, prompts, count, generators)
     return Collected(
         rollout=rollout,

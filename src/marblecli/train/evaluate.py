@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -11,8 +10,9 @@ import numpy as np
 import torch
 
 from marblecli.engine.processes import Processes
-from marblecli.maths.bootstrap import bootstrap_interval
+from marblecli.maths.paired import Resample, ScoredSplit, paired_changes
 from marblecli.seeding import stream, torch_stream
+from marblecli.settings import EvalSettings
 from marblecli.train.rollout import Sampling, group_numbers, sample_and_score
 from marblecli.train.sampler import Sampler
 from marblecli.types import (
@@ -34,6 +34,8 @@ class Evaluation:
     table: RewardTable
     rollout: Rollout
     """All prompts and groups. If there are several processes, only the first has the images."""
+    places: tuple[int, ...]
+    """Of each group, the place of its prompt in the split."""
 
     def images(self) -> tuple[ScoredImage, ...]:
         """Every image with its scores, and the place of its prompt in the split."""
@@ -47,9 +49,13 @@ class Evaluation:
         ]
         columns = zip(self.rollout.prompts, groups.tolist(), numbers.tolist(), scores, strict=True)
         return tuple(
-            ScoredImage(prompt.text, prompt.source, place, number, each)
-            for prompt, place, number, each in columns
+            ScoredImage(prompt.text, prompt.source, self.places[group], number, each)
+            for prompt, group, number, each in columns
         )
+
+    def scored(self) -> ScoredSplit:
+        """The same images, and the faults of the rewards."""
+        return ScoredSplit(self.images(), self.table.faults)
 
     def faults(self) -> list[str]:
         """One line for each reward that failed on some of the images."""
@@ -62,14 +68,26 @@ def evaluate(sampler: Sampler, policy: Literal["reference", "trained"], split: s
     The initial noise depends only on the run's seed, the split and the prompt's place. So it is the
     same for every policy and step, and it isn't used in training.
     """
-    settings = sampler.recipe.eval
-    prompts = sampler.prompts.evaluation[split]
-    count = settings.images_per_train_prompt if split == "train" else settings.images_per_prompt
-    seed = sampler.recipe.run.seed
-    generators = [torch_stream(seed, f"eval-{split}", index) for index in range(len(prompts))]
-    sampling = Sampling(policy, settings.steps)
+    return evaluate_part(sampler, policy, split, range(len(sampler.prompts.evaluation[split])))
+
+
+def evaluate_part(
+    sampler: Sampler, policy: Literal["reference", "trained"], split: str, places: Sequence[int]
+) -> Evaluation:
+    """Like :func:`evaluate`, for the prompts at these places of the split only."""
+    recipe = sampler.recipe
+    prompts = [sampler.prompts.evaluation[split][place] for place in places]
+    count = images_per_prompt(recipe.eval, split)
+    generators = [torch_stream(recipe.run.seed, f"eval-{split}", place) for place in places]
+    sampling = Sampling(policy, recipe.eval.steps)
     rollout, table = sample_and_score(sampler, sampling, prompts, count, generators)
-    return Evaluation(split, table, _whole(sampler.processes, rollout, prompts, count))
+    whole = _whole(sampler.processes, rollout, prompts, count)
+    return Evaluation(split, table, whole, tuple(places))
+
+
+def images_per_prompt(settings: EvalSettings, split: str) -> int:
+    """How many images of each prompt an evaluation of the split samples."""
+    return settings.images_per_train_prompt if split == "train" else settings.images_per_prompt
 
 
 def from_record(
@@ -97,7 +115,8 @@ def from_record(
     )
     each = tuple(prompts[place] for place in groups.tolist())
     nothing = torch.empty(0, 3, 0, 0)
-    return Evaluation(split, table, Rollout(each, groups, nothing, nothing))
+    places = tuple(range(len(prompts)))
+    return Evaluation(split, table, Rollout(each, groups, nothing, nothing), places)
 
 
 def _whole(processes: Processes, part: Rollout, prompts: Sequence[Prompt], count: int) -> Rollout:
@@ -117,42 +136,20 @@ def changes(before: Evaluation, after: Evaluation, seed: int) -> tuple[RewardCha
     that applies to no prompt of the split is left out. One that failed on all images has a change
     that says so.
     """
-    found = (_change(before, after, index, seed) for index in range(len(after.table.names)))
-    return tuple(change for change in found if change is not None)
+    start, end = before.scored(), after.scored()
+    return split_changes(after.split, start, end, seed)
 
 
-def _change(before: Evaluation, after: Evaluation, index: int, seed: int) -> RewardChange | None:
-    name = after.table.names[index]
-    both = before.table.valid[:, index] & after.table.valid[:, index]
-    if not both.any():
-        return _failure(name, (after, before))
-    start, end = before.table.values[both, index], after.table.values[both, index]
-    resample: Literal["within", "clusters"] = "within" if after.split == "train" else "clusters"
-    groups = after.rollout.groups[both]
+def split_changes(
+    split: str, before: ScoredSplit, after: ScoredSplit, seed: int
+) -> tuple[RewardChange, ...]:
+    """:func:`changes` of scores that are known image by image."""
+    resample: Resample = "within" if split == "train" else "clusters"
 
-    def interval(values: FloatArray) -> tuple[float, float]:
-        rng = stream(seed, "bootstrap", index)
-        return bootstrap_interval(values, groups, resample, rng)[1:]
+    def make_rng(index: int) -> np.random.Generator:
+        return stream(seed, "bootstrap", index)
 
-    low, high = interval(end - start)
-    end_low, end_high = interval(end)
-    return RewardChange(
-        reward=name,
-        start=float(start.mean()),
-        end=float(end.mean()),
-        low=low,
-        high=high,
-        end_low=end_low,
-        end_high=end_high,
-        images=int(both.sum()),
-    )
-
-
-def _failure(name: str, evaluations: Sequence[Evaluation]) -> RewardChange | None:
-    """The failed change of a reward without values; None if it applies to no image."""
-    faults = (fault for each in evaluations for fault in each.table.faults)
-    message = next((fault.message for fault in faults if fault.reward == name), None)
-    return None if message is None else RewardChange(name, *(math.nan,) * 6, 0, failure=message)
+    return paired_changes(before, after, resample, make_rng)
 
 
 def mean_over_valid(table: RewardTable) -> FloatArray:

@@ -15,7 +15,7 @@ from marblecli.engine.copies import to_device
 from marblecli.models.backbone import Backbone
 from marblecli.models.conditioning import Conditioning
 from marblecli.models.policies import Policies, PolicyName
-from marblecli.rewards.score import RewardSuite, merge
+from marblecli.rewards.score import merge
 from marblecli.seeding import stream
 from marblecli.train.sampler import Sampler
 from marblecli.types import IntArray, Prompt, RewardTable, Rollout
@@ -48,6 +48,8 @@ class Sampling:
     steps: int
     guidance: Guidance | None = None
     """None evaluates the network once a step, as training and evaluations do."""
+    rewards: tuple[str, ...] | None = None
+    """The rewards that score the images; None for all that are loaded."""
 
 
 def draw_prompts(
@@ -139,7 +141,7 @@ def sample_and_score(
     pending: list[Future[RewardTable]] = []
 
     def hand_over(images: Tensor, batch: Sequence[Prompt]) -> None:
-        pending.append(sampler.suite.submit(images, batch))
+        pending.append(sampler.suite.submit(images, batch, sampling.rewards))
         progress.check(sampler.processes.agree)
 
     if prompts[share]:
@@ -149,7 +151,7 @@ def sample_and_score(
         rollout = _empty_rollout(sampler)
     _keep_pace(sampler, sampling, prompts, images_per_prompt)
     tables = _scored(pending, len(rollout.prompts))
-    table = merge(tables) if tables else _empty_table(sampler.suite)
+    table = merge(tables) if tables else sampler.suite.empty(sampling.rewards)
     return rollout, merge(sampler.processes.gather(table))
 
 
@@ -174,11 +176,6 @@ def _empty_rollout(sampler: Sampler) -> Rollout:
     side = sampler.recipe.sampling.resolution
     latents = torch.empty(0, *_latent_shape(sampler))
     return Rollout((), group_numbers(0, 1), latents, torch.empty(0, 3, side, side))
-
-
-def _empty_table(suite: RewardSuite) -> RewardTable:
-    applies = suite.applies(())
-    return RewardTable(suite.names, applies.astype(np.float64), applies)
 
 
 def _keep_pace(

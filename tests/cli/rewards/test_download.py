@@ -93,6 +93,26 @@ def test_a_recipe_brings_its_options(hub: list[str], marble: Marble, recipe: Pat
     assert document["downloads"][0]["rewards"] == ["heavy_again"]
 
 
+def test_a_recipes_base_model_is_fetched_too(
+    hub: list[str], marble: Marble, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def fetch(model: Any) -> Path:
+        asked.append(model.pretrained)
+        return tmp_path / "cache"
+
+    monkeypatch.setattr("marblecli.models.download.fetch_model", fetch)
+    document = json.loads(marble("rewards", "download", "--recipe", recipe, "--json").out)
+    assert document["model"] == {"pretrained": asked[0], "folder": str(tmp_path / "cache")}
+    assert asked == [str(recipe.parent / "model")]
+    alone = json.loads(
+        marble("rewards", "download", "--recipe", recipe, "--json", "--no-model").out
+    )
+    assert "model" not in alone
+    assert len(asked) == 1
+
+
 def test_all_leaves_out_those_that_need_options(
     hub: list[str], marble: Marble, monkeypatch: pytest.MonkeyPatch
 ) -> None:

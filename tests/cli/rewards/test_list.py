@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 
 from typer.testing import CliRunner
 
 from marblecli.cli.rewards.app import rewards_app
+from marblecli.errors import BadInputError
 
 InstallPlugin = Callable[..., None]
 
@@ -26,21 +30,38 @@ def output(*arguments: str) -> str:
     return result.stdout
 
 
-def test_a_reward_is_listed_with_what_it_needs_and_where_it_comes_from(
+def test_a_reward_is_listed_in_one_line_with_its_package(install_plugin: InstallPlugin) -> None:
+    install_plugin("strange-rewards", GOOD.format(own="own"), version="2.1")
+    (line,) = [line for line in output().splitlines() if line.startswith("half ")]
+    assert line.split(maxsplit=2) == ["half", "strange-rewards", "Half [of] it."]
+
+
+def test_all_that_is_known_of_one_reward_is_shown_by_its_name(
     install_plugin: InstallPlugin,
 ) -> None:
     install_plugin("strange-rewards", GOOD.format(own="own"), version="2.1")
-    (line,) = [line for line in output().splitlines() if "half" in line]
-    for part in ("text", "-1 to 2.5", "strange-rewards 2.1", "Half [of] it."):
-        assert part in line
-
-
-def test_a_condition_is_told(install_plugin: InstallPlugin) -> None:
-    install_plugin("strange-rewards", GOOD.format(own="own"))
-    (line,) = [line for line in output().splitlines() if "picky-own" in line]
-    assert "tag, its condition" in line
-    rewards = {reward["name"]: reward for reward in json.loads(output("--json"))["rewards"]}
+    text = output("half", "picky-own")
+    for part in ("half: Half [of] it.", "text", "-1 to 2.5", "strange-rewards 2.1"):
+        assert part in text
+    assert "tag, its condition" in text
+    rewards = {one["name"]: one for one in json.loads(output("--json", "picky-own"))["rewards"]}
     assert rewards["picky-own"]["conditional"]
+    assert list(rewards) == ["picky-own"]
+
+
+def test_a_name_that_isnt_installed_is_an_error() -> None:
+    result = CliRunner().invoke(rewards_app, ["list", "shapes-color"])
+    assert isinstance(result.exception, BadInputError)
+
+
+def test_the_shipped_rewards_are_a_screenful_of_80_columns() -> None:
+    command = (sys.executable, "-m", "marblecli", "rewards", "list")
+    env = {**os.environ, "COLUMNS": "80"}
+    lines = subprocess.run(
+        command, env=env, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 80
 
 
 def test_failures_and_clashes_stand_below_with_their_reason(install_plugin: InstallPlugin) -> None:

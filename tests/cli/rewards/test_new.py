@@ -139,6 +139,7 @@ def test_the_next_commands_are_shown(marble: Marble, tmp_path: Path) -> None:
         f"next: pip install -e {package}",
         "next: marble rewards check sea",
         f"next: python -m pytest {package}",
+        "next: marble train RECIPE --set rewards.sea={}",
     ]
     assert (package / "pyproject.toml").is_file()
 

@@ -107,7 +107,8 @@ def test_a_cuda_devices_memory_is_the_limit(
     properties = SimpleNamespace(total_memory=8 * GIB)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: properties)
     assert device_memory() == 8 * GIB
-    shown = marble("train", wide, "--dry-run", *LARGE_STEP)
+    # With a speed, nothing is measured on the device that isn't there.
+    shown = marble("train", wide, "--dry-run", "--speed", 1, *LARGE_STEP)
     assert shown.code == 2
     assert "8.0 GiB are there" in shown.err
     given = marble("train", wide, "--dry-run", "--memory", 80, *LARGE_STEP)

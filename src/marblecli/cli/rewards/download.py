@@ -20,15 +20,19 @@ if TYPE_CHECKING:
 def download(
     names: Annotated[list[str] | None, typer.Argument(help="Installed rewards.")] = None,
     recipe: Annotated[
-        Path | None, typer.Option(help="The rewards of this recipe, with its options.")
+        Path | None,
+        typer.Option(help="The rewards of this recipe with its options, and its base model."),
     ] = None,
+    model: Annotated[
+        bool, typer.Option("--model/--no-model", help="With --recipe: fetch the base model, too.")
+    ] = True,
     everything: Annotated[bool, typer.Option("--all", help="All installed rewards.")] = False,
     overrides: Overrides = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document and nothing else.")
     ] = False,
 ) -> None:
-    """Fetch the files that rewards read from the hub, ahead of a run."""
+    """Fetch what a run reads from the hub, ahead of it: rewards' files and the base model."""
     from marblecli.cli.progress import showing_work
     from marblecli.progress import work
     from marblecli.report.render import log
@@ -47,7 +51,31 @@ def download(
             log.print(f"{one.repo}: {missing} of {whole} to fetch", highlight=False)
             folder = fetch(one, inventory.missing_bytes or None)
             downloads.append(_Download(one, tuple(rewards), inventory, folder))
-    _show(list(wanted), downloads, as_json)
+        base = _fetch_model(recipe, catalog) if recipe is not None and model else None
+    _show(list(wanted), downloads, base, as_json)
+
+
+def _fetch_model(recipe: Path, catalog: RewardCatalog) -> _Model:
+    """Fetch the recipe's base model, if it is on the hub."""
+    from marblecli.models.quiet import quiet_libraries
+    from marblecli.report.render import log
+    from marblecli.runs.recipe import load_recipe
+
+    settings = load_recipe(recipe, [], catalog.check_options).model
+    quiet_libraries()
+    from marblecli.models.download import fetch_model
+
+    log.print(f"base model: {settings.pretrained}", highlight=False, soft_wrap=True)
+    return _Model(settings.pretrained, fetch_model(settings))
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A recipe's base model."""
+
+    pretrained: str
+    folder: Path | None
+    """None if nothing had to be fetched."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +105,7 @@ def _wanted(
     if overrides and len(names) != 1:
         raise BadInputError("--set is for one named reward; a recipe has the options of several")
     if recipe is not None:
-        rewards = load_recipe(recipe, [], catalog.check_options, tell=tell).rewards
+        rewards = load_recipe(recipe, [], catalog.check_options, tell=tell).all_rewards
         return {name: entry.options for name, entry in rewards.items()}
     if everything:
         # A reward that needs options can't say without them which files it reads.
@@ -96,7 +124,9 @@ def _files(
     return found
 
 
-def _show(names: Iterable[str], downloads: list[_Download], as_json: bool) -> None:
+def _show(
+    names: Iterable[str], downloads: list[_Download], base: _Model | None, as_json: bool
+) -> None:
     import json
 
     from rich.table import Table
@@ -104,9 +134,18 @@ def _show(names: Iterable[str], downloads: list[_Download], as_json: bool) -> No
     from marblecli.report.render import out
 
     if as_json:
-        document = {"rewards": list(names), "downloads": [_describe(one) for one in downloads]}
+        document: dict[str, Any] = {
+            "rewards": list(names),
+            "downloads": [_describe(one) for one in downloads],
+        }
+        if base is not None:
+            folder = None if base.folder is None else str(base.folder)
+            document["model"] = {"pretrained": base.pretrained, "folder": folder}
         typer.echo(json.dumps(document, indent=2))
         return
+    if base is not None:
+        place = base.folder or "nothing to fetch"
+        out.print(f"base model: {place}", markup=False, highlight=False, soft_wrap=True)
     if not downloads:
         out.print("nothing to fetch: these rewards read no files from the hub")
         return

@@ -35,5 +35,6 @@ def new(
         f"pip install -e {place}",
         f"marble rewards check {name}",
         f"python -m pytest {place}",
+        f"marble train RECIPE --set rewards.{name}={{}}",
     ):
         out.print(f"next: {command}", highlight=False, soft_wrap=True)

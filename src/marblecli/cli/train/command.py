@@ -52,18 +52,30 @@ def train(  # noqa: PLR0913, PLR0917 - one parameter an option
             show_default="the GPU's, if there is one",
         ),
     ] = None,
+    speed: Annotated[
+        float | None,
+        typer.Option(
+            min=1e-6,
+            metavar="TFLOPS",
+            help="With --dry-run: the device's speed to predict times by, in 10^12 operations a "
+            "second.",
+            show_default="measured, unless --memory says that it's another device",
+        ),
+    ] = None,
     num_processes: Annotated[
         int, typer.Option(min=1, help="Processes on this machine, one a GPU if there are any.")
     ] = 1,
 ) -> None:
     """Fine-tune a model on the rewards of a recipe."""
-    from marblecli.cli.launch import launch, wants_launch
+    from marblecli.cli.launch import RESUME, check_processes, launch, wants_launch
     from marblecli.cli.progress import showing_work
     from marblecli.progress import work
     from marblecli.report.render import log, out
 
     if memory is not None and not dry_run:
         raise BadInputError("--memory needs --dry-run: it is for the plan, and doesn't limit a run")
+    if speed is not None and not dry_run:
+        raise BadInputError("--speed needs --dry-run: it is for the plan of the time")
     settings = [*(overrides or []), *([_RANDOM] if random_weights else [])]
     starts_others = not dry_run and wants_launch(num_processes)
     # The processes that are started load the recipe again, and the first of them prints for all.
@@ -79,16 +91,17 @@ def train(  # noqa: PLR0913, PLR0917 - one parameter an option
             plan = _resumed(plan, run_dir, settings, starts_others)
     if dry_run:
         with showing_work(screen), work("planning"):
-            _show_plan(plan, memory, num_processes)
+            _show_plan(plan, memory, num_processes, speed)
     elif starts_others:
-        launch(plan.recipe, num_processes, sys.argv[1:])
+        check_processes(plan.recipe, num_processes)
+        launch(num_processes, sys.argv[1:], RESUME)
     else:
         from marblecli.cli.train.run import run_training
 
         run_training(plan, run_dir, resume)
 
 
-def _show_plan(plan: Plan, memory: float | None, processes: int) -> None:
+def _show_plan(plan: Plan, memory: float | None, processes: int, speed: float | None) -> None:
     from marblecli.cli.launch import check_processes
     from marblecli.models.quiet import quiet_libraries
 
@@ -96,7 +109,7 @@ def _show_plan(plan: Plan, memory: float | None, processes: int) -> None:
     from marblecli.cli.train.plan import show_plan
 
     check_processes(plan.recipe, processes)
-    show_plan(plan, memory, processes)
+    show_plan(plan, memory, processes, speed)
 
 
 def _resumed(given: Plan, run_dir: Path | None, settings: list[str], quiet: bool) -> Plan:

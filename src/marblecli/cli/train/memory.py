@@ -81,7 +81,7 @@ def reward_weights(plan: Plan) -> dict[str, RewardWeights]:
     The sizes are those of the files that a reward declares, where the hub's cache has them.
     """
     found = {}
-    for name, entry in plan.recipe.rewards.items():
+    for name, entry in plan.recipe.all_rewards.items():
         if entry.device in _ELSEWHERE:
             continue
         options = plan.catalog.validate(name, entry.options)

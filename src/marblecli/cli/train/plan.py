@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from marblecli.cli.setup import Plan
+from marblecli.cli.setup import Plan, also_trained, also_trained_line
 from marblecli.cli.train.memory import show_memory, simulation_of
+from marblecli.cli.train.time import show_time
 from marblecli.models.architectures import UnreadableConfigError
 from marblecli.planning.plan import images_of_a_step, micro_batch_images
 from marblecli.report.render import out
 
 
-def show_plan(plan: Plan, memory: float | None = None, processes: int = 1) -> None:
-    """Print the batch geometry, the prompts, which reward applies to how many, and the memory.
+def show_plan(
+    plan: Plan, memory: float | None = None, processes: int = 1, speed: float | None = None
+) -> None:
+    """Print the batch geometry, the prompts, which reward applies to how many, the time and memory.
 
-    ``memory`` is the device's in GiB, ``processes`` are those that divide the weights where the
+    ``memory`` is the device's in GiB, ``speed`` its 10^12 operations a second; where both are
+    absent, they are this machine's. ``processes`` are those that divide the weights where the
     recipe says so. Raises BadInputError if the memory isn't enough.
     """
     recipe = plan.recipe
@@ -44,7 +48,14 @@ def show_plan(plan: Plan, memory: float | None = None, processes: int = 1) -> No
         table.add_row(f"prompts.{source}", counts)
     for name in recipe.rewards:
         table.add_row(f"rewards.{name}", f"applies to {_applicability(plan, name)}")
+    for name in recipe.eval.rewards:
+        table.add_row(f"eval.rewards.{name}", "scored in evaluations, not trained")
     out.print(table)
+    held_out_prompts = [prompt for part in plan.held_out_prompts for prompt in part]
+    if both := also_trained(plan, held_out_prompts):
+        line = also_trained_line(both, len(held_out_prompts))
+        out.print(f"note: {line}", soft_wrap=True, markup=False)
+    show_time(plan, speed, processes, here=memory is None)
     show_memory(plan, memory, processes)
     out.print("the recipe is valid; nothing was loaded")
 

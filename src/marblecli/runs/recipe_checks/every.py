@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from marblecli.errors import Problem
+from marblecli.runs.recipe_checks.eval_rewards import check_eval_rewards
 from marblecli.runs.recipe_checks.files import check_files
 from marblecli.runs.recipe_checks.gradients import (
     check_dora,
@@ -25,6 +26,7 @@ CHECKS: tuple[Check, ...] = (
     check_files,
     check_folder,
     check_sources,
+    check_eval_rewards,
     check_signal,
     check_fresh_images,
     check_dora,

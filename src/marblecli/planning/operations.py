@@ -1,0 +1,174 @@
+"""How many floating-point operations a step takes, counted on fake tensors by torch's own counter.
+
+A product of two numbers and the addition of it are two operations. Only matrix products,
+convolutions and attention are counted, as :mod:`torch.utils.flop_counter` does: the rest is
+limited by memory, not by operations.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+
+from marblecli.methods.host import find_method
+from marblecli.planning.fake_model import FakeModel, ModelCase
+from marblecli.planning.micro_step import GradientCase, fake_batch, fake_settings, gradient_case
+from marblecli.planning.plan import micro_batch_images
+from marblecli.planning.subject import Subject
+from marblecli.settings import Recipe
+from marblecli.train.backward import amortised_backward, reward_gradients
+from marblecli.train.gradients import contracted_gradients
+
+Shape = Sequence[int]
+
+_ROWS = 2
+"""Rows of a counted pass; operations grow in proportion to them."""
+_LEVELS = 2
+"""Noise levels of a counted micro-batch, so that one of its two passes can be without the pull."""
+
+
+def _attention(query: Shape, key: Shape, value: Shape, *_: Any, **__: Any) -> int:
+    return int(sdpa_flop_count(query, key, value))
+
+
+def _attention_backward(
+    grad: Shape, query: Shape, key: Shape, value: Shape, *_: Any, **__: Any
+) -> int:
+    return int(sdpa_backward_flop_count(grad, query, key, value))
+
+
+def _product(_total: Shape, one: Shape, two: Shape, *_: Any, **__: Any) -> int:
+    """Of [..., n, k] and [..., k, m]."""
+    return int(2 * math.prod(one) * two[-1])
+
+
+_MORE = {
+    # In-place products, by which the contraction accumulates gradients.
+    torch.ops.aten.addmm_: _product,
+    torch.ops.aten.baddbmm_: _product,
+    # The attention of the CPU, on which fake tensors are.
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+}
+"""Operations that torch's counter doesn't know, by their shapes."""
+
+
+@dataclass(frozen=True)
+class StepOperations:
+    """Operations of one optimizer step of one process, and of an evaluation."""
+
+    sampling: float
+    """The network's passes that sample the step's images."""
+    decoding: float
+    """The decoding of these images."""
+    gradients: float
+    """All passes over the step's rows, forwards and backwards."""
+    evaluated_image: float
+    """Those of one image of an evaluation, sampled and decoded."""
+
+    @property
+    def step(self) -> float:
+        """All of them."""
+        return self.sampling + self.decoding + self.gradients
+
+
+def count_operations(recipe: Recipe, subject: Subject, processes: int) -> StepOperations:
+    """Count the passes of a step of the process with the most images.
+
+    Scoring, the embedding of prompts and the optimizer aren't among them.
+    """
+    sampling, resolution = recipe.sampling, recipe.sampling.resolution
+    model = recipe.model.model_copy(update={"shard": False, "offload": False})
+    counter = _Counter(ModelCase(subject, model, resolution, 1, "cpu"))
+    images = -(-sampling.prompts_per_step // processes) * sampling.group_size
+    forward, decoded = counter.forward(), _decoding(subject, recipe)
+    return StepOperations(
+        sampling=images * sampling.steps * forward,
+        decoding=images * decoded,
+        gradients=_gradients(recipe, counter, images * recipe.training.noise_levels),
+        evaluated_image=recipe.eval.steps * forward + decoded,
+    )
+
+
+def _counting() -> FlopCounterMode:
+    return FlopCounterMode(display=False, custom_mapping=dict(_MORE))
+
+
+class _Counter:
+    """Operations of the passes of whole policies, for each row."""
+
+    def __init__(self, case: ModelCase) -> None:
+        self._case = case
+        self._fake = FakeModel(case, whole=True)
+        self._fake.checkpointing = case.model.gradient_checkpointing
+
+    def forward(self) -> float:
+        """A pass of the policy that samples."""
+
+        def one() -> None:
+            with torch.no_grad():
+                self._fake.policies.velocity("old", *self._fake.inputs(_ROWS))
+
+        return self._count(one) / _ROWS
+
+    def gradients(self, case: GradientCase, share: float, *, parts: bool) -> float:
+        """All passes of a measured micro-batch, ``share`` of which have the pull."""
+
+        def one() -> None:
+            batch = fake_batch(self._case, case, _ROWS, _LEVELS)
+            settings = fake_settings(case, _ROWS)
+            if case.kind == "contracted":
+                contracted_gradients(self._fake.policies, batch, settings, share, parts=parts)
+            else:
+                reward_gradients(self._fake.policies, batch, settings)
+
+        return self._count(one) / (_ROWS * _LEVELS)
+
+    def reused(self, case: GradientCase) -> float:
+        """All passes of a micro-batch whose rewards have their coefficients already."""
+
+        def one() -> None:
+            batch, settings = fake_batch(self._case, case, _ROWS, 1), fake_settings(case, _ROWS)
+            amortised_backward(self._fake.policies, batch, settings, torch.ones(case.rewards))
+
+        return self._count(one) / _ROWS
+
+    def _count(self, one: Callable[[], None]) -> float:
+        with self._fake.running(), _counting() as counter:
+            one()
+        return float(counter.get_total_flops())
+
+
+def _gradients(recipe: Recipe, counter: _Counter, rows: int) -> float:
+    """The passes over ``rows`` rows, on average over steps that measure and steps that don't."""
+    case, training, balance = gradient_case(recipe), recipe.training, recipe.balance
+    parts = recipe.measure.parts
+    with_pull = counter.gradients(case, 1.0, parts=parts)
+    without = 2.0 * counter.gradients(case, 0.5, parts=parts) - with_pull
+    if case.kind != "contracted":
+        without = with_pull
+    measured = training.pull_share * with_pull + (1.0 - training.pull_share) * without
+    if find_method(balance.method).targets is not None:
+        # Coefficients come from the first micro-batch; the step is a backward pass of its own.
+        return measured * micro_batch_images(recipe) + counter.reused(case) * rows
+    each = balance.refresh_every
+    if each == 1:
+        return measured * rows
+    return rows * (measured + (each - 1) * counter.reused(case)) / each
+
+
+def _decoding(subject: Subject, recipe: Recipe) -> float:
+    """The decoding of one image."""
+    mode = FakeTensorMode()
+    frozen = subject.frozen(mode, recipe.model, encoders=False)
+    with mode, torch.no_grad():
+        latents = torch.zeros(1, *subject.latent_shape(recipe.sampling.resolution))
+        with _counting() as counter:
+            frozen.decode(latents)
+    return float(counter.get_total_flops())
