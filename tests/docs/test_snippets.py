@@ -41,12 +41,16 @@ def quoted_commands(page: Path) -> Iterator[list[str]]:
     for line in lines:
         for part in re.split(r"&&|[|;]", line):
             words = shlex.split(part, comments=True)
-            for start in (["marble"], ["-m", "marblecli"]):
-                for place in range(len(words)):
-                    if words[place : place + len(start)] == start or (
-                        len(start) == 1 and words[place].endswith("/marble") and place == 0
-                    ):
-                        yield words[place + len(start) :]
+            place = next((n for n, word in enumerate(words) if _is_marble(words, n)), None)
+            if place is not None:
+                yield words[place + 1 :]
+
+
+def _is_marble(words: list[str], place: int) -> bool:
+    """Whether the word is the program's name, or the last word of what runs it."""
+    word = words[place]
+    as_module = word == "marblecli" and words[place - 1 : place] == ["-m"]
+    return word == "marble" or as_module or (place == 0 and word.endswith("/marble"))
 
 
 def problem(words: list[str]) -> str | None:

@@ -8,6 +8,7 @@ import torch
 
 from marblecli.errors import BadInputError, MarbleError
 from marblecli.runs.evaluation_folder import EvaluationFolder, ScoredPart, Subject
+from marblecli.runs.pictures import read_pictures
 from marblecli.types import RewardFault, ScoredImage
 
 REQUEST = {"target": "runs/a", "prompts": {"held-out": "1f"}}
@@ -54,7 +55,7 @@ def test_another_request_begins_anew(folder: Path) -> None:
 def test_a_finished_evaluation_is_made_anew(folder: Path) -> None:
     first = EvaluationFolder.at(folder, REQUEST)
     first.add(part("other", 0), {})
-    first.finish({"rewards": {"ocr": float("nan")}}, 4, ["held-out"])
+    first.finish({"rewards": {"ocr": float("nan")}}, 4, ["held-out"], "another")
     assert json.loads((folder / "result.json").read_text()) == {
         "schema": 1,
         "rewards": {"ocr": None},
@@ -86,10 +87,14 @@ def test_pictures_show_other_and_target_side_by_side(folder: Path) -> None:
     found.add(part("other", 0), {0: picture(0.0)})
     found.add(part("target", 0), {0: picture(1.0)})
     found.add(part("target", 1), {})
-    found.finish({}, 4, ["held-out"])
-    with Image.open(folder / "samples" / "step-000004-held-out.png") as image:
-        left, right = image.getpixel((0, 0)), image.getpixel((image.width - 1, 0))
-    assert (left, right) == ((0, 0, 0), (255, 255, 255))
+    found.finish({}, 4, ["held-out"], "the base model")
+    (drawn,) = read_pictures(folder / "samples")
+    (cell,) = drawn.cells
+    assert cell.base is not None
+    assert cell.now is not None
+    with Image.open(drawn.path) as image:
+        colours = [image.crop(box).getpixel((1, 1)) for box in (cell.base, cell.now)]
+    assert colours == [(0, 0, 0), (255, 255, 255)]
 
 
 def test_a_folder_that_cannot_be_written_says_what_to_do(tmp_path: Path) -> None:

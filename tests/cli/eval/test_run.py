@@ -76,7 +76,7 @@ def test_the_result_and_the_pictures_are_in_the_output_folder(
     written = json.loads((folder / "result.json").read_text())
     assert written == {"schema": 1, **document}
     names = {path.name for path in (folder / "samples").iterdir()}
-    assert {"step-000004-held-out.png", "step-000004-train.png"} <= names
+    assert {"step-000004.png", "step-000004.json"} <= names
 
 
 @pytest.fixture
