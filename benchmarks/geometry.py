@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from marblecli.train.collect import collect, loss_settings, training_batch
-from marblecli.train.gradients import contracted_gradients
+from marblecli.train.gradients.reward_gradients import contracted_gradients
 from marblecli.train.sampler import Sampler
 from marblecli.types import FloatArray
 from opening import opened

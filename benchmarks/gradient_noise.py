@@ -36,7 +36,7 @@ from marblecli.methods.schedule import MethodSchedule, MethodState, combine
 from marblecli.settings import BalanceSettings
 from marblecli.train.batch import row_slices
 from marblecli.train.collect import collect, loss_settings, training_batch
-from marblecli.train.gradients import RewardGradients, contracted_gradients
+from marblecli.train.gradients.reward_gradients import RewardGradients, contracted_gradients
 from marblecli.train.sampler import Sampler
 from marblecli.types import FloatArray, GradientStats, PartGrams
 from opening import opened

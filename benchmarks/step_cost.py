@@ -41,9 +41,9 @@ from marblecli.models.lora_policies import LoraPolicies
 from marblecli.models.sd3.family import SD3
 from marblecli.planning.live_bytes import LiveBytes
 from marblecli.settings import LoraSettings
-from marblecli.train.backward import amortised_backward, reward_gradients
 from marblecli.train.batch import LossSettings, TrainingBatch
-from marblecli.train.gradients import RewardGradients, contracted_gradients
+from marblecli.train.gradients.plain import amortised_backward, reward_gradients
+from marblecli.train.gradients.reward_gradients import RewardGradients, contracted_gradients
 from stopwatch import now
 
 _HEAD = 64

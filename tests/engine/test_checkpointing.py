@@ -11,9 +11,9 @@ from torch import Tensor
 
 from marblecli.engine.checkpointing import BlockCheckpoints
 from marblecli.models.policies import Policies
-from marblecli.train.backward import amortised_backward, reward_gradients
 from marblecli.train.batch import LossSettings, TrainingBatch
-from marblecli.train.gradients import RewardGradients, contracted_gradients
+from marblecli.train.gradients.plain import amortised_backward, reward_gradients
+from marblecli.train.gradients.reward_gradients import RewardGradients, contracted_gradients
 
 Policymaker = Callable[..., Policies]
 Batchmaker = Callable[..., TrainingBatch]

@@ -28,9 +28,13 @@ from marblecli.errors import BadInputError
 from marblecli.models.full_policies import ShardedPolicies
 from marblecli.models.policies import Policies, PolicyName
 from marblecli.models.sd3.family import SD3
-from marblecli.train.backward import amortised_backward
 from marblecli.train.batch import LossSettings, TrainingBatch
-from marblecli.train.gradients import RewardGradients, _pulled, contracted_gradients
+from marblecli.train.gradients.plain import amortised_backward
+from marblecli.train.gradients.reward_gradients import (
+    RewardGradients,
+    _pulled,
+    contracted_gradients,
+)
 from marblecli.types import Prompt, Snapshot
 
 Runner = Callable[..., Any]

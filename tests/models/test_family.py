@@ -24,9 +24,9 @@ from marblecli.models.make_policies import make_policies
 from marblecli.models.policies import Policies
 from marblecli.models.supported import examine_model
 from marblecli.settings import ModelSettings
-from marblecli.train.backward import reward_gradients
 from marblecli.train.batch import LossSettings, TrainingBatch
-from marblecli.train.gradients import contracted_gradients
+from marblecli.train.gradients.plain import reward_gradients
+from marblecli.train.gradients.reward_gradients import contracted_gradients
 from support.toy_family import TOY, pack, unpack, write_toy_model
 
 CPU = torch.device("cpu")

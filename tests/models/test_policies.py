@@ -13,7 +13,7 @@ from marblecli.models.lora_policies import LoraPolicies
 from marblecli.models.policies import Policies, PolicyName
 from marblecli.models.sd3.family import SD3
 from marblecli.settings import LoraSettings
-from marblecli.train.gradients import TrainingBatch
+from marblecli.train.gradients.reward_gradients import TrainingBatch
 
 Policymaker = Callable[..., Policies]
 NAMES: tuple[PolicyName, ...] = ("trained", "old", "reference")

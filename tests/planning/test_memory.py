@@ -26,7 +26,7 @@ from marblecli.planning.simulation import Simulation
 from marblecli.planning.subject import Subject
 from marblecli.settings import Recipe
 from marblecli.train.batch import row_slices
-from marblecli.train.gradients import contracted_gradients
+from marblecli.train.gradients.reward_gradients import contracted_gradients
 from marblecli.train.rollout import Sampling, integrate
 from support.planning import (
     RESOLUTION,

@@ -19,7 +19,7 @@ from marblecli.planning.micro_step import (
     kept_row,
     measure_micro_step,
 )
-from marblecli.train.backward import amortised_backward
+from marblecli.train.gradients.plain import amortised_backward
 from support.planning import (
     CONTRACTED,
     RESOLUTION,

@@ -27,9 +27,9 @@ from marblecli.planning.micro_step import GradientCase
 from marblecli.planning.simulation import Simulation
 from marblecli.planning.subject import Subject
 from marblecli.settings import ModelSettings, Recipe
-from marblecli.train.backward import reward_gradients
 from marblecli.train.batch import LossSettings, TrainingBatch
-from marblecli.train.gradients import contracted_gradients
+from marblecli.train.gradients.plain import reward_gradients
+from marblecli.train.gradients.reward_gradients import contracted_gradients
 
 TINY = Path(__file__).parents[2] / "plugins" / "marble-reward-shapes" / "tiny-sd3"
 RESOLUTION = 48

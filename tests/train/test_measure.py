@@ -8,7 +8,7 @@ from torch import Tensor
 from marblecli.errors import MarbleError
 from marblecli.methods.schedule import MethodSchedule, MethodState
 from marblecli.settings import BalanceSettings
-from marblecli.train.gradients import RewardGradients
+from marblecli.train.gradients.reward_gradients import RewardGradients
 from marblecli.train.measure import (
     BalancePlan,
     Measurement,

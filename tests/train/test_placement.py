@@ -23,9 +23,9 @@ from marblecli.models.full_policies import ShardedPolicies
 from marblecli.models.lora_policies import LoraPolicies
 from marblecli.models.policies import Policies
 from marblecli.models.sd3.family import SD3
-from marblecli.train.backward import amortised_backward
 from marblecli.train.batch import LossSettings
-from marblecli.train.gradients import contracted_gradients
+from marblecli.train.gradients.plain import amortised_backward
+from marblecli.train.gradients.reward_gradients import contracted_gradients
 
 SETTINGS = LossSettings(mix=0.1, advantage_clip=5.0, kl_weight=1e-2, micro_batch_size=6)
 NAME = "imaginary"

@@ -11,7 +11,7 @@ from torch import Tensor
 from marblecli.engine.reduction import ALONE
 from marblecli.maths.gram import gradient_stats, gram_matrix, part_grams, whole_gram
 from marblecli.methods.schedule import MethodState
-from marblecli.train.gradients import PARTS, WHOLE, RewardGradients
+from marblecli.train.gradients.reward_gradients import PARTS, WHOLE, RewardGradients
 from marblecli.train.measure import Measurement
 from marblecli.train.record import conflict_record
 from marblecli.types import Balance, FloatArray

@@ -44,7 +44,7 @@ The text encoder of a prompt may give any number of tokens: :meth:`FrozenParts.e
 length that doesn't depend on the prompt, and gives a mask as a tensor of its own (Qwen-Image), so
 that prompts can be stacked. Every parameter must belong to a layer that is called with one tensor,
 whose B samples stand first (B may be multiplied out with what follows): the contracted backward
-pass (:mod:`marblecli.train.contraction`) sums gradients layer by layer, sample by sample.
+pass (:mod:`marblecli.train.gradients.contraction`) sums gradients layer by layer, sample by sample.
 
 Then a folder ``tests/models/<family>/`` with a tiny model of the real classes, which must go
 through what ``tests/models/test_family.py`` asks of its made-up family.

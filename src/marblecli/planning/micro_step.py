@@ -16,10 +16,10 @@ from marblecli.planning.fake_model import FakeModel, ModelCase
 from marblecli.planning.timeline import Growth, Timeline
 from marblecli.planning.weights import FULL
 from marblecli.settings import Recipe
-from marblecli.train.backward import amortised_backward, reward_gradients
 from marblecli.train.batch import LossSettings, TrainingBatch
-from marblecli.train.contraction import Contraction
-from marblecli.train.gradients import contracted_gradients
+from marblecli.train.gradients.contraction import Contraction
+from marblecli.train.gradients.plain import amortised_backward, reward_gradients
+from marblecli.train.gradients.reward_gradients import contracted_gradients
 
 _CONSTANTS = {"mix": 0.1, "advantage_clip": 5.0}
 """Of the loss; they change no tensor's size."""

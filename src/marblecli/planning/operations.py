@@ -22,8 +22,8 @@ from marblecli.planning.micro_step import GradientCase, fake_batch, fake_setting
 from marblecli.planning.plan import micro_batch_images
 from marblecli.planning.subject import Subject
 from marblecli.settings import Recipe
-from marblecli.train.backward import amortised_backward, reward_gradients
-from marblecli.train.gradients import contracted_gradients
+from marblecli.train.gradients.plain import amortised_backward, reward_gradients
+from marblecli.train.gradients.reward_gradients import contracted_gradients
 
 Shape = Sequence[int]
 

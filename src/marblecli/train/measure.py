@@ -18,7 +18,7 @@ from marblecli.maths.gram import (
     whole_gram,
 )
 from marblecli.methods.schedule import MethodSchedule, MethodState
-from marblecli.train.gradients import PARTS, RewardGradients
+from marblecli.train.gradients.reward_gradients import PARTS, RewardGradients
 from marblecli.types import (
     Balance,
     FloatArray,

@@ -22,7 +22,7 @@ from marblecli.maths.gram import cross_products, gram_matrix, inner_products, pa
 from marblecli.types import Balance, FloatArray, Json, PartGrams, RewardTable
 
 if TYPE_CHECKING:
-    from marblecli.train.gradients import RewardGradients
+    from marblecli.train.gradients.reward_gradients import RewardGradients
     from marblecli.train.measure import Measurement
     from marblecli.train.recorder import StepReport
 

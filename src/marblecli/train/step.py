@@ -16,11 +16,11 @@ from torch.nn import Parameter
 
 from marblecli.errors import LostProcessError, MarbleError, StopRequestedError
 from marblecli.methods.schedule import MethodState
-from marblecli.train.backward import amortised_backward, own_loss_backward
 from marblecli.train.batch import TrainingBatch
-from marblecli.train.batch_gradients import batch_gradients, judging_gradients
 from marblecli.train.collect import Collected, collect, loss_settings, training_batch
-from marblecli.train.gradients import RewardGradients
+from marblecli.train.gradients.of_batch import batch_gradients, judging_gradients
+from marblecli.train.gradients.plain import amortised_backward, own_loss_backward
+from marblecli.train.gradients.reward_gradients import RewardGradients
 from marblecli.train.measure import BalancePlan, Measurement, gradient_faults, measure
 from marblecli.train.sampler import Sampler
 from marblecli.types import Balance

@@ -17,7 +17,7 @@ from marblecli.maths.nft import (
 )
 from marblecli.models.policies import Policies
 from marblecli.train.batch import LossSettings, Rows, TrainingBatch
-from marblecli.train.contraction import BackwardPass
+from marblecli.train.gradients.contraction import BackwardPass
 
 
 @dataclass(frozen=True)

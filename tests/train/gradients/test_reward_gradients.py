@@ -20,10 +20,10 @@ from marblecli.models.lora_policies import LoraPolicies
 from marblecli.models.policies import Policies
 from marblecli.models.sd3.family import SD3
 from marblecli.settings import LoraSettings
-from marblecli.train import gradients
-from marblecli.train.backward import amortised_backward, own_loss_backward, reward_gradients
 from marblecli.train.batch import LossSettings, TrainingBatch, row_slices
-from marblecli.train.gradients import PARTS, WHOLE, contracted_gradients
+from marblecli.train.gradients import reward_gradients as gradients
+from marblecli.train.gradients.plain import amortised_backward, own_loss_backward, reward_gradients
+from marblecli.train.gradients.reward_gradients import PARTS, WHOLE, contracted_gradients
 
 Policymaker = Callable[..., Policies]
 Batchmaker = Callable[..., TrainingBatch]

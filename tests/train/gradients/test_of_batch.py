@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from marblecli.train.batch_gradients import batch_gradients, judging_gradients
 from marblecli.train.collect import collect, training_batch
-from marblecli.train.gradients import PARTS, WHOLE, RewardGradients
+from marblecli.train.gradients.of_batch import batch_gradients, judging_gradients
+from marblecli.train.gradients.reward_gradients import PARTS, WHOLE, RewardGradients
 from marblecli.train.trainer import Trainer
 
 Opener = Callable[..., Trainer]

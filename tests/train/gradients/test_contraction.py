@@ -10,7 +10,7 @@ import torch
 import torch.utils.checkpoint
 from torch import Tensor, nn
 
-from marblecli.train.contraction import BackwardPass, Contraction
+from marblecli.train.gradients.contraction import BackwardPass, Contraction
 
 SAMPLES, COLUMNS = 5, 3
 

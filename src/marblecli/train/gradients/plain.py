@@ -12,8 +12,8 @@ from marblecli.maths.nft import affine_weights, combined_loss, reward_losses
 from marblecli.methods.method import LossInputs, LossTargets
 from marblecli.models.policies import Policies
 from marblecli.train.batch import LossSettings, TrainingBatch
-from marblecli.train.gradients import RewardGradients
-from marblecli.train.micro_step import losses
+from marblecli.train.gradients.micro_step import losses
+from marblecli.train.gradients.reward_gradients import RewardGradients
 
 
 def reward_gradients(

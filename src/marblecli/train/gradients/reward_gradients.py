@@ -11,8 +11,8 @@ from torch import Tensor
 from marblecli.models.policies import Policies
 from marblecli.seeding import stream
 from marblecli.train.batch import LossSettings, TrainingBatch
-from marblecli.train.contraction import Contraction
-from marblecli.train.micro_step import Layout, backward_passes, forward
+from marblecli.train.gradients.contraction import Contraction
+from marblecli.train.gradients.micro_step import Layout, backward_passes, forward
 
 WHOLE = ("whole",)
 PARTS = ("signal-a", "signal-b", "pull")
@@ -80,8 +80,8 @@ def contracted_gradients(
     The pull and the regulariser are computed on a random share ``pull_share`` of the micro-batches
     (at least one), and multiplied by the inverse of the share. Only these micro-batches need the
     reference policy, and more than one backward pass. With a share of 1, the gradients equal
-    :func:`~marblecli.train.backward.reward_gradients` to rounding. If the batch has slices, their
-    signal is computed, too.
+    :func:`~marblecli.train.gradients.plain.reward_gradients` to rounding. If the batch has slices,
+    their signal is computed, too.
 
     Without ``parts``, there are only whole gradients, in a third of the memory, and no slices.
     """

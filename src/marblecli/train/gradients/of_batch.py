@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from marblecli.train.backward import reward_gradients
 from marblecli.train.batch import TrainingBatch
 from marblecli.train.collect import loss_settings
-from marblecli.train.gradients import RewardGradients, contracted_gradients
+from marblecli.train.gradients.plain import reward_gradients
+from marblecli.train.gradients.reward_gradients import RewardGradients, contracted_gradients
 from marblecli.train.sampler import Sampler
 
 
