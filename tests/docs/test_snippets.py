@@ -59,8 +59,8 @@ def problem(words: list[str]) -> str | None:
     rest = list(words)
     while isinstance(command, typer.core.TyperGroup) and rest and not rest[0].startswith("-"):
         name = rest.pop(0)
-        if name.isupper() or "." in name:
-            return None  # a placeholder
+        if name.isupper() or "." in name or "$" in name:
+            return None  # a placeholder, or a variable
         if name not in command.commands:
             return f"no command {name!r}"
         command = command.commands[name]
