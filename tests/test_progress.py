@@ -54,6 +54,16 @@ def test_a_listener_is_told_what_is_done_and_when_it_ends_also_by_an_error() -> 
     assert noted.log == [("sampling", 3, "images"), 2, "end"]
 
 
+def test_a_part_of_the_work_may_be_kept_from_the_listener() -> None:
+    noted = Noted()
+    with listening(noted):
+        with listening(None), work("planning", 3, "images") as advance:
+            advance(1)
+        with work("sampling"):
+            pass
+    assert [entry[0] for entry in noted.log if isinstance(entry, tuple)] == ["sampling"]
+
+
 def test_a_label_stands_before_the_work() -> None:
     noted = Noted()
     with listening(noted):

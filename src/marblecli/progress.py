@@ -44,8 +44,8 @@ _label: ContextVar[str] = ContextVar("label", default="")
 
 
 @contextmanager
-def listening(listener: Listener) -> Iterator[None]:
-    """Tell ``listener`` about the work that is done inside."""
+def listening(listener: Listener | None) -> Iterator[None]:
+    """Tell ``listener`` about the work that is done inside; None tells nobody."""
     token = _listener.set(listener)
     try:
         yield

@@ -26,6 +26,7 @@ from marblecli.planning.stacks import Stack, shorten
 from marblecli.planning.subject import Subject
 from marblecli.planning.timeline import Growth, Timeline, growth
 from marblecli.planning.weights import Weights, weights_of
+from marblecli.progress import listening
 from marblecli.settings import ModelSettings
 
 DeviceKind = Literal["cuda", "cpu"]
@@ -242,6 +243,8 @@ class FakeModel:
         with ExitStack() as stack:
             stack.callback(gc.enable)
             stack.enter_context(self._group())
+            # What runs on fake tensors is no progress of the user's.
+            stack.enter_context(listening(None))
             if self.case.device == "cuda":
                 stack.enter_context(CudaAutocast())
             stack.enter_context(self.mode)
