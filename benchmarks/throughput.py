@@ -54,7 +54,8 @@ from marblecli.rewards.score import RewardSuite
 from marblecli.rewards.spec import NoOptions, RewardBatch, RewardSpec, Scorer
 from marblecli.runs.unrecorded import Unrecorded
 from marblecli.settings import Recipe
-from marblecli.train import batch_gradients, collect, loop, rollout
+from marblecli.train import collect, loop, rollout
+from marblecli.train.gradients import of_batch
 from marblecli.train import step as steps
 from marblecli.train.loop import Progress, train_step
 from marblecli.train.sampler import PromptSets, open_sampler
@@ -314,7 +315,7 @@ def _marble(options: Options, folder: Path, rewards: int) -> Variant:
         (rollout, "integrate", "sampling"),
         (backbone.Backbone, "decode", "decoding"),
         (collect, "sample_and_score", "waiting for rewards"),
-        (batch_gradients, "contracted_gradients", "loss"),
+        (of_batch, "contracted_gradients", "loss"),
         (torch.autograd, "backward", "backward"),
         (steps, "measure", "balance"),
         (loop, "conflict_record", "balance"),

@@ -35,7 +35,7 @@ def test_intervals_are_those_that_training_shows() -> None:
 
     def side(values: np.ndarray, split: str) -> Evaluation:
         rollout = Rollout(prompts, groups, torch.empty(0), torch.empty(0))
-        return Evaluation(split, RewardTable(("a", "b"), values, valid), rollout)
+        return Evaluation(split, RewardTable(("a", "b"), values, valid), rollout, (0, 1, 2))
 
     for split in ("train", "held-out"):
         before, after = (side(values, split) for values in scores)

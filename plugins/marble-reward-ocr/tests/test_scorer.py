@@ -71,4 +71,5 @@ def test_a_crash_is_a_fault_and_no_score() -> None:
         table = suite.score(torch.zeros(3, 3, 32, 32), prompts)
     assert table.valid.tolist() == [[False]] * 3
     (fault,) = table.faults
-    assert (fault.reward, fault.message, fault.images) == ("ocr", "MemoryError: no arena", 2)
+    assert fault.message.startswith("MemoryError: no arena (")
+    assert (fault.reward, fault.images) == ("ocr", 2)
