@@ -55,8 +55,8 @@ from marblecli.rewards.spec import NoOptions, RewardBatch, RewardSpec, Scorer
 from marblecli.runs.unrecorded import Unrecorded
 from marblecli.settings import Recipe
 from marblecli.train import collect, loop, rollout
-from marblecli.train.gradients import of_batch
 from marblecli.train import step as steps
+from marblecli.train.gradients import of_batch
 from marblecli.train.loop import Progress, train_step
 from marblecli.train.sampler import PromptSets, open_sampler
 from marblecli.train.trainer import Trainer, open_trainer

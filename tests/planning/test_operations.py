@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from marblecli.planning.fake_model import ModelCase
 from marblecli.planning.operations import StepOperations, count_operations
 from marblecli.settings import Recipe
 from support.planning import RESOLUTION, model_of, small_subject
@@ -76,6 +77,14 @@ def test_a_forward_pass_has_the_operations_of_its_matrices(usual: StepOperations
     forward = usual.sampling / (8 * 3)
     # The last block ends without text; embeddings, modulations and adapters come in addition.
     assert 0.8 * by_hand < forward < 1.6 * by_hand
+
+
+def test_equal_blocks_count_as_if_all_of_them_ran(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of five blocks the last differs; two kinds are left to run, and four blocks are counted."""
+    recipe, subject = recipe_of(), small_subject(num_layers=5)
+    found = count_operations(recipe, subject, 1)
+    monkeypatch.setattr(ModelCase, "numbered", True)
+    assert found == count_operations(recipe, subject, 1)
 
 
 def test_a_step_is_the_sum_of_its_parts() -> None:

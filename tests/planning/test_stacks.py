@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from marblecli.planning.stacks import shorten
+from marblecli.planning.stacks import keep, kinds, shorten
 
 
 class Network(nn.Module):
@@ -28,3 +28,11 @@ def test_blocks_of_other_sizes_or_layers_arent_equal() -> None:
     network = Network(4, 4, 8, 4, 4)
     assert shorten(network, list(network.first)) == []
     assert len(network.first) == 5
+
+
+def test_so_many_blocks_of_each_kind_are_kept() -> None:
+    network = Network(4, 4, 4, 8, 4, 4)
+    blocks = list(network.first)
+    assert kinds(blocks) == [3, 1, 2]
+    keep(network, blocks, [2, 1, 1])
+    assert list(network.first) == [blocks[place] for place in (0, 1, 3, 4)]

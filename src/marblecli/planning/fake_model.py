@@ -22,7 +22,7 @@ from marblecli.models.policies import Policies, PolicyName
 from marblecli.planning.cuda_autocast import CudaAutocast
 from marblecli.planning.fake import FakeShards, faked
 from marblecli.planning.fake_group import fake_group
-from marblecli.planning.stacks import Stack, shorten
+from marblecli.planning.stacks import Stack, keep, shorten
 from marblecli.planning.subject import Subject
 from marblecli.planning.timeline import Growth, Timeline, growth
 from marblecli.planning.weights import Weights, weights_of
@@ -57,6 +57,14 @@ class ModelCase:
         alone = self.processes == 1 and not self.model.offload
         return self.model.mode == "full" and self.model.sharded and not alone
 
+    @property
+    def numbered(self) -> bool:
+        """Whether adapters go to blocks by their number: equal blocks then differ by adapters, and
+        would have other numbers once some are taken out.
+        """
+        targets = self.model.lora.targets or self.subject.family.spec.adapters.targets
+        return targets != "all-linear" and any(_NUMBERED.search(target) for target in targets)
+
     def conditioning(self, rows: int) -> Conditioning:
         """That of some rows, made where this is called."""
         return self.subject.conditioning(self.model, rows, DTYPES[self.model.dtype])
@@ -69,16 +77,21 @@ def _as_it_is(block: nn.Module, *inputs: Any) -> Any:
 class FakeModel:
     """Policies whose weights are fake tensors, with most of the equal blocks taken out.
 
-    If it is ``whole``, all blocks stay.
+    ``kept`` says how many blocks stay of each row of equal ones (see
+    :func:`~marblecli.planning.stacks.kinds`). What a pass holds can't be measured then.
     """
 
-    def __init__(self, case: ModelCase, *, whole: bool = False) -> None:
+    def __init__(self, case: ModelCase, *, kept: Sequence[int] | None = None) -> None:
         self.case = case
         self.mode = FakeTensorMode()
         self._timeline: Timeline | None = None
         self._checkpointing = False
         network = case.subject.network()
-        self._stacks = [] if whole else self._shortened(network)
+        self._stacks: list[Stack] = []
+        if kept is None:
+            self._stacks = self._shortened(network)
+        else:
+            keep(network, case.subject.family.blocks(network), kept)
         with self._group():
             self.policies = self._make_policies(network)
         networks = {id(n): n for n in (self.policies.network(name) for name in _POLICIES)}
@@ -100,12 +113,7 @@ class FakeModel:
             # Gradients of several blocks wait for each other and are sent together: a block doesn't
             # stand for the others then.
             return []
-        usual = self.case.subject.family.spec.adapters.targets
-        targets = self.case.model.lora.targets or usual
-        if targets != "all-linear" and any(_NUMBERED.search(target) for target in targets):
-            # Blocks would have other numbers, and equal ones other adapters.
-            return []
-        return shorten(network, blocks)
+        return [] if self.case.numbered else shorten(network, blocks)
 
     def _make_policies(self, network: nn.Module) -> Policies:
         case = self.case

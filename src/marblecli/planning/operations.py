@@ -20,6 +20,7 @@ from marblecli.methods.host import find_method
 from marblecli.planning.fake_model import FakeModel, ModelCase
 from marblecli.planning.micro_step import GradientCase, fake_batch, fake_settings, gradient_case
 from marblecli.planning.plan import micro_batch_images
+from marblecli.planning.stacks import kinds
 from marblecli.planning.subject import Subject
 from marblecli.settings import Recipe
 from marblecli.train.gradients.plain import amortised_backward, reward_gradients
@@ -29,8 +30,6 @@ Shape = Sequence[int]
 
 _ROWS = 2
 """Rows of a counted pass; operations grow in proportion to them."""
-_LEVELS = 2
-"""Noise levels of a counted micro-batch, so that one of its two passes can be without the pull."""
 
 
 def _attention(query: Shape, key: Shape, value: Shape, *_: Any, **__: Any) -> int:
@@ -101,58 +100,98 @@ def _counting() -> FlopCounterMode:
 
 
 class _Counter:
-    """Operations of the passes of whole policies, for each row."""
+    """Operations of the passes of whole policies, for each row.
+
+    Equal blocks take equal operations. So the network runs with one block of each kind, and once
+    more for each kind with two of it.
+    """
 
     def __init__(self, case: ModelCase) -> None:
         self._case = case
-        self._fake = FakeModel(case, whole=True)
-        self._fake.checkpointing = case.model.gradient_checkpointing
+        self._rows = _rows_of_blocks(case)
+        single = [1] * len(self._rows)
+        wanted = [single] if not case.numbered else [self._rows]
+        if not case.numbered:
+            wanted += [[1 + (kind == each) for kind in range(len(single))] for each in self._more]
+        self._fakes = [self._fake(kept) for kept in wanted]
+
+    @property
+    def _more(self) -> list[int]:
+        """The kinds of which there is more than one block."""
+        return [kind for kind, count in enumerate(self._rows) if count > 1]
+
+    def _fake(self, kept: Sequence[int]) -> FakeModel:
+        fake = FakeModel(self._case, kept=kept)
+        fake.checkpointing = self._case.model.gradient_checkpointing
+        return fake
 
     def forward(self) -> float:
         """A pass of the policy that samples."""
 
-        def one() -> None:
+        def one(fake: FakeModel) -> None:
             with torch.no_grad():
-                self._fake.policies.velocity("old", *self._fake.inputs(_ROWS))
+                fake.policies.velocity("old", *fake.inputs(_ROWS))
 
         return self._count(one) / _ROWS
 
-    def gradients(self, case: GradientCase, share: float, *, parts: bool) -> float:
-        """All passes of a measured micro-batch, ``share`` of which have the pull."""
+    def gradients(self, case: GradientCase, *, parts: bool) -> tuple[float, float]:
+        """All passes of a measured micro-batch with the pull, and of one without it."""
 
-        def one() -> None:
-            batch = fake_batch(self._case, case, _ROWS, _LEVELS)
-            settings = fake_settings(case, _ROWS)
-            if case.kind == "contracted":
-                contracted_gradients(self._fake.policies, batch, settings, share, parts=parts)
-            else:
-                reward_gradients(self._fake.policies, batch, settings)
+        def micro_batches(count: int) -> Callable[[FakeModel], None]:
+            def one(fake: FakeModel) -> None:
+                batch, settings = (
+                    fake_batch(self._case, case, _ROWS, count),
+                    fake_settings(case, _ROWS),
+                )
+                if case.kind == "contracted":
+                    # One of them has the pull.
+                    share = 1 / count
+                    contracted_gradients(fake.policies, batch, settings, share, parts=parts)
+                else:
+                    reward_gradients(fake.policies, batch, settings)
 
-        return self._count(one) / (_ROWS * _LEVELS)
+            return one
+
+        pulled = self._count(micro_batches(1))
+        other = self._count(micro_batches(2)) - pulled if case.kind == "contracted" else pulled
+        return pulled / _ROWS, other / _ROWS
 
     def reused(self, case: GradientCase) -> float:
         """All passes of a micro-batch whose rewards have their coefficients already."""
 
-        def one() -> None:
+        def one(fake: FakeModel) -> None:
             batch, settings = fake_batch(self._case, case, _ROWS, 1), fake_settings(case, _ROWS)
-            amortised_backward(self._fake.policies, batch, settings, torch.ones(case.rewards))
+            amortised_backward(fake.policies, batch, settings, torch.ones(case.rewards))
 
         return self._count(one) / _ROWS
 
-    def _count(self, one: Callable[[], None]) -> float:
-        with self._fake.running(), _counting() as counter:
-            one()
-        return float(counter.get_total_flops())
+    def _count(self, one: Callable[[FakeModel], None]) -> float:
+        first, *others = (_counted(fake, one) for fake in self._fakes)
+        if self._case.numbered:
+            return first
+        further = (
+            (self._rows[kind] - 1) * (found - first)
+            for kind, found in zip(self._more, others, strict=True)
+        )
+        return first + sum(further)
+
+
+def _rows_of_blocks(case: ModelCase) -> list[int]:
+    network = case.subject.network()
+    return kinds(case.subject.family.blocks(network))
+
+
+def _counted(fake: FakeModel, one: Callable[[FakeModel], None]) -> float:
+    with fake.running(), _counting() as counter:
+        one(fake)
+    return float(counter.get_total_flops())
 
 
 def _gradients(recipe: Recipe, counter: _Counter, rows: int) -> float:
     """The passes over ``rows`` rows, on average over steps that measure and steps that don't."""
     case, training, balance = gradient_case(recipe), recipe.training, recipe.balance
     parts = recipe.measure.parts
-    with_pull = counter.gradients(case, 1.0, parts=parts)
-    without = 2.0 * counter.gradients(case, 0.5, parts=parts) - with_pull
-    if case.kind != "contracted":
-        without = with_pull
+    with_pull, without = counter.gradients(case, parts=parts)
     measured = training.pull_share * with_pull + (1.0 - training.pull_share) * without
     if find_method(balance.method).targets is not None:
         # Coefficients come from the first micro-batch; the step is a backward pass of its own.

@@ -44,6 +44,17 @@ def shorten(network: nn.Module, blocks: Sequence[nn.Module]) -> list[Stack]:
     return found
 
 
+def kinds(blocks: Sequence[nn.Module]) -> list[int]:
+    """How many equal blocks run in a row, for each such row in the order in which they run."""
+    return [len(list(group)) for _, group in groupby(blocks, key=_description)]
+
+
+def keep(network: nn.Module, blocks: Sequence[nn.Module], kept: Sequence[int]) -> None:
+    """Take blocks out of ``network`` until so many of each row of :func:`kinds` are left."""
+    for (_, group), count in zip(groupby(blocks, key=_description), kept, strict=True):
+        _remove(network, list(group)[count:])
+
+
 def _description(block: nn.Module) -> str:
     """The same for blocks of the same layers and sizes."""
     return f"{block!r} {[tuple(parameter.shape) for parameter in block.parameters()]}"
