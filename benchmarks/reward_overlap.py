@@ -123,9 +123,11 @@ class Round:
 class InTurn(RewardSuite):
     """A suite that waits for each batch's scores before the next batch is sampled."""
 
-    def submit(self, images: Tensor, prompts: Sequence[Prompt]) -> Future[RewardTable]:
+    def submit(
+        self, images: Tensor, prompts: Sequence[Prompt], names: Sequence[str] | None = None
+    ) -> Future[RewardTable]:
         """Score the batch, and wait until it is done."""
-        future = super().submit(images, prompts)
+        future = super().submit(images, prompts, names)
         wait([future])
         return future
 

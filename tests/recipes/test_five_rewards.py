@@ -53,6 +53,7 @@ def scored(plan: Plan, prompts: Iterable[Prompt]) -> dict[str, int]:
     )
 
 
+@pytest.mark.slow
 def test_a_dry_run_shows_the_published_geometry_and_loads_nothing(
     run_and_tell: RunAndTell, tmp_path: Path
 ) -> None:

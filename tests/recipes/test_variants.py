@@ -87,6 +87,7 @@ def test_its_rewards_prompts_and_geometry_are_the_published_ones(path: Path) -> 
     }
 
 
+@pytest.mark.slow
 @counted_recipes
 def test_the_memory_that_it_says_is_the_memory_counted(name: str) -> None:
     path = RECIPES / f"{name}.toml"

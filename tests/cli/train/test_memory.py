@@ -62,6 +62,7 @@ def wide(recipe: Path, tmp_path: Path) -> Path:
     return recipe
 
 
+@pytest.mark.slow
 def test_what_doesnt_fit_is_refused_with_what_would(marble: Marble, wide: Path) -> None:
     shown = marble("train", wide, "--dry-run", "--memory", 8, *LARGE_STEP)
     assert shown.code == 2
@@ -184,6 +185,7 @@ def test_rewards_weights_are_those_of_their_cached_files(
     assert "heavy" not in weights("rewards.heavy.device=cpu")
 
 
+@pytest.mark.slow
 def test_unknown_rewards_are_named(
     marble: Marble, wide: Path, install_plugin: InstallPlugin, empty_cache: Path
 ) -> None:

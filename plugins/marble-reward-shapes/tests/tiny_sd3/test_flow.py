@@ -43,6 +43,7 @@ def test_rate_warms_up_holds_and_ends_at_zero() -> None:
     assert rates[1000] == 0.0
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss_and_keeps_the_vae(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flow, "POOL", 512)
     torch.manual_seed(0)
