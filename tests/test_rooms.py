@@ -109,7 +109,13 @@ TESTED_BY = {
     "settings/training.py": "runs/test_recipe.py",
 }
 """Modules whose test has another name."""
-WITHOUT_TEST = {"models/dtypes.py", "models/licence.py", "models/native.py", "train/recorder.py"}
+WITHOUT_TEST = {
+    "cli/options.py",
+    "models/dtypes.py",
+    "models/licence.py",
+    "models/native.py",
+    "train/recorder.py",
+}
 """Tables and protocols without behaviour."""
 
 

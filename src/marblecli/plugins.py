@@ -7,7 +7,7 @@ hook of each kind that it has, and ``register`` takes one declaration after the 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, Generic, Protocol, TypeVar
@@ -93,6 +93,26 @@ class NameClash(Generic[T]):
     def __str__(self) -> str:
         who = " and ".join(f"{one.distribution} {one.version}" for one in self.claimants)
         return f"{self.kind} {self.name!r} is registered by {who}: uninstall all but one of them"
+
+
+def troubles_json(
+    clashes: Sequence[NameClash[T]], failures: Sequence[PluginFailure]
+) -> dict[str, Any]:
+    """What can't be used and why, for the list commands' JSON."""
+    return {
+        "clashes": [
+            {"name": clash.name, "distributions": [one.distribution for one in clash.claimants]}
+            for clash in clashes
+        ],
+        "failures": [
+            {
+                "entry_point": failure.entry_point,
+                "distribution": failure.distribution,
+                "message": failure.message,
+            }
+            for failure in failures
+        ],
+    }
 
 
 @dataclass(frozen=True)

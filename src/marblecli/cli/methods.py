@@ -53,21 +53,12 @@ def check(
 
 
 def _document(catalog: MethodCatalog) -> dict[str, Any]:
+    from marblecli.plugins import troubles_json
+
     return {
         "schema": 1,
         "methods": [_describe(method) for method in catalog.methods.values()],
-        "clashes": [
-            {"name": clash.name, "distributions": [one.distribution for one in clash.claimants]}
-            for clash in catalog.clashes
-        ],
-        "failures": [
-            {
-                "entry_point": failure.entry_point,
-                "distribution": failure.distribution,
-                "message": failure.message,
-            }
-            for failure in catalog.failures
-        ],
+        **troubles_json(catalog.clashes, catalog.failures),
     }
 
 

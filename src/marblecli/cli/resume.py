@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from marblecli.cli.options import NumProcesses
+
 
 def resume(
     run_dir: Annotated[Path, typer.Argument(help="The directory of the run to continue.")],
@@ -20,9 +22,7 @@ def resume(
             "training.learning_rate, eval, checkpoint, tracking; repeatable.",
         ),
     ] = None,
-    num_processes: Annotated[
-        int, typer.Option(min=1, help="Processes on this machine, one a GPU if there are any.")
-    ] = 1,
+    num_processes: NumProcesses = 1,
 ) -> None:
     """Continue a run from its newest checkpoint, by its own recipe."""
     from marblecli.cli.launch import RESUME, check_processes, launch, wants_launch

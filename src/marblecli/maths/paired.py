@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from marblecli.maths.bootstrap import bootstrap_interval
+from marblecli.seeding import stream
 from marblecli.types import FloatArray, IntArray, RewardChange, RewardFault, ScoredImage
 
 Resample = Literal["clusters", "within"]
@@ -40,6 +41,22 @@ class ScoredSplit:
     def sources(self) -> tuple[str, ...]:
         """The prompt sources, in the order of the images."""
         return tuple(dict.fromkeys(image.source for image in self.images))
+
+
+def split_changes(
+    split: str, before: ScoredSplit, after: ScoredSplit, seed: int
+) -> tuple[RewardChange, ...]:
+    """:func:`paired_changes` of one split, with draws that depend on the run's ``seed`` alone.
+
+    On training prompts, images are resampled within their prompt: the interval is for new noise on
+    the same prompts. On other prompts, whole prompts are resampled: it is for new prompts.
+    """
+    resample: Resample = "within" if split == "train" else "clusters"
+
+    def make_rng(index: int) -> np.random.Generator:
+        return stream(seed, "bootstrap", index)
+
+    return paired_changes(before, after, resample, make_rng)
 
 
 def paired_changes(

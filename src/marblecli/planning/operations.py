@@ -108,17 +108,8 @@ class _Counter:
 
     def __init__(self, case: ModelCase) -> None:
         self._case = case
-        self._rows = _rows_of_blocks(case)
-        single = [1] * len(self._rows)
-        wanted = [single] if not case.numbered else [self._rows]
-        if not case.numbered:
-            wanted += [[1 + (kind == each) for kind in range(len(single))] for each in self._more]
-        self._fakes = [self._fake(kept) for kept in wanted]
-
-    @property
-    def _more(self) -> list[int]:
-        """The kinds of which there is more than one block."""
-        return [kind for kind, count in enumerate(self._rows) if count > 1]
+        self._fakes = [(self._fake(kept), factor) for kept, factor in _shares(case)]
+        """Networks with some of the blocks, and the factors of the sum that is the whole one."""
 
     def _fake(self, kept: Sequence[int]) -> FakeModel:
         fake = FakeModel(self._case, kept=kept)
@@ -166,19 +157,25 @@ class _Counter:
         return self._count(one) / _ROWS
 
     def _count(self, one: Callable[[FakeModel], None]) -> float:
-        first, *others = (_counted(fake, one) for fake in self._fakes)
-        if self._case.numbered:
-            return first
-        further = (
-            (self._rows[kind] - 1) * (found - first)
-            for kind, found in zip(self._more, others, strict=True)
-        )
-        return first + sum(further)
+        return sum(factor * _counted(fake, one) for fake, factor in self._fakes)
 
 
-def _rows_of_blocks(case: ModelCase) -> list[int]:
-    network = case.subject.network()
-    return kinds(case.subject.family.blocks(network))
+def _shares(case: ModelCase) -> list[tuple[list[int], int]]:
+    """How many blocks of each kind run, and how often that counts.
+
+    With n_k blocks of kind k, f of one block each and f_k of one more of kind k, all of them take
+    f + sum_k (n_k - 1) (f_k - f).
+    """
+    blocks = kinds(case.subject.family.blocks(case.subject.network()))
+    if case.numbered:
+        return [(blocks, 1)]
+    single = [1] * len(blocks)
+    more = [
+        ([1 + (other == kind) for other in range(len(blocks))], count - 1)
+        for kind, count in enumerate(blocks)
+        if count > 1
+    ]
+    return [(single, 1 - sum(factor for _, factor in more)), *more]
 
 
 def _counted(fake: FakeModel, one: Callable[[FakeModel], None]) -> float:

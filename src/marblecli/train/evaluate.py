@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from marblecli.engine.processes import Processes
-from marblecli.maths.paired import Resample, ScoredSplit, paired_changes
-from marblecli.seeding import stream, torch_stream
+from marblecli.maths.paired import ScoredSplit, split_changes
+from marblecli.seeding import torch_stream
 from marblecli.settings import EvalSettings
 from marblecli.train.rollout import Sampling, group_numbers, sample_and_score
 from marblecli.train.sampler import Sampler
@@ -131,25 +131,10 @@ def _whole(processes: Processes, part: Rollout, prompts: Sequence[Prompt], count
 def changes(before: Evaluation, after: Evaluation, seed: int) -> tuple[RewardChange, ...]:
     """The change of every reward's mean, with a 95 % bootstrap interval of the paired difference.
 
-    On training prompts, images are resampled within their prompt: the interval is for new noise on
-    the same prompts. On other prompts, whole prompts are resampled: it is for new prompts. A reward
-    that applies to no prompt of the split is left out. One that failed on all images has a change
-    that says so.
+    See :func:`~marblecli.maths.paired.split_changes`. A reward that applies to no prompt of the
+    split is left out. One that failed on all images has a change that says so.
     """
-    start, end = before.scored(), after.scored()
-    return split_changes(after.split, start, end, seed)
-
-
-def split_changes(
-    split: str, before: ScoredSplit, after: ScoredSplit, seed: int
-) -> tuple[RewardChange, ...]:
-    """:func:`changes` of scores that are known image by image."""
-    resample: Resample = "within" if split == "train" else "clusters"
-
-    def make_rng(index: int) -> np.random.Generator:
-        return stream(seed, "bootstrap", index)
-
-    return paired_changes(before, after, resample, make_rng)
+    return split_changes(after.split, before.scored(), after.scored(), seed)
 
 
 def mean_over_valid(table: RewardTable) -> FloatArray:

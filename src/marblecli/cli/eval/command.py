@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
+
+from marblecli.cli.options import Base, NumProcesses, SettingsFrom, Weights
 
 
 def evaluate(  # noqa: PLR0913, PLR0917 - one parameter an option
@@ -30,21 +32,9 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter an option
         str,
         typer.Option(metavar="OTHER", help="Compare with another target, or with the base model."),
     ] = "base",
-    base: Annotated[
-        str | None,
-        typer.Option(
-            help="The base model of an adapter: a hub id or a folder.",
-            show_default="as it says itself",
-        ),
-    ] = None,
-    recipe: Annotated[
-        Path | None,
-        typer.Option(help="The recipe or run whose settings an adapter or a model runs with."),
-    ] = None,
-    weights: Annotated[
-        Literal["average", "trained"],
-        typer.Option(help="A run's moving average, or its last trained weights."),
-    ] = "average",
+    base: Base = None,
+    recipe: SettingsFrom = None,
+    weights: Weights = "average",
     images_per_prompt: Annotated[
         int | None, typer.Option(min=1, help="Images of each prompt.", show_default="the recipe's")
     ] = None,
@@ -58,9 +48,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter an option
             help="Folder for scores and pictures.", show_default="RUN_DIR/evaluations/..."
         ),
     ] = None,
-    num_processes: Annotated[
-        int, typer.Option(min=1, help="Processes on this machine, one a GPU if there are any.")
-    ] = 1,
+    num_processes: NumProcesses = 1,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document and nothing else.")
     ] = False,

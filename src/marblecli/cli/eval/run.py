@@ -142,8 +142,7 @@ def _result(request: Request, prepared: Prepared, folder: EvaluationFolder) -> E
 
 
 def _split_result(job: Job, folder: EvaluationFolder, split: str) -> SplitResult:
-    from marblecli.maths.paired import ScoredSplit
-    from marblecli.train.evaluate import split_changes
+    from marblecli.maths.paired import ScoredSplit, split_changes
 
     seed, prompts = job.plan.recipe.run.seed, job.splits[split]
     before, after = (

@@ -36,20 +36,11 @@ def list_rewards(
 
 
 def _document(catalog: RewardCatalog) -> dict[str, Any]:
+    from marblecli.plugins import troubles_json
+
     return {
         "rewards": [_describe(reward) for reward in catalog.rewards.values()],
-        "clashes": [
-            {"name": clash.name, "distributions": [one.distribution for one in clash.claimants]}
-            for clash in catalog.clashes
-        ],
-        "failures": [
-            {
-                "entry_point": failure.entry_point,
-                "distribution": failure.distribution,
-                "message": failure.message,
-            }
-            for failure in catalog.failures
-        ],
+        **troubles_json(catalog.clashes, catalog.failures),
     }
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
+
+from marblecli.cli.options import Base, SettingsFrom, Weights
 
 
 def sample(  # noqa: PLR0913, PLR0917 - one parameter an option
@@ -58,25 +60,13 @@ def sample(  # noqa: PLR0913, PLR0917 - one parameter an option
         Path | None,
         typer.Option(help="The folder to write to.", show_default="sampled/TARGET-TIMESTAMP"),
     ] = None,
-    weights: Annotated[
-        Literal["average", "trained"],
-        typer.Option(help="A run's moving average, or its last trained weights."),
-    ] = "average",
+    weights: Weights = "average",
     checkpoint: Annotated[
         int | None,
         typer.Option(min=0, metavar="STEP", help="A run's checkpoint.", show_default="the newest"),
     ] = None,
-    base: Annotated[
-        str | None,
-        typer.Option(
-            help="The base model of an adapter: a hub id or a folder.",
-            show_default="as it says itself",
-        ),
-    ] = None,
-    recipe: Annotated[
-        Path | None,
-        typer.Option(help="The recipe or run whose settings an adapter or a model runs with."),
-    ] = None,
+    base: Base = None,
+    recipe: SettingsFrom = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Set a field of [model]; repeatable."),

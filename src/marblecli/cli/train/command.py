@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from marblecli.cli.options import NumProcesses
 from marblecli.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -62,9 +63,7 @@ def train(  # noqa: PLR0913, PLR0917 - one parameter an option
             show_default="measured, unless --memory says that it's another device",
         ),
     ] = None,
-    num_processes: Annotated[
-        int, typer.Option(min=1, help="Processes on this machine, one a GPU if there are any.")
-    ] = 1,
+    num_processes: NumProcesses = 1,
 ) -> None:
     """Fine-tune a model on the rewards of a recipe."""
     from marblecli.cli.launch import RESUME, check_processes, launch, wants_launch
