@@ -39,6 +39,7 @@ def main() -> None:
         batch_size=options.batch_size,
         learning_rate=options.learning_rate,
         kind_shares=tuple(options.kind_shares),
+        stray_captions=options.stray_captions,
     )
     train_flow(pipeline, settings, options.seed, _log.info, snapshot)
     save(pipeline, options.out)
@@ -102,6 +103,13 @@ def _parse() -> argparse.Namespace:
         default=KIND_SHARES,
         metavar="SHARE",
         help=f"of the scenes: {', '.join(KINDS)}",
+    )
+    parser.add_argument(
+        "--stray-captions",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="of the scenes that get the caption of another scene",
     )
     parser.add_argument("--start", type=Path, help="go on from this pipeline, with its VAE")
     parser.add_argument("--snapshots", type=Path, help="folder for a pipeline every 1000 steps")

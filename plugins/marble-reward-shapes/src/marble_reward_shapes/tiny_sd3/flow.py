@@ -34,6 +34,8 @@ class FlowSettings:
     decay_share: float = 0.35
     ema_decay: float = 0.9985
     kind_shares: tuple[float, ...] = KIND_SHARES
+    stray_captions: float = 0.0
+    """The share of scenes whose caption is that of another scene, as in data from the web."""
 
 
 class CountedNullAttention:
@@ -176,9 +178,13 @@ def _pool(
 ) -> tuple[Tensor, Tensor]:
     scenes, images = draw(POOL, rng, settings.kind_shares)
     latents = torch.cat([encode(pipeline.vae, part) for part in np.split(images, POOL // 512)])
-    dropped = rng.random(POOL) < CAPTION_DROP
-    captions = ["" if drop else scene.prompt for scene, drop in zip(scenes, dropped, strict=True)]
-    tokens = pipeline.tokenizer(captions, padding="max_length", return_tensors="pt").input_ids
+    captions = np.array([scene.prompt for scene in scenes])
+    strays = np.flatnonzero(rng.random(POOL) < settings.stray_captions)
+    captions[strays] = captions[rng.permutation(strays)]
+    captions[rng.random(POOL) < CAPTION_DROP] = ""
+    tokens = pipeline.tokenizer(
+        captions.tolist(), padding="max_length", return_tensors="pt"
+    ).input_ids
     return latents, tokens
 
 
