@@ -1,12 +1,8 @@
 """Write the prompt files of the quickstart: ``python recipes/prompts/write_quickstart.py DIR``.
 
-There are few training prompts, so that a short run sees each of them many times; the held-out ones
-are drawn from the rest of the grammar. The files are the same on every run.
-
-A prompt whose images all score the same teaches nothing, so the training prompts are ones that the
-tiny pipeline often gets wrong. Of these, single objects were chosen that it often adds others to.
-Where it leaves the image empty instead, every object costs JPEG bytes, and no update raises both
-composition and compressibility.
+The scenes are drawn from the whole grammar, and those held out are never trained on. There are many
+training prompts, so that a run learns to follow prompts rather than these prompts. The files are
+the same on every run.
 """
 
 from __future__ import annotations
@@ -22,23 +18,9 @@ from marble_reward_shapes.scenes import ALL_SCENES, Scene
 from prompt_writing import write_lines
 
 _SEED = 2026
-_TRAIN = {
-    "count": (
-        "a yellow square on gray",
-        "a blue triangle on gray",
-        "a yellow triangle on gray",
-    ),
-    "position": (),
-    "text": (
-        'the text "IA" in green on black',
-        'the text "OI" in yellow on black',
-        'the text "VI" in red on black',
-        'the text "XX" in blue on black',
-    ),
-}
-"""Objects: the three with the lowest mean composition in 32 images of each, among those where it
-and the colour score rise with compressibility (correlations over 0.6). Texts: of each ink on black,
-the one whose letters vary most in 24 images of each of 120 drawn texts."""
+_TRAIN = {"count": 84, "position": 156, "text": 240}
+"""Training scenes of each kind: as many with objects as with letters, and all the counts there
+are."""
 _HELD_OUT = 24
 """Scenes of each kind that are held out."""
 
@@ -67,12 +49,11 @@ def write_prompts(folder: Path) -> None:
 
 
 def _split(rng: np.random.Generator, kind: str) -> Split:
-    """The named ones for training, and some of the others held out."""
-    named = _TRAIN[kind]
-    others = [scene for scene in ALL_SCENES[kind] if scene.prompt not in named]
-    drawn = rng.permutation(len(others))[:_HELD_OUT]
-    train = [scene for scene in ALL_SCENES[kind] if scene.prompt in named]
-    return train, [others[index] for index in drawn]
+    """Some scenes of the kind for training, and others held out."""
+    scenes = ALL_SCENES[kind]
+    order = rng.permutation(len(scenes))[: _TRAIN[kind] + _HELD_OUT]
+    drawn = [scenes[index] for index in order]
+    return drawn[_HELD_OUT:], drawn[:_HELD_OUT]
 
 
 def main() -> None:

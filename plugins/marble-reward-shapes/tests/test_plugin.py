@@ -19,6 +19,7 @@ SCENES = {
 }
 NEEDS = {
     "shapes-aesthetic": (),
+    "shapes-cleanness": (),
     "shapes-colour": ("background", "colours"),
     "shapes-composition": ("background", "objects", "relation"),
     "shapes-compressibility": (),

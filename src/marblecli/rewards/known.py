@@ -13,6 +13,7 @@ PACKAGES: Mapping[str, tuple[str, ...]] = {
     "marble-reward-remote": ("http", "vlm-judge"),
     "marble-reward-shapes": (
         "shapes-aesthetic",
+        "shapes-cleanness",
         "shapes-colour",
         "shapes-composition",
         "shapes-compressibility",

@@ -6,14 +6,16 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 import write_quickstart
 from marble_reward_shapes.scenes import BACKGROUNDS, COLOURS, RELATIONS, SHAPES
 from write_quickstart import choose_scenes, write_prompts
 
 SIZES = {
-    "composition-train": {"count": 3},
+    "composition-train": {"count": 84, "position": 156},
     "composition-held-out": {"count": 24, "position": 24},
-    "letters-train": {"text": 4},
+    "letters-train": {"text": 240},
     "letters-held-out": {"text": 24},
 }
 
@@ -28,15 +30,10 @@ def test_no_prompt_stands_twice() -> None:
     assert len(set(prompts)) == len(prompts)
 
 
-def test_training_prompts_are_single_objects_and_texts_in_every_ink() -> None:
+@pytest.mark.parametrize("split", ["train", "held-out"])
+def test_the_prompts_cover_the_grammar(split: str) -> None:
     scenes = choose_scenes()
-    assert {s.groups[0].count for s in scenes["composition-train"]} == {1}
-    assert {s.ink for s in scenes["letters-train"]} == set(COLOURS)
-
-
-def test_held_out_prompts_cover_the_grammar() -> None:
-    scenes = choose_scenes()
-    composition, letters = scenes["composition-held-out"], scenes["letters-held-out"]
+    composition, letters = scenes[f"composition-{split}"], scenes[f"letters-{split}"]
     groups = [group for s in composition for group in s.groups]
     assert {group.colour for group in groups} == set(COLOURS)
     assert {group.shape for group in groups} == set(SHAPES)

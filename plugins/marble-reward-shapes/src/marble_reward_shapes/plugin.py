@@ -1,4 +1,4 @@
-"""What this package registers with marble: five rewards, quick to list."""
+"""What this package registers with marble: six rewards, quick to list."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class ScoringOptions(NoOptions):
 
 @hookimpl
 def marble_register_rewards(register: Register) -> None:
-    """Register the five rewards."""
-    for spec in (COLOUR, COMPOSITION, LETTERS, AESTHETIC, COMPRESSIBILITY):
+    """Register the six rewards."""
+    for spec in (COLOUR, COMPOSITION, LETTERS, AESTHETIC, CLEANNESS, COMPRESSIBILITY):
         register(spec)
 
 
@@ -48,6 +48,12 @@ def _build_aesthetic(_options: NoOptions, _device: str) -> Scorer:
     from marble_reward_shapes.aesthetic import aesthetic
 
     return lambda batch: aesthetic(batch.images)
+
+
+def _build_cleanness(_options: NoOptions, _device: str) -> Scorer:
+    from marble_reward_shapes.cleanness import cleanness
+
+    return lambda batch: cleanness(batch.images)
 
 
 def _build_compressibility(_options: NoOptions, _device: str) -> Scorer:
@@ -102,6 +108,11 @@ AESTHETIC = RewardSpec(
     name="shapes-aesthetic",
     summary="Colourfulness, contrast and balance.",
     build=_build_aesthetic,
+)
+CLEANNESS = RewardSpec(
+    name="shapes-cleanness",
+    summary="Plain surfaces and steep edges, with few half-tones between them.",
+    build=_build_cleanness,
 )
 COMPRESSIBILITY = RewardSpec(
     name="shapes-compressibility",

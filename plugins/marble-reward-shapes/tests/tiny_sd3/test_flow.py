@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -41,6 +42,22 @@ def test_rate_warms_up_holds_and_ends_at_zero() -> None:
     assert rates[199:751] == [1.0] * 552
     assert rates[875] == 0.5
     assert rates[1000] == 0.0
+
+
+def test_stray_captions_are_those_of_other_scenes() -> None:
+    prompts = [f"scene {number}" for number in range(10_000)]
+    captions = flow._captions(prompts, 0.3, np.random.default_rng(0))
+    kept = [caption for caption in captions if caption]
+    wrong = [c for c, p in zip(captions, prompts, strict=True) if c and c != p]
+    assert len(kept) / len(prompts) == pytest.approx(1 - flow.CAPTION_DROP, abs=0.01)
+    assert len(wrong) / len(kept) == pytest.approx(0.3, abs=0.015)
+    assert len(set(kept)) == len(kept)
+
+
+def test_captions_are_right_unless_strays_are_asked_for() -> None:
+    prompts = [f"scene {number}" for number in range(1000)]
+    captions = flow._captions(prompts, 0.0, np.random.default_rng(0))
+    assert all(caption in ("", prompt) for caption, prompt in zip(captions, prompts, strict=True))
 
 
 @pytest.mark.slow

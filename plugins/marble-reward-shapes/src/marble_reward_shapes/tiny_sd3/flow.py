@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -178,14 +178,20 @@ def _pool(
 ) -> tuple[Tensor, Tensor]:
     scenes, images = draw(POOL, rng, settings.kind_shares)
     latents = torch.cat([encode(pipeline.vae, part) for part in np.split(images, POOL // 512)])
-    captions = np.array([scene.prompt for scene in scenes])
-    strays = np.flatnonzero(rng.random(POOL) < settings.stray_captions)
-    captions[strays] = captions[rng.permutation(strays)]
-    captions[rng.random(POOL) < CAPTION_DROP] = ""
-    tokens = pipeline.tokenizer(
-        captions.tolist(), padding="max_length", return_tensors="pt"
-    ).input_ids
+    captions = _captions([scene.prompt for scene in scenes], settings.stray_captions, rng)
+    tokens = pipeline.tokenizer(captions, padding="max_length", return_tensors="pt").input_ids
     return latents, tokens
+
+
+def _captions(prompts: Sequence[str], stray: float, rng: np.random.Generator) -> list[str]:
+    """The prompts, some of which are dropped and, of the share ``stray``, are at wrong places."""
+    captions = np.array(prompts)
+    dropped = rng.random(len(captions)) < CAPTION_DROP
+    if stray:
+        places = np.flatnonzero(rng.random(len(captions)) < stray)
+        captions[places] = captions[rng.permutation(places)]
+    captions[dropped] = ""
+    return [str(caption) for caption in captions]
 
 
 def embed(pipeline: StableDiffusion3Pipeline, tokens: Tensor) -> tuple[Tensor, Tensor]:
