@@ -19,10 +19,10 @@ SCENES = {
 }
 NEEDS = {
     "shapes-aesthetic": (),
-    "shapes-cleanness": (),
     "shapes-colour": ("background", "colours"),
     "shapes-composition": ("background", "objects", "relation"),
     "shapes-compressibility": (),
+    "shapes-evenness": (),
     "shapes-letters": ("background", "colours", "text"),
 }
 

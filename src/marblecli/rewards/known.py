@@ -13,10 +13,10 @@ PACKAGES: Mapping[str, tuple[str, ...]] = {
     "marble-reward-remote": ("http", "vlm-judge"),
     "marble-reward-shapes": (
         "shapes-aesthetic",
-        "shapes-cleanness",
         "shapes-colour",
         "shapes-composition",
         "shapes-compressibility",
+        "shapes-evenness",
         "shapes-letters",
     ),
 }

@@ -17,7 +17,7 @@ class ScoringOptions(NoOptions):
 @hookimpl
 def marble_register_rewards(register: Register) -> None:
     """Register the six rewards."""
-    for spec in (COLOUR, COMPOSITION, LETTERS, AESTHETIC, CLEANNESS, COMPRESSIBILITY):
+    for spec in (COLOUR, COMPOSITION, LETTERS, AESTHETIC, COMPRESSIBILITY, EVENNESS):
         register(spec)
 
 
@@ -50,16 +50,16 @@ def _build_aesthetic(_options: NoOptions, _device: str) -> Scorer:
     return lambda batch: aesthetic(batch.images)
 
 
-def _build_cleanness(_options: NoOptions, _device: str) -> Scorer:
-    from marble_reward_shapes.cleanness import cleanness
-
-    return lambda batch: cleanness(batch.images)
-
-
 def _build_compressibility(_options: NoOptions, _device: str) -> Scorer:
     from marble_reward_shapes.compressibility import compressibility
 
     return lambda batch: compressibility(batch.images)
+
+
+def _build_evenness(_options: NoOptions, _device: str) -> Scorer:
+    from marble_reward_shapes.evenness import evenness
+
+    return lambda batch: evenness(batch.images)
 
 
 _SCENE = Prompt(
@@ -109,13 +109,13 @@ AESTHETIC = RewardSpec(
     summary="Colourfulness, contrast and balance.",
     build=_build_aesthetic,
 )
-CLEANNESS = RewardSpec(
-    name="shapes-cleanness",
-    summary="Plain surfaces and steep edges, with few half-tones between them.",
-    build=_build_cleanness,
-)
 COMPRESSIBILITY = RewardSpec(
     name="shapes-compressibility",
     summary="How few bytes a JPEG of the image takes.",
     build=_build_compressibility,
+)
+EVENNESS = RewardSpec(
+    name="shapes-evenness",
+    summary="The background is one plain colour, without stains, tints or halos.",
+    build=_build_evenness,
 )
