@@ -8,7 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from marblecli.engine.optimizer import load_optimizer_tensors, make_optimizer, optimizer_tensors
+from marblecli.engine.optimizer import (
+    learning_rate,
+    load_optimizer_tensors,
+    make_optimizer,
+    optimizer_tensors,
+)
 from marblecli.errors import BadInputError
 from marblecli.settings import TrainingSettings
 
@@ -109,3 +114,17 @@ def test_on_cuda_it_is_fused() -> None:
     load_optimizer_tensors(optimizer, saved)
     now = optimizer_tensors(optimizer)
     assert all(torch.equal(now[name], value) for name, value in saved.items())
+
+
+def rates(schedule: Literal["constant", "linear", "cosine"], warmup: int) -> list[float]:
+    training = TrainingSettings(steps=4, learning_rate=0.5, schedule=schedule, warmup_steps=warmup)
+    return [learning_rate(training, step) for step in range(1, 5)]
+
+
+def test_the_learning_rate_follows_its_schedule() -> None:
+    assert rates("constant", 0) == [0.5, 0.5, 0.5, 0.5]
+    assert rates("linear", 0) == [0.5, 0.375, 0.25, 0.125]
+    assert rates("linear", 2) == [0.0, 0.25, 0.5, 0.25]
+    assert rates("constant", 2) == [0.0, 0.25, 0.5, 0.5]
+    halves = [0.5, 0.25 + 0.125 * 2**0.5, 0.25, 0.25 - 0.125 * 2**0.5]
+    assert rates("cosine", 0) == pytest.approx(halves)

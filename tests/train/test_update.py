@@ -46,3 +46,16 @@ def test_a_gradient_that_is_not_finite_makes_no_step(open_tiny: Opener) -> None:
         apply_gradient(trainer, 3, bad)
     pairs = zip(trainer.parameters(), before, strict=True)
     assert all(torch.equal(now, then) for now, then in pairs)
+
+
+def test_a_step_is_made_at_the_rate_of_its_schedule(open_tiny: Opener) -> None:
+    def moved(step: int) -> float:
+        trainer = open_tiny(
+            {"training.steps": 8, "training.schedule": "linear", "training.weight_decay": 0.0}
+        )
+        before = [p.detach().clone() for p in trainer.parameters()]
+        apply_gradient(trainer, step, [torch.ones_like(p) for p in trainer.parameters()])
+        pairs = zip(trainer.parameters(), before, strict=True)
+        return float(torch.stack([(now.detach() - then).norm() for now, then in pairs]).norm())
+
+    assert moved(7) == pytest.approx(moved(1) / 4, rel=1e-4)

@@ -19,7 +19,7 @@ def resume(
             "--set",
             metavar="KEY=VALUE",
             help="Change what the steps so far don't depend on: training.steps, "
-            "training.learning_rate, eval, checkpoint, tracking; repeatable.",
+            "training.learning_rate and its schedule, eval, checkpoint, tracking; repeatable.",
         ),
     ] = None,
     num_processes: NumProcesses = 1,

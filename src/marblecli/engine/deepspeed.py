@@ -95,6 +95,11 @@ class ZeroOptimizer:
             parameter.grad = None
 
     @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """As torch's optimizers have it."""
+        return self._adam.param_groups
+
+    @property
     def held(self) -> Tensor:
         """The part of the parameters that AdamW updates in this process: [elements], flat."""
         (part,) = self._adam.param_groups[0]["params"]

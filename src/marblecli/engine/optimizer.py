@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -38,6 +39,27 @@ def make_optimizer(
     if fused or parameters[0].is_cuda:
         options["fused"] = True
     return torch.optim.AdamW(parameters, **options)
+
+
+def learning_rate(settings: TrainingSettings, step: int) -> float:
+    """The rate of ``step`` (from 1), by the schedule of transformers that ``settings`` name."""
+    shape = _schedule(settings.schedule, settings.warmup_steps, settings.steps)
+    return settings.learning_rate * shape(step - 1)
+
+
+@cache
+def _schedule(name: str, warmup_steps: int, steps: int) -> Callable[[int], float]:
+    """By how much the rate is multiplied after a number of steps.
+
+    The schedule is taken out of its object, so that nothing of it has to be in a checkpoint.
+    """
+    from transformers.optimization import get_scheduler
+
+    known = "constant_with_warmup" if name == "constant" else name
+    unused = torch.optim.SGD([torch.zeros(())], lr=1.0)
+    scheduler = get_scheduler(known, unused, warmup_steps, steps)
+    (shape,) = scheduler.lr_lambdas
+    return cast("Callable[[int], float]", shape)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -93,7 +93,12 @@ class TrainingSettings(Table):
     steps: PositiveInt
     """Optimizer steps of the run."""
     learning_rate: PositiveFloat = 3e-4
-    """AdamW's learning rate, the same in every step."""
+    """AdamW's learning rate; the highest one, if it changes."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """How the learning rate changes over the run: ``linear`` and ``cosine`` lower it to 0 at the
+    end, which lets the noise of the last steps die away. These are transformers' schedules."""
+    warmup_steps: NonNegativeInt = 0
+    """Steps over which the learning rate grows from 0 at the first step."""
     weight_decay: NonNegativeFloat = 1e-4
     """AdamW's weight decay."""
     max_grad_norm: PositiveFloat = 1.0

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.nn.utils import clip_grad_norm_, clip_grads_with_norm_, get_total_norm
 
+from marblecli.engine.optimizer import learning_rate
 from marblecli.errors import MarbleError
 from marblecli.maths.nft import old_policy_decay
 from marblecli.train.trainer import Trainer
@@ -31,6 +32,8 @@ def apply_gradient(trainer: Trainer, step: int, gradient: Sequence[Tensor | None
             f"step {step}: the gradient is not finite ({norm}); go on from the last checkpoint "
             "with a lower rate: marble resume RUN_DIR --set training.learning_rate=RATE"
         )
+    for group in trainer.optimizer.param_groups:
+        group["lr"] = learning_rate(training, step)
     trainer.optimizer.step()
     trainer.optimizer.zero_grad(set_to_none=True)
     trainer.average.step()

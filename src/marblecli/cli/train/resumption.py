@@ -18,6 +18,8 @@ from marblecli.types import Json
 _FREE_TO_CHANGE = (
     "training.steps",
     "training.learning_rate",
+    "training.schedule",
+    "training.warmup_steps",
     "eval",
     "checkpoint",
     "tracking",
