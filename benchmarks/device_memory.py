@@ -26,6 +26,9 @@ class DeviceMemory:
     def __init__(self) -> None:
         self._cuda = torch.cuda.is_available()
         self._reserved = 0
+        if self._cuda:
+            # Peaks can't be reset before CUDA is set up.
+            torch.cuda.init()
         self.take_peak()
 
     def take_peak(self) -> int:

@@ -90,7 +90,7 @@ def _cosines(found: list[Tensor]) -> Tensor:
 
 
 def _bench(sizes: Sizes, *, bf16: bool) -> Bench:
-    shape = update_shape(sizes, bf16=bf16)
+    shape = update_shape(sizes, sizes.compared, bf16=bf16)
     network = random_transformer(sizes)
     return bench_of(network, shape, device_here()).with_rewards(sizes.rewards)
 

@@ -30,7 +30,7 @@ def gpu_tests(sizes: Sizes, note: Note) -> None:
     else:
         files, mark = marked_files(), "gpu"
     outcomes = _Outcomes()
-    arguments = ["-q", "-m", mark, "-p", "no:cacheprovider", "--rootdir", str(ROOT)]
+    arguments = ["-q", "-m", mark, "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml")]
     code = pytest.main([*arguments, *map(str, files)], plugins=[outcomes])
     note({"passed": outcomes.passed, "failed": outcomes.failed, "skipped": outcomes.skipped})
     if code != pytest.ExitCode.OK:

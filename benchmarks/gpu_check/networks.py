@@ -26,12 +26,12 @@ def random_transformer(sizes: Sizes) -> SD3Transformer2DModel:
     return drawn_part(build, torch.float32, torch_stream(0, "gpu check"))
 
 
-def update_shape(sizes: Sizes, *, bf16: bool) -> Shape:
-    """The rows that an update is made of."""
+def update_shape(sizes: Sizes, rows: tuple[int, int, int], *, bf16: bool) -> Shape:
+    """The shape of an update of ``rows``: images, noise levels and micro-batch size."""
     architecture, model = _architecture(sizes), ModelSettings(pretrained=sizes.model)
     side = SD3.latent_shape(architecture, sizes.resolution, sizes.resolution)[1]
     context = SD3.conditioning_shapes(architecture, model)["context"]
-    images, levels, micro_batch = sizes.updates
+    images, levels, micro_batch = rows
     return Shape(
         layers=0,
         width=0,

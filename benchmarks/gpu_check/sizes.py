@@ -42,6 +42,8 @@ class Sizes:
     """GiB that torch's allocator may have on a card of 24 GB, of which CUDA itself takes one."""
     updates: tuple[int, int, int]
     """Images, noise levels and micro-batch size of the updates of a frozen batch."""
+    compared: tuple[int, int, int]
+    """The same of the gradients that are compared: few, as products in float32 are slow."""
     rank: int
     compiler: str
     """Of torch.compile; a rehearsal only traces."""
@@ -63,6 +65,7 @@ ON_A_GPU = Sizes(
     capped_towers="vit-g,vit-g,vit-g,small,small",
     cap=23.0,
     updates=(9, 4, 9),
+    compared=(4, 2, 4),
     rank=32,
     compiler="inductor",
     rounds=2,
@@ -83,6 +86,7 @@ REHEARSAL = Sizes(
     capped_towers="tiny,none",
     cap=23.0,
     updates=(2, 2, 2),
+    compared=(2, 2, 2),
     rank=2,
     compiler="eager",
     rounds=1,

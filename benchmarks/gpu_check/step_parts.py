@@ -26,7 +26,6 @@ from marblecli.errors import MarbleError
 from marblecli.models.backbone import Backbone
 from marblecli.planning.plan import MemoryPlan
 from marblecli.planning.speed import measured_speed
-from marblecli.train.trainer import Trainer
 from step_stages import peaks_by_phase, split_step
 from stopwatch import Stopwatch, now
 from whole_steps import (
@@ -57,13 +56,13 @@ def published(sizes: Sizes, note: Note) -> None:
 
 def published_geometry(sizes: Sizes, note: Note) -> None:
     """The published geometry with our choices."""
-    _ours(_options(sizes, sizes.published), sizes.rewards, 1, note)
+    _ours(_options(sizes, sizes.published), sizes.rewards, 1, note, counted=True)
 
 
 def ours(sizes: Sizes, note: Note) -> None:
     """The recipes' geometry, with all rewards."""
     options = _options(sizes, sizes.ours, changes=OUR_LEVELS)
-    _ours(options, sizes.rewards, sizes.rounds, note)
+    _ours(options, sizes.rewards, sizes.rounds, note, counted=True)
 
 
 def one_reward(sizes: Sizes, note: Note) -> None:
@@ -164,33 +163,55 @@ def _options(
     )
 
 
-def _ours(options: StepOptions, rewards: int, rounds: int, note: Note) -> None:
+def _ours(
+    options: StepOptions, rewards: int, rounds: int, note: Note, *, counted: bool = False
+) -> None:
+    """Open it, measure its steps, and count its plan; with ``counted`` also its operations."""
     memory = DeviceMemory()
     watch = Stopwatch(memory)
     with tempfile.TemporaryDirectory() as scratch:
         begun = now()
         with watch.watching((Backbone, "embed", "prompts")), watch.fresh():
             trainer = open_marble(options, Path(scratch), rewards)
+        # Beside the prompts, the model is made on the CPU.
+        opening = {"prompts": watch.peaks["prompts"]}
         note(
             {
-                "rewards": rewards,
                 "open_seconds": now() - begun,
-                "peaks": {"prompts": watch.peaks.get("prompts", 0)},
+                "peaks": opening,
             }
         )
         with trainer.sampler.suite:
-            _measure(stepper(trainer), memory, options, rounds, note, watch.peaks)
+            mine = replace(options, rewards=rewards)
+            _measure(stepper(trainer), memory, mine, rounds, note, opening)
         note({"micro_batch_size": trainer.sampler.micro_batch.size})
-        _planned(trainer, options, rewards, note)
+        recipe, device = trainer.sampler.recipe, trainer.sampler.device
+        weights = reward_weights(options, rewards, device.type)
+        note({"plan": plan_figures(count_plan(recipe, weights))})
+        if counted:
+            speed = measured_speed(device, torch.bfloat16, _SPEED_SECONDS[device.type])
+            operations = operations_of_a_step(recipe)
+            note({"operations": operations, "best_operations_per_second": speed})
 
 
-def _planned(trainer: Trainer, options: StepOptions, rewards: int, note: Note) -> None:
-    """The plan's figures of the same recipe, and how fast the device is at its best."""
-    device, recipe = trainer.sampler.device, trainer.sampler.recipe
-    weights = reward_weights(options, rewards, device.type)
-    note({"plan": plan_figures(count_plan(recipe, weights))})
-    speed = measured_speed(device, torch.bfloat16, _SPEED_SECONDS[device.type])
-    note({"operations": operations_of_a_step(recipe), "best_operations_per_second": speed})
+class _Steps:
+    """Makes steps, and remembers the most memory that any of them took."""
+
+    def __init__(self, made: Stepper, memory: DeviceMemory, peak: int) -> None:
+        self._made = made
+        self._memory = memory
+        self.peak = peak
+        memory.take_peak()
+
+    def seconds(self, count: int) -> list[float]:
+        """Of so many steps, each."""
+        found = []
+        for _ in range(count):
+            begun = now()
+            self._made.step()
+            found.append(now() - begun)
+            self.peak = max(self.peak, self._memory.take_peak())
+        return found
 
 
 def _measure(
@@ -201,40 +222,28 @@ def _measure(
     note: Note,
     opening: Mapping[str, int] | None = None,
 ) -> None:
-    """Warm up, time whole steps, and split one of them."""
-    prompts = (opening or {}).get("prompts", 0)
-    peak = 0
-    memory.take_peak()
-
-    def steps(count: int) -> list[float]:
-        nonlocal peak
-        seconds = []
-        for _ in range(count):
-            begun = now()
-            made.step()
-            seconds.append(now() - begun)
-            peak = max(peak, memory.take_peak())
-        return seconds
-
+    """Warm up, time whole steps, and split one of them. ``opening`` are peaks before, by phase."""
+    opening = opening or {}
+    steps = _Steps(made, memory, max(opening.values(), default=0))
     note(
         {
             "images": options.images,
+            "rewards": options.rewards,
             "sampler_steps": options.sampler_steps,
             "noise_levels": options.noise_levels,
-            "warm_up_seconds": steps(_WARM_UP),
         }
     )
-    seconds = steps(rounds)
+    note({"warm_up_seconds": steps.seconds(_WARM_UP)})
+    seconds = steps.seconds(rounds)
     rate = options.images / statistics.median(seconds)
     note({"seconds": seconds, "images_per_second": rate})
     found = split_step(made, memory)
-    peak = max(peak, prompts, *found.peaks.values())
-    in_use = memory.at_most(peak)
+    in_use = memory.at_most(max(steps.peak, *found.peaks.values()))
     note(
         {
             "stages": found.seconds,
             "passes": {name: count / options.images for name, count in found.passes.items()},
-            "peaks": {"prompts": prompts, **peaks_by_phase(found.peaks)},
+            "peaks": {**opening, **peaks_by_phase(found.peaks)},
             "allocated": in_use.allocated,
             "reserved": in_use.reserved,
             "outside": in_use.outside,

@@ -12,7 +12,7 @@ from gpu_check.results import Result
 _TITLES = {
     "published": "published",
     "published-geometry": "here, published geometry",
-    "ours": "here, five rewards",
+    "ours": "here",
     "one-reward": "here, one reward",
     "capped": "24 GB",
     "full": "full",
@@ -31,7 +31,7 @@ def step_table(results: Sequence[Result]) -> str:
     rows = [
         _row("images of a step", found, lambda f: str(f["images"])),
         _row("sampler steps, noise levels", found, _geometry),
-        _row("rewards", found, lambda f: str(f.get("rewards", "all"))),
+        _row("rewards", found, lambda f: str(f["rewards"])),
         _row("forward passes of an image", found, _forward),
         _row("backward passes of an image", found, lambda f: number(f["passes"].get("backward"))),
         _row("seconds of a step", found, lambda f: number(statistics.median(f["seconds"]))),

@@ -7,13 +7,16 @@ from typing import Any
 
 from gpu_check.markdown import ABSENT, gib, number, table
 from gpu_check.parts import PARTS
-from gpu_check.results import DONE, Result
+from gpu_check.results import DONE, FAILED, RUNNING, Result
 from gpu_check.step_tables import memory_table, notes, step_table
 
 _REHEARSAL = (
     "**This is a rehearsal on a CPU at a tiny size: no figure below says anything about a GPU.** "
     "Memory is the process's resident memory."
 )
+
+
+_STATES = {RUNNING: "not finished", DONE: "done", FAILED: "failed"}
 
 
 def page(results: Sequence[Result]) -> str:
@@ -54,7 +57,7 @@ def _parts(by_name: Mapping[str, Result]) -> str:
         if result is None:
             rows.append([f"`{part.name}`: {part.answers}", "not run", ABSENT])
             continue
-        state = result.state if result.reason is None else f"{result.state}: {result.reason}"
+        state = _STATES[result.state] + (f": {result.reason}" if result.reason else "")
         if part.name == "tests" and result.state == DONE:
             state = f"{len(result.figures['passed'])} passed"
             state += f", {len(result.figures['skipped'])} skipped"

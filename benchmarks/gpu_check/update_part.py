@@ -29,7 +29,7 @@ _CHECKPOINTED = (BASELINE, "contracted, K = 5", "contracted, sparse pull, K = 5,
 
 def updates(sizes: Sizes, note: Note) -> None:
     """Seconds and memory of all variants, then with checkpointing, then of compiled passes."""
-    shape = update_shape(sizes, bf16=sizes.dtype == "bf16")
+    shape = update_shape(sizes, sizes.updates, bf16=sizes.dtype == "bf16")
     bench = bench_of(random_transformer(sizes), shape, device_here())
     variants = make_variants(bench, _PULL_SHARE)
     # The optimizer makes its averages in its first step, and the device loads its kernels.
