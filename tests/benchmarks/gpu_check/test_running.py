@@ -117,3 +117,10 @@ def test_figures_are_kept_as_they_come(tmp_path: Path) -> None:
 def test_all_parts_take_at_most_25_minutes() -> None:
     assert sum(part.limit for part in PARTS) <= 25 * 60
     assert len({part.name for part in PARTS}) == len(PARTS)
+
+
+def test_the_guide_lists_the_parts_and_their_limits() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "performance.md").read_text(encoding="utf-8")
+    for part in PARTS:
+        (line,) = [line for line in text.splitlines() if line.startswith(f"| `{part.name}` |")]
+        assert line.endswith(f"| {part.limit} |")
