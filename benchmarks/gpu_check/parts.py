@@ -29,11 +29,11 @@ class Part:
 
 
 PARTS = (
-    Part("tests", "whether the tests that need CUDA pass", 140, "marked_tests:gpu_tests"),
+    Part("tests", "whether the tests that need CUDA pass", 130, "marked_tests:gpu_tests"),
     Part("ours", "a step of five rewards with the recipes' geometry", 130, "step_parts:ours"),
     Part("published", "a step as published", 220, "step_parts:published"),
-    Part("capped", "the recipe for 24 GB under its cap", 150, "step_parts:capped"),
-    Part("one-reward", "the same step with one reward", 110, "step_parts:one_reward"),
+    Part("capped", "the recipe for 24 GB under its cap", 140, "step_parts:capped"),
+    Part("one-reward", "the same step with one reward", 100, "step_parts:one_reward"),
     Part(
         "gradients",
         "contracted gradients against plain ones, bf16 against float32",
@@ -46,14 +46,14 @@ PARTS = (
         160,
         "step_parts:published_geometry",
     ),
-    Part("full", "full mode", 130, "step_parts:full"),
+    Part("full", "full mode", 120, "step_parts:full"),
     Part(
         "updates",
         "the cost of the K gradients, of checkpointing, and of compiling",
         180,
         "update_part:updates",
     ),
-    Part("offload", "full mode with the weights in the CPU's memory", 160, "step_parts:offload"),
+    Part("offload", "full mode with the weights in the CPU's memory", 200, "step_parts:offload"),
 )
 """By value: where the time is cut short, the last ones are left out."""
 
