@@ -50,7 +50,8 @@ from marblecli.settings import Recipe
 from marblecli.train.rollout import Sampling, sample, sample_and_score
 from marblecli.train.sampler import PromptSets, Sampler, open_sampler
 from marblecli.types import Prompt, RewardTable
-from throughput import SMALL, model_folder, random_prompts
+from small_models import SMALL, model_folder
+from synthetic import random_prompts
 
 _SIDE = 384
 """Rows and columns of the matrices that are multiplied."""

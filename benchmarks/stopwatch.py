@@ -12,6 +12,8 @@ from unittest.mock import patch
 
 import torch
 
+from device_memory import DeviceMemory
+
 OTHER = "other"
 
 
@@ -24,10 +26,16 @@ def now() -> float:
 
 
 class Stopwatch:
-    """Measures nested stages of one thread. On CUDA it waits for the device at every change."""
+    """Measures nested stages of one thread. On CUDA it waits for the device at every change.
 
-    def __init__(self) -> None:
+    With ``memory`` it also takes the peak of each stage.
+    """
+
+    def __init__(self, memory: DeviceMemory | None = None) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.peaks: dict[str, int] = {}
+        """Bytes by stage, the most of all times that it was open."""
+        self._memory = memory
         self._open = [OTHER]
         self._since = time.perf_counter()
 
@@ -82,3 +90,6 @@ class Stopwatch:
         now = time.perf_counter()
         self.seconds[self.current] += now - self._since
         self._since = now
+        if self._memory is not None:
+            peak = self._memory.take_peak()
+            self.peaks[self.current] = max(peak, self.peaks.get(self.current, 0))

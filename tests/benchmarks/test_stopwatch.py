@@ -40,3 +40,23 @@ def test_watched_functions_are_timed_and_restored() -> None:
         assert owner.double(4) == 8
     assert "doubling" in split
     assert owner.double is plain
+
+
+def test_each_stage_has_the_peak_of_its_own_time() -> None:
+    class Peaks:
+        def __init__(self) -> None:
+            self.now = 0
+
+        def take_peak(self) -> int:
+            taken, self.now = self.now, 0
+            return taken
+
+    memory = Peaks()
+    watch = Stopwatch(memory)  # type: ignore[arg-type] # of the same shape
+    with watch.fresh(), watch.stage("outer"):
+        memory.now = 5
+        with watch.stage("inner"):
+            memory.now = 9
+        memory.now = 3
+    assert watch.peaks["outer"] == 5
+    assert watch.peaks["inner"] == 9

@@ -26,6 +26,17 @@ def test_without_an_allocation_the_peak_is_small() -> None:
     assert watch.stop()[0] < 50
 
 
+def test_a_numbered_device_is_set_up_before_its_peak_is_reset(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Torch refuses to reset the peak of a device that it doesn't know yet."""
+    called: list[str] = []
+    for name in ("init", "reset_peak_memory_stats", "max_memory_allocated"):
+        monkeypatch.setattr(torch.cuda, name, lambda *_, name=name: called.append(name) or 0)
+    PeakMemory("cuda:0").stop()
+    assert called == ["init", "reset_peak_memory_stats", "max_memory_allocated"]
+
+
 @pytest.mark.gpu
 def test_the_memory_of_a_device_is_counted_separately() -> None:
     watch = PeakMemory("cuda")

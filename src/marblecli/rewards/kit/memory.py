@@ -23,6 +23,8 @@ class PeakMemory:
         self._start = self._highest = self._resident()
         self._stop = threading.Event()
         if self._device.type == "cuda":
+            # A device that is given with its number can't be reset before CUDA is set up.
+            torch.cuda.init()  # type: ignore[no-untyped-call] # torch has no type for it
             torch.cuda.reset_peak_memory_stats(self._device)
         self._thread = threading.Thread(target=self._watch, name="memory", daemon=True)
         self._thread.start()

@@ -1,4 +1,4 @@
-"""All variants of the benchmark make an update of the same batch."""
+"""All variants make an update of the same batch."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-import step_cost
+import update_variants
 
-SHAPE = step_cost.Shape(
+SHAPE = update_variants.Shape(
     layers=1,
     width=64,
     rank=2,
@@ -22,11 +22,11 @@ SHAPE = step_cost.Shape(
 
 
 @pytest.fixture(scope="module")
-def bench() -> step_cost.Bench:
-    return step_cost.make_bench(SHAPE, torch.device("cpu"))
+def bench() -> update_variants.Bench:
+    return update_variants.make_bench(SHAPE, torch.device("cpu"))
 
 
-def gradient(bench: step_cost.Bench, variant: step_cost.Variant) -> Tensor:
+def gradient(bench: update_variants.Bench, variant: update_variants.Variant) -> Tensor:
     """The gradient that the variant gives to the optimizer."""
     taken: list[Tensor] = []
     parameters = list(bench.policies.trained_parameters().values())
@@ -38,26 +38,26 @@ def gradient(bench: step_cost.Bench, variant: step_cost.Variant) -> Tensor:
     return torch.cat(taken)
 
 
-def test_the_exact_variants_step_the_same_direction(bench: step_cost.Bench) -> None:
-    variants = step_cost.make_variants(bench, 0.25)
+def test_the_exact_variants_step_the_same_direction(bench: update_variants.Bench) -> None:
+    variants = update_variants.make_variants(bench, 0.25)
     backward = gradient(bench, variants["K + 1 backward passes, K = 5"])
     contracted = gradient(bench, variants["contracted, K = 5"])
     assert torch.cosine_similarity(backward, contracted, dim=0).item() > 0.9999
 
 
-def test_an_update_changes_no_weight(bench: step_cost.Bench) -> None:
+def test_an_update_changes_no_weight(bench: update_variants.Bench) -> None:
     before = [p.detach().clone() for p in bench.policies.trained_parameters().values()]
-    for variant in step_cost.make_variants(bench, 0.25).values():
+    for variant in update_variants.make_variants(bench, 0.25).values():
         variant.update()
     after = bench.policies.trained_parameters().values()
     assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
 
 
-def test_predictions_worked_by_hand(bench: step_cost.Bench) -> None:
+def test_predictions_worked_by_hand(bench: update_variants.Bench) -> None:
     """In forward passes for each row; a backward pass costs one, and the pull is on an eighth."""
     passes = {
         name: variant.passes(1.0, 0.125)
-        for name, variant in step_cost.make_variants(bench, 0.125).items()
+        for name, variant in update_variants.make_variants(bench, 0.125).items()
     }
     assert passes["single, as published"] == 4.0
     assert passes["K + 1 backward passes, K = 5"] == 9.0
