@@ -16,7 +16,7 @@ training.steps = 5
 balance.method = "marble"
 "balance.memory" = 0.9
 [methods.stages]
-balance.phases = [{method = "single:ocr", until = 2}]
+balance.phases = [{method = "single", reward = "ocr", until = 2}]
 [methods.stages.rewards.ocr]
 weight = 2.0
 """
@@ -38,7 +38,7 @@ def test_every_method_is_trained_with_every_seed_and_seeds_go_first(tmp_path: Pa
         "run.name=paper",
         "eval.every=1",
     )
-    assert 'balance.method="single:ocr"' in cells[2].overrides
+    assert cells[2].overrides[1:3] == ('balance.method="single"', 'balance.reward="ocr"')
 
 
 def test_a_command_is_an_ordinary_training(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_a_command_is_an_ordinary_training(tmp_path: Path) -> None:
     words = shlex.split(cell.command)
     assert words[:3] == ["marble", "train", str(tmp_path / "base.toml")]
     assert words[-2:] == ["--run-dir", "out/cells/stages-seed0"]
-    assert 'balance.phases=[{method = "single:ocr", until = 2}]' in words
+    assert 'balance.phases=[{method = "single", reward = "ocr", until = 2}]' in words
     assert "rewards.ocr.weight=2.0" in words
 
 

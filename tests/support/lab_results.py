@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from marblecli.lab.grid import Cell
 from marblecli.lab.results import CellResult, Results
 from marblecli.types import EvaluationRecord, ScoredImage
-from support.lab import cell_of
+from support.lab import cell_of, record, write_run
 from support.records import record_of
 
 REWARDS = ("a", "b")
@@ -80,3 +81,13 @@ def _evaluation(seed: int, step: int, gains: Sequence[float]) -> EvaluationRecor
         for split in ("train", "held-out")
     }
     return EvaluationRecord(step, "trained" if step else "base", images, seed=seed)
+
+
+def write_cells(cells: Sequence[Cell]) -> None:
+    """The run directories of cells whose methods are among :data:`GAINS`."""
+    for cell in cells:
+        found = _cell(cell.method, cell.seed)
+        write_run(cell, STEPS, STEPS)
+        (cell.directory / "evaluations.jsonl").unlink()
+        for each in (found.base, *found.trained):
+            record(cell, each)

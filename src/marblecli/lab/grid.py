@@ -51,7 +51,8 @@ def methods_of(lab: LabRecipe) -> dict[str, tuple[str, ...]]:
     found = {name: overrides(changes) for name, changes in lab.methods.items()}
     if lab.specialists:
         for reward in rewards_of(lab):
-            found[SPECIALIST + reward] = (f'balance.method="single:{reward}"',)
+            alone = {"balance": {"method": "single", "reward": reward}}
+            found[SPECIALIST + reward] = overrides(alone)
     return found
 
 

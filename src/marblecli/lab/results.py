@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from marblecli.conflicts.record import ConflictRecord
 from marblecli.errors import BadInputError
 from marblecli.lab.grid import Cell
 from marblecli.lab.state import state_of
+from marblecli.runs.recipe import read_table
 from marblecli.runs.run import Run
-from marblecli.types import EvaluationRecord, Json
+from marblecli.types import EvaluationRecord, Json, ScoredImage
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ def read_results(cells: Sequence[Cell], rewards: Sequence[str]) -> Results:
 
 def _read(cell: Cell) -> CellResult:
     run = Run(cell.directory)
-    evaluations = run.evaluations()
+    scales = _scales(read_table(run.recipe_file))
+    evaluations = [_unscaled(each, scales) for each in run.evaluations()]
     base = next((each for each in evaluations if each.subject == "base"), None)
     if base is None:
         raise BadInputError(f"{run.evaluations_file} has no evaluation of the base model")
@@ -73,3 +75,27 @@ def _read(cell: Cell) -> CellResult:
     )
     conflicts = run.conflicts() if run.conflicts_file.is_file() else ()
     return CellResult(cell, base, tuple(trained), run.metrics(), conflicts)
+
+
+def _scales(recipe: Mapping[str, Json]) -> dict[str, float]:
+    """The size of each reward's scale that isn't 1; its sign belongs to the reward."""
+    found = {
+        name: abs(float(reward.get("scale", 1.0))) for name, reward in recipe["rewards"].items()
+    }
+    return {name: scale for name, scale in found.items() if scale not in {0.0, 1.0}}
+
+
+def _unscaled(record: EvaluationRecord, scales: Mapping[str, float]) -> EvaluationRecord:
+    """The scores as the rewards gave them, so that cells of different scales can be compared."""
+    if not scales:
+        return record
+
+    def scored(image: ScoredImage) -> ScoredImage:
+        scores = {
+            name: score if score is None else score / scales.get(name, 1.0)
+            for name, score in image.scores.items()
+        }
+        return replace(image, scores=scores)
+
+    images = {split: tuple(map(scored, each)) for split, each in record.images.items()}
+    return replace(record, images=images)
