@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,6 +126,9 @@ def run_all(lab: OpenLab) -> None:
         raise InterruptedRunError(f"interrupted; every cell can go on\ngo on with: {lab.command()}")
     failed = [_failure(lab.files, *each) for each in outcome.failed.items()]
     if failed:
+        # The others are compared all the same, if there are any.
+        with suppress(BadInputError):
+            write_report(lab)
         raise MarbleError(
             "\n".join([*failed, f"try the cells that failed again with: {lab.command()}"])
         )
