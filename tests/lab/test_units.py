@@ -55,4 +55,4 @@ def test_a_specialist_that_gains_nothing_is_no_measure() -> None:
     methods = {"specialist-a": gains(0.5, 0.0), "specialist-b": gains(0.0, 0.0, noise=0.5)}
     found = units_of(("a", "b"), methods, BASES, "held-out")
     assert found.kind == "deviation"
-    assert "the specialist of b has gained nothing" in found.reason
+    assert "no significant gain was made by the specialists of b." in found.reason

@@ -21,7 +21,8 @@ class Measures:
     distance: float
     """The mean squared velocity difference from the base model, at the end."""
     passes: float
-    """Forward passes of one image in all steps, a backward pass counted 1.12; no evaluation."""
+    """Forward passes of one image in all steps, a backward pass counted 1.12. Those of
+    evaluations and of measurements on fresh images aren't counted."""
     seconds: float
     """Of all steps, without evaluations."""
     fresh_conflicts: float

@@ -56,7 +56,7 @@ def shares_table(found: Comparison, measures: Mapping[str, Measures]) -> Table:
         "trained policy's own images at noise levels from 0 to 1. Cosines are those of the applied "
         "direction with the signal of each reward on fresh images; a share in conflict of 50 % is "
         "what pure noise gives. Passes are forward passes of one image in all steps of a run, "
-        "with a backward pass counted as 1.12.",
+        "with a backward pass counted as 1.12, without evaluations and measurements.",
     )
 
 

@@ -45,7 +45,7 @@ def units_of(
         if not np.nanquantile(drawn[:, place], 0.025) > 0.0:
             weak.append(name)
     if weak:
-        reason = f"the specialist of {' and '.join(weak)} has gained nothing that is significant"
+        reason = f"no significant gain was made by the specialists of {', '.join(weak)}"
         return _deviations(rewards, bases, split, reason)
     return Units(
         "specialist",

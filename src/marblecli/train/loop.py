@@ -134,8 +134,9 @@ def train_step(
     """Make one optimizer step, and record it."""
     started = time.perf_counter()
     step = progress.step + 1
-    trainer.sampler.policies.passes.take()  # Evaluations don't count for the step.
+    trainer.sampler.policies.passes.take()  # Only those of the step itself count.
     found = find_direction(trainer.sampler, step, progress.carried)
+    passes = trainer.sampler.policies.passes.take()
     faults, cosines = list(found.faults), {}
     phases = trainer.sampler.phases
     if found.measured is None:
@@ -159,7 +160,6 @@ def train_step(
         notices=trainer.sampler.micro_batch.take_notices(),
     )
     size = trainer.sampler.micro_batch.size
-    passes = trainer.sampler.policies.passes.take()
     more = {"micro_batch_size": size, "phases": phases.take(), "passes": passes}
     recorder.step({**step_metrics(table, report, found.balance, norm), **more})
     return Progress(step, found.carried, total), report
