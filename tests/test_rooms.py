@@ -45,9 +45,11 @@ MAY_IMPORT = {
     "train": GROUND | BATCHES | {"rewards", "engine", "models"},
     "export": GROUND | {"maths", "engine", "models"},
     "report": GROUND | BATCHES | {"engine", "pictures"},
+    "lab": GROUND | BATCHES | {"runs", "report"},
     "cli": GROUND
     | BATCHES
-    | {"rewards", "runs", "engine", "models", "planning", "train", "export", "report", "pictures"},
+    | {"rewards", "runs", "engine", "models", "planning", "train", "export", "report", "pictures"}
+    | {"lab"},
 }
 """By room or ground file; a room may always import itself."""
 

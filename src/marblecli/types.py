@@ -180,6 +180,9 @@ class EvaluationRecord:
     """The run's seed; None if the record doesn't have it."""
     seconds: float | None = None
     """How long it took; None if the record doesn't have it."""
+    distances: Mapping[str, float] = field(default_factory=dict)
+    """By split, the mean squared velocity difference of the trained policy and the base model on
+    the trained policy's images; see :mod:`marblecli.train.distance`. Empty where it isn't known."""
     known_means: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """The means by split and reward of an evaluation whose images weren't kept."""
 

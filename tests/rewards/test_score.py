@@ -357,3 +357,16 @@ def test_only_tables_of_the_same_rewards_can_be_merged() -> None:
     for tables in ([one, two], []):
         with pytest.raises(ValueError, match="one set of rewards"):
             merge(tables)
+
+
+def test_a_scale_multiplies_the_scores_and_may_turn_them_round() -> None:
+    suite = RewardSuite(
+        [
+            replace(reward(ones, name), scale=scale)
+            for name, scale in (("a", 1.0), ("b", -10.0), ("c", 0.0))
+        ]
+    )
+    with suite:
+        table = suite.score(torch.zeros(2, 3, 8, 8), [Prompt("x", "s")] * 2)
+    assert table.values.tolist() == [[1.0, -10.0, 0.0]] * 2
+    assert table.valid.all()

@@ -23,6 +23,7 @@ RECORD = EvaluationRecord(
     },
     faults={"train": (RewardFault("aes", "ValueError: no", 2),), "held-out": ()},
     seed=3,
+    distances={"held-out": 0.125},
 )
 
 
@@ -40,6 +41,7 @@ def test_the_keys_that_scripts_rely_on() -> None:
         "train": {"ocr": 0.5},
         "held-out": {"aes": 0.5},
         "subject": "trained",
+        "distances": {"held-out": 0.125},
         "seed": 3,
         "seconds": None,
         "images": {

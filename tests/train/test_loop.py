@@ -476,3 +476,17 @@ def test_a_step_says_where_its_time_went(run_tiny: Runner) -> None:
     assert second["phases"].keys() == {*always, "fresh images"}
     for line in (first, second):
         assert 0.0 < sum(line["phases"].values()) <= line["seconds"] + 0.01
+
+
+def test_a_steps_passes_are_counted_without_those_of_evaluations_and_fresh_images(
+    run_tiny: Runner,
+) -> None:
+    """6 images in 3 steps of the solver, and 12 rows: the trained and the reference policy, whose
+    signal and regulariser go back. The old policy joins them, and the pull, once it is another."""
+    recorded, _ = run_tiny({"eval.every": 1, "training.kl_weight": 0.1, "measure.fresh_every": 2})
+    passes = [line["passes"] for line in recorded.metrics]
+    assert passes[0] == {"forward": 18 + 2 * 12, "backward": 2 * 12}
+    assert passes[3] == {"forward": 18 + 3 * 12, "backward": 3 * 12}
+    assert recorded.evaluations[4].distances.keys() == {"train", "held-out"}
+    assert recorded.evaluations[4].distances["train"] > 0.0
+    assert recorded.evaluations[0].distances == {}

@@ -34,6 +34,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "marble inspect-conflicts runs/quickstart --json",
     ),
     "report": ("marble report runs/quickstart", "marble report runs/a runs/b"),
+    "lab": (
+        "marble lab recipes/lab/quick.toml --jobs 2",
+        "marble lab recipes/lab/full.toml --jobs 2 --background",
+        "marble lab recipes/lab/full.toml --status",
+    ),
     "rewards list": ("marble rewards list", "marble rewards list ocr"),
     "rewards check": (
         "marble rewards check sky-blue",

@@ -13,6 +13,7 @@ from marblecli.cli.eval.command import evaluate
 from marblecli.cli.examples import examples
 from marblecli.cli.export.command import export
 from marblecli.cli.inspect_conflicts.command import inspect_conflicts
+from marblecli.cli.lab.command import lab
 from marblecli.cli.methods import methods_app
 from marblecli.cli.report.command import report
 from marblecli.cli.resume import resume
@@ -39,6 +40,7 @@ app.command("export", epilog=examples("export"))(export)
 app.command("solve", epilog=examples("solve"))(solve)
 app.command("inspect-conflicts", epilog=examples("inspect-conflicts"))(inspect_conflicts)
 app.command("report", epilog=examples("report"))(report)
+app.command("lab", epilog=examples("lab"))(lab)
 app.add_typer(rewards_app, name="rewards")
 app.add_typer(methods_app, name="methods")
 

@@ -20,6 +20,7 @@ from marblecli.engine.checkpointing import BlockCheckpoints
 from marblecli.engine.shards import UNSHARDED, Shards
 from marblecli.models.conditioning import Conditioning
 from marblecli.models.family import Family
+from marblecli.models.passes import Passes
 
 PolicyName = Literal["trained", "old", "reference"]
 _GRAPHS = 64
@@ -37,6 +38,8 @@ class Policies(ABC):
         """Which knows how its network is called and what its blocks are."""
         self.shards = shards
         """Which rows of the trained parameters are here."""
+        self.passes = Passes()
+        """The passes that this process has made, by all three policies."""
         self._dtype = dtype
         self._compiled = False
         self._shared_versions: list[int] | None = None
@@ -60,7 +63,9 @@ class Policies(ABC):
                 cache_enabled=not self.shards.sharded,
             ):
                 velocity = self.family.velocity(network, noised, noise_level, conditioning)
-        return velocity.to(noised.dtype)
+        velocity = velocity.to(noised.dtype)
+        self.passes.count(velocity)
+        return velocity
 
     def checkpoint_blocks(self) -> None:
         """Keep only the blocks' inputs of a forward pass that carries gradients."""

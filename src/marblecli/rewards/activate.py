@@ -35,6 +35,7 @@ def activate(
         sources=settings.sources,
         batch_size=settings.batch_size,
         timeout=settings.timeout,
+        scale=settings.scale,
         offload_from=device if offload and device != "cpu" else None,
     )
 

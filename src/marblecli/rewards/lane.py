@@ -40,6 +40,8 @@ class ActiveReward:
     offload_from: str | None = None
     """The device where an offloaded reward scores; its weights are on the CPU otherwise. None if
     the reward isn't offloaded, or the device is the CPU."""
+    scale: float = 1.0
+    """What the scores are multiplied by."""
 
     @property
     def name(self) -> str:

@@ -119,7 +119,13 @@ class RewardSuite:
             faults += [lane.rest() for lane in lanes]
         return RewardTable(
             names=tuple(self.names[place] for place in places),
-            values=_side_by_side([column.values for column in columns], len(prompts)),
+            values=_side_by_side(
+                [
+                    column.values * rewards[place].scale
+                    for place, column in zip(places, columns, strict=True)
+                ],
+                len(prompts),
+            ),
             valid=_side_by_side([column.valid for column in columns], len(prompts)).astype(bool),
             faults=tuple(fault for fault in faults if fault),
         )

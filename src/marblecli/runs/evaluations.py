@@ -17,7 +17,7 @@ from marblecli.runs.json_lines import read_lines
 from marblecli.types import EvaluationRecord, Json
 
 _RECORD = TypeAdapter(EvaluationRecord)
-_FIELDS = ("step", "subject", "images", "faults", "seed", "seconds")
+_FIELDS = ("step", "subject", "images", "faults", "seed", "seconds", "distances")
 
 
 def evaluation_to_json(record: EvaluationRecord) -> dict[str, Json]:

@@ -35,6 +35,9 @@ class EvalRewardSettings(Table):
     its weights on the CPU while it isn't scoring. If absent, where the model is trained."""
     timeout: Annotated[float, Field(gt=0.0, le=86400.0)] = 600.0
     """Seconds that one call may take; a call that takes longer is a fault."""
+    scale: float = 1.0
+    """The scores are multiplied by this, in training and in evaluations. A scale below 0 turns the
+    reward round: what it disliked is rewarded."""
     options: Mapping[str, Any] = {}
     """Every other key is the reward's own: see docs/rewards.md, and the README of its package."""
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from marblecli.engine.processes import Processes
 from marblecli.maths.paired import ScoredSplit, split_changes
 from marblecli.seeding import torch_stream
 from marblecli.settings import EvalSettings
+from marblecli.train.distance import distance_from_base
 from marblecli.train.rollout import Sampling, group_numbers, sample_and_score
 from marblecli.train.sampler import Sampler
 from marblecli.types import (
@@ -36,6 +37,9 @@ class Evaluation:
     """All prompts and groups. If there are several processes, only the first has the images."""
     places: tuple[int, ...]
     """Of each group, the place of its prompt in the split."""
+    distance: float | None = None
+    """Of the trained policy from the base model, on these images; see
+    :mod:`marblecli.train.distance`. None where it wasn't measured."""
 
     def images(self) -> tuple[ScoredImage, ...]:
         """Every image with its scores, and the place of its prompt in the split."""
@@ -63,18 +67,28 @@ class Evaluation:
 
 
 def evaluate(sampler: Sampler, policy: Literal["reference", "trained"], split: str) -> Evaluation:
-    """Score one split of the evaluation prompts.
+    """Score one split of the evaluation prompts, and measure the trained policy's distance.
 
     The initial noise depends only on the run's seed, the split and the prompt's place. So it is the
     same for every policy and step, and it isn't used in training.
     """
-    return evaluate_part(sampler, policy, split, range(len(sampler.prompts.evaluation[split])))
+    whole, part = _evaluated(sampler, policy, split, range(len(sampler.prompts.evaluation[split])))
+    if policy == "reference":
+        return whole
+    return replace(whole, distance=distance_from_base(sampler, part))
 
 
 def evaluate_part(
     sampler: Sampler, policy: Literal["reference", "trained"], split: str, places: Sequence[int]
 ) -> Evaluation:
-    """Like :func:`evaluate`, for the prompts at these places of the split only."""
+    """The scores of :func:`evaluate`, for the prompts at these places of the split only."""
+    return _evaluated(sampler, policy, split, places)[0]
+
+
+def _evaluated(
+    sampler: Sampler, policy: Literal["reference", "trained"], split: str, places: Sequence[int]
+) -> tuple[Evaluation, Rollout]:
+    """The evaluation, and this process's part of its images."""
     recipe = sampler.recipe
     prompts = [sampler.prompts.evaluation[split][place] for place in places]
     count = images_per_prompt(recipe.eval, split)
@@ -82,7 +96,27 @@ def evaluate_part(
     sampling = Sampling(policy, recipe.eval.steps)
     rollout, table = sample_and_score(sampler, sampling, prompts, count, generators)
     whole = _whole(sampler.processes, rollout, prompts, count)
-    return Evaluation(split, table, whole, tuple(places))
+    return Evaluation(split, table, whole, tuple(places)), rollout
+
+
+def to_record(
+    step: int,
+    subject: Literal["base", "trained"],
+    evaluations: Mapping[str, Evaluation],
+    seed: int,
+    seconds: float,
+) -> EvaluationRecord:
+    """What a run keeps of the evaluations of all splits."""
+    distances = {split: each.distance for split, each in evaluations.items()}
+    return EvaluationRecord(
+        step=step,
+        subject=subject,
+        images={split: each.images() for split, each in evaluations.items()},
+        faults={split: each.table.faults for split, each in evaluations.items()},
+        seed=seed,
+        seconds=round(seconds, 3),
+        distances={split: each for split, each in distances.items() if each is not None},
+    )
 
 
 def images_per_prompt(settings: EvalSettings, split: str) -> int:

@@ -19,7 +19,14 @@ from marblecli.errors import InterruptedRunError, MarbleError, StopRequestedErro
 from marblecli.methods.schedule import MethodState
 from marblecli.models.average import averaged_weights
 from marblecli.progress import check, labelled, stopping_when
-from marblecli.train.evaluate import Evaluation, changes, evaluate, from_record, mean_over_valid
+from marblecli.train.evaluate import (
+    Evaluation,
+    changes,
+    evaluate,
+    from_record,
+    mean_over_valid,
+    to_record,
+)
 from marblecli.train.measure import Measurement
 from marblecli.train.record import conflict_record, named, step_metrics
 from marblecli.train.recorder import Callbacks, EvaluationReport, Outcome, Recorder, StepReport
@@ -27,13 +34,7 @@ from marblecli.train.step import Carried, FreshGradients, StepDirection, find_di
 from marblecli.train.step import fresh_gradients as measure_fresh
 from marblecli.train.trainer import Trainer, restore, snapshot
 from marblecli.train.update import apply_gradient
-from marblecli.types import (
-    Balance,
-    EvaluationRecord,
-    Json,
-    RewardChange,
-    Snapshot,
-)
+from marblecli.types import Balance, EvaluationRecord, Json, RewardChange, Snapshot
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,9 @@ def train_step(
     """Make one optimizer step, and record it."""
     started = time.perf_counter()
     step = progress.step + 1
+    trainer.sampler.policies.passes.take()  # Only those of the step itself count.
     found = find_direction(trainer.sampler, step, progress.carried)
+    passes = trainer.sampler.policies.passes.take()
     faults, cosines = list(found.faults), {}
     phases = trainer.sampler.phases
     if found.measured is None:
@@ -157,7 +160,7 @@ def train_step(
         notices=trainer.sampler.micro_batch.take_notices(),
     )
     size = trainer.sampler.micro_batch.size
-    more = {"micro_batch_size": size, "phases": phases.take()}
+    more = {"micro_batch_size": size, "phases": phases.take(), "passes": passes}
     recorder.step({**step_metrics(table, report, found.balance, norm), **more})
     return Progress(step, found.carried, total), report
 
@@ -270,14 +273,8 @@ class _Evaluator:
     def _record(
         self, step: int, subject: Subject, evaluations: Evaluations, seconds: float
     ) -> None:
-        record = EvaluationRecord(
-            step=step,
-            subject=subject,
-            images={split: each.images() for split, each in evaluations.items()},
-            faults={split: each.table.faults for split, each in evaluations.items()},
-            seed=self._trainer.sampler.recipe.run.seed,
-            seconds=round(seconds, 3),
-        )
+        seed = self._trainer.sampler.recipe.run.seed
+        record = to_record(step, subject, evaluations, seed, seconds)
         recorder = self._callbacks.recorder
         recorder.evaluation(record)
         if step == 0 and subject == "trained":

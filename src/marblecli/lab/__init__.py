@@ -1,0 +1,1 @@
+"""The lab: methods x seeds as independent runs, and their paired comparison. It needs no torch."""
