@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 
 from marblecli.engine.copies import to_device
+from marblecli.engine.processes import Processes
 from marblecli.maths.advantages import advantages, optimality_probability
 from marblecli.maths.nft import reward_shares
 from marblecli.seeding import torch_stream
@@ -16,6 +17,7 @@ from marblecli.settings import Recipe
 from marblecli.train.batch import LossSettings, TrainingBatch, row_slices, split_halves
 from marblecli.train.levels import draw_levels
 from marblecli.train.rollout import Sampling, draw_prompts, group_numbers, sample_and_score
+from marblecli.train.rows import Scored, Selection, select_rows
 from marblecli.train.sampler import Sampler
 from marblecli.types import IntArray, Prompt, RewardTable, Rollout
 
@@ -83,6 +85,7 @@ def training_batch(sampler: Sampler, step: int, collected: Collected) -> Trainin
     scaled = advantages(table.values, table.valid, groups, recipe.training.advantage_scale)
     optimality = optimality_probability(scaled, recipe.training.advantage_clip)
     valid = torch.from_numpy(table.valid).float()
+    shares = reward_shares(valid, valid.sum(0))
     mine = slice(collected.start, collected.start + len(rollout.prompts))
     place = (step,) if collected.purpose == "rollout" else (step, 1)
     drawn = draw_levels(recipe, sampler.sampling_levels(), len(groups), place)
@@ -92,6 +95,8 @@ def training_batch(sampler: Sampler, step: int, collected: Collected) -> Trainin
     due = every > 0 and step % every == 0 and recipe.measure.parts
     sliced = due and collected.purpose == "rollout"
     slices = row_slices(sources, levels) if sliced else {}
+    scored = Scored(table, groups, scaled, optimality, shares.double().numpy())
+    selection = _selection(sampler, place, scored) if collected.purpose == "rollout" else None
     return TrainingBatch(
         latents=rollout.latents.float(),
         conditioning=sampler.backbone.conditioning([p.text for p in rollout.prompts]),
@@ -99,13 +104,24 @@ def training_batch(sampler: Sampler, step: int, collected: Collected) -> Trainin
         weights=None if weights is None else to_device(weights, device),
         advantages=to_device(torch.from_numpy(scaled[mine]).float(), device),
         optimality=to_device(torch.from_numpy(optimality[mine]).float(), device),
-        shares=to_device(reward_shares(valid, valid.sum(0))[mine], device),
+        shares=to_device(shares[mine], device),
         halves=to_device(torch.from_numpy(split_halves(sources, groups)[mine]), device),
         noise_seed=(recipe.run.seed, *place),
         slices={name: rows[mine] for name, rows in slices.items()},
+        selection=None if selection is None else selection.of(mine).to(device),
         start=collected.start,
         elsewhere=len(groups) - len(rollout.prompts),
     )
+
+
+def _selection(sampler: Sampler, place: tuple[int, ...], scored: Scored) -> Selection | None:
+    """Which rows of the whole batch are trained; fresh images judge a step by all of them."""
+    sampling, count = sampler.recipe.sampling, sampler.processes.count
+    shares = [Processes(rank, count).share(sampling.prompts_per_step) for rank in range(count)]
+    size = sampling.group_size
+    parts = [slice(size * share.start, size * share.stop) for share in shares]
+    even = sampler.policies.shards.sharded
+    return select_rows(sampler.recipe, scored, place, parts, even=even)
 
 
 def loss_settings(recipe: Recipe, micro_batch_size: int) -> LossSettings:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -155,9 +155,10 @@ def train_step(
         cosines=cosines,
         faults=tuple(faults),
         notices=trainer.sampler.micro_batch.take_notices(),
+        constant_groups=found.rows.constant_groups,
     )
     size = trainer.sampler.micro_batch.size
-    more = {"micro_batch_size": size, "phases": phases.take()}
+    more = {"rows": asdict(found.rows), "micro_batch_size": size, "phases": phases.take()}
     recorder.step({**step_metrics(table, report, found.balance, norm), **more})
     return Progress(step, found.carried, total), report
 

@@ -22,6 +22,7 @@ from marblecli.train.gradients.of_batch import batch_gradients, judging_gradient
 from marblecli.train.gradients.plain import amortised_backward, own_loss_backward
 from marblecli.train.gradients.reward_gradients import RewardGradients
 from marblecli.train.measure import BalancePlan, Measurement, gradient_faults, measure
+from marblecli.train.rows import RowCounts
 from marblecli.train.sampler import Sampler
 from marblecli.types import Balance
 
@@ -41,6 +42,7 @@ class StepDirection:
     """One batch, and the gradient by which the trained policy is to be stepped."""
 
     collected: Collected
+    rows: RowCounts
     measured: Measurement | None
     """None if the coefficients of an earlier batch are used without measuring this one."""
     balance: Balance
@@ -87,6 +89,7 @@ def find_direction(
             measured = _measured(sampler, step, batch, collected, carried)
     return StepDirection(
         collected=collected,
+        rows=batch.counts,
         measured=measured,
         balance=balance,
         carried=Carried(balance, carried.state if measured is None else measured.state),
