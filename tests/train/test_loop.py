@@ -191,8 +191,9 @@ def without_seconds(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
         ({"balance.refresh_every": 3}, 1),
         ({"model.mode": "full", "training.kl_weight": 0.1}, 3),
         ({"training.rows.extremes": 2, "training.rows.draw": "by-size"}, 2),
+        ({"training.levels.draw": "signal", "measure.slices_every": 1}, 2),
     ],
-    ids=["lora", "balance", "full", "rows"],
+    ids=["lora", "balance", "full", "rows", "levels"],
 )
 def test_an_interrupted_and_resumed_run_is_the_same_run_to_the_bit(
     overrides: dict[str, Any],

@@ -40,10 +40,12 @@ class LevelSettings(Table):
     steps are set apart from these, by ``sampling.steps``.
     """
 
-    draw: Literal["sampler", "uniform", "logit-normal"] = "sampler"
+    draw: Literal["sampler", "uniform", "logit-normal", "signal"] = "sampler"
     """``sampler`` draws from the levels that the sampler steps through, and each of an image's
     levels only once while there are others. ``uniform`` and ``logit-normal`` draw from all levels,
-    and spread those of one image evenly over the distribution."""
+    and spread those of one image evenly over the distribution. ``signal`` draws a level more often
+    where its rows have larger gradients, as measured every ``measure.slices_every`` steps, and
+    weights the rows so that the loss has the expectation that it has at uniform levels."""
     low: Share = 0.0
     """No level below this is drawn."""
     high: Share = 1.0

@@ -16,9 +16,10 @@ from marblecli.engine.copies import to_device
 from marblecli.models.conditioning import Conditioning
 from marblecli.seeding import torch_stream
 from marblecli.train.rows import RowCounts, Selection
-from marblecli.types import BoolArray, IntArray
+from marblecli.types import BoolArray, FloatArray, IntArray
 
-_LEVEL_BOUNDS = (0.0, 0.33, 0.67, 1.0)
+LEVEL_THIRDS = (0.0, 0.33, 0.67, 1.0)
+"""The bounds of the ranges of noise levels whose signal is measured separately."""
 
 
 def split_halves(sources: Sequence[str], groups: IntArray) -> BoolArray:
@@ -37,18 +38,32 @@ def split_halves(sources: Sequence[str], groups: IntArray) -> BoolArray:
     return np.array([half[group] for group in groups.tolist()])
 
 
-def row_slices(sources: Sequence[str], levels: Tensor) -> dict[str, Tensor]:
-    """The rows of each prompt source, and of each third of the noise levels: bool [N, T] by name.
+def row_slices(
+    sources: Sequence[str], levels: Tensor, bounds: Sequence[float] = LEVEL_THIRDS
+) -> dict[str, Tensor]:
+    """The rows of each prompt source, and of each range of noise levels: bool [N, T] by name.
 
-    ``sources`` [N] is each image's prompt source, ``levels`` [N, T] its noise levels.
+    ``sources`` [N] is each image's prompt source, ``levels`` [N, T] its noise levels, and
+    ``bounds`` are those of the ranges.
     """
     slices = {}
     for source in dict.fromkeys(sources):
         of_source = torch.tensor([one == source for one in sources], device=levels.device)
         slices[f"source {source}"] = of_source[:, None].expand(levels.shape)
-    for low, high in itertools.pairwise(_LEVEL_BOUNDS):
-        slices[f"noise {low}-{high}"] = (levels > low) & (levels <= high)
-    return slices
+    return {**slices, **level_slices(levels, bounds)}
+
+
+def level_slices(levels: Tensor, bounds: Sequence[float]) -> dict[str, Tensor]:
+    """The rows of each range of noise levels: bool [N, T] by name."""
+    return {
+        level_slice(low, high): (levels > low) & (levels <= high)
+        for low, high in itertools.pairwise(bounds)
+    }
+
+
+def level_slice(low: float, high: float) -> str:
+    """The name of the slice of the rows at these levels."""
+    return f"noise {low}-{high}"
 
 
 @dataclass(frozen=True)
@@ -87,6 +102,9 @@ class TrainingBatch:
     a row depends on these, on the index of its level and on its image."""
     slices: Mapping[str, Tensor] = field(default_factory=dict)
     """Bool [N, T] by name: groups of rows whose signal is also measured separately."""
+    bin_rows: FloatArray | None = None
+    """[B], for each bin of levels the sum of the squared weights of its rows, over all processes;
+    None if the bins aren't among the slices."""
     weights: Tensor | None = None
     """[N, T], by which the rows' losses are multiplied; None for 1."""
     selection: Selection | None = None
@@ -186,6 +204,7 @@ class TrainingBatch:
             shares=self.shares[:mine],
             halves=self.halves[:mine],
             slices={},
+            bin_rows=None,
             selection=None,
             elsewhere=min(size, self.whole) - mine,
         )

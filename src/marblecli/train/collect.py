@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from marblecli.engine.copies import to_device
 from marblecli.engine.processes import Processes
@@ -14,12 +16,19 @@ from marblecli.maths.advantages import advantages, optimality_probability
 from marblecli.maths.nft import reward_shares
 from marblecli.seeding import torch_stream
 from marblecli.settings import Recipe
-from marblecli.train.batch import LossSettings, TrainingBatch, row_slices, split_halves
-from marblecli.train.levels import draw_levels
+from marblecli.train.batch import (
+    LEVEL_THIRDS,
+    LossSettings,
+    TrainingBatch,
+    level_slices,
+    row_slices,
+    split_halves,
+)
+from marblecli.train.levels import UNMEASURED, DrawnLevels, LevelSignal, bin_bounds, draw_levels
 from marblecli.train.rollout import Sampling, draw_prompts, group_numbers, sample_and_score
 from marblecli.train.rows import Scored, Selection, select_rows
 from marblecli.train.sampler import Sampler
-from marblecli.types import IntArray, Prompt, RewardTable, Rollout
+from marblecli.types import FloatArray, IntArray, Prompt, RewardTable, Rollout
 
 Purpose = Literal["rollout", "fresh"]
 """What images are for: ``rollout`` to train on, ``fresh`` to judge a step made without them."""
@@ -74,10 +83,13 @@ def collect(sampler: Sampler, step: int, purpose: Purpose = "rollout") -> Collec
     )
 
 
-def training_batch(sampler: Sampler, step: int, collected: Collected) -> TrainingBatch:
+def training_batch(
+    sampler: Sampler, step: int, collected: Collected, signal: LevelSignal = UNMEASURED
+) -> TrainingBatch:
     """Advantages by reward, noise levels, halves and, at the recipe's cadence, slices.
 
     All are drawn and computed for the whole batch; what is returned is this process's part.
+    ``signal`` is what earlier batches have shown of the noise levels.
     """
     recipe, rollout, table = sampler.recipe, collected.rollout, collected.table
     device = sampler.device
@@ -88,13 +100,15 @@ def training_batch(sampler: Sampler, step: int, collected: Collected) -> Trainin
     shares = reward_shares(valid, valid.sum(0))
     mine = slice(collected.start, collected.start + len(rollout.prompts))
     place = (step,) if collected.purpose == "rollout" else (step, 1)
-    drawn = draw_levels(recipe, sampler.sampling_levels(), len(groups), place)
+    drawn = draw_levels(recipe, sampler.sampling_levels(), len(groups), place, signal)
     levels = to_device(torch.from_numpy(drawn.levels).float(), device)
     weights = None if drawn.weights is None else torch.from_numpy(drawn.weights[mine]).float()
     every = recipe.measure.slices_every
     due = every > 0 and step % every == 0 and recipe.measure.parts
     sliced = due and collected.purpose == "rollout"
-    slices = row_slices(sources, levels) if sliced else {}
+    binned = recipe.training.levels.draw == "signal"
+    bounds = bin_bounds(recipe.training.levels) if binned else LEVEL_THIRDS
+    slices = row_slices(sources, levels, bounds) if sliced else {}
     scored = Scored(table, groups, scaled, optimality, shares.double().numpy())
     selection = _selection(sampler, place, scored) if collected.purpose == "rollout" else None
     return TrainingBatch(
@@ -108,10 +122,22 @@ def training_batch(sampler: Sampler, step: int, collected: Collected) -> Trainin
         halves=to_device(torch.from_numpy(split_halves(sources, groups)[mine]), device),
         noise_seed=(recipe.run.seed, *place),
         slices={name: rows[mine] for name, rows in slices.items()},
+        bin_rows=_bin_rows(levels, bounds, drawn, selection) if sliced and binned else None,
         selection=None if selection is None else selection.of(mine).to(device),
         start=collected.start,
         elsewhere=len(groups) - len(rollout.prompts),
     )
+
+
+def _bin_rows(
+    levels: Tensor, bounds: Sequence[float], drawn: DrawnLevels, selection: Selection | None
+) -> FloatArray:
+    """[B], for each bin the sum of the squared weights of its rows in the whole batch."""
+    weights = np.ones(levels.shape) if drawn.weights is None else drawn.weights
+    if selection is not None:
+        weights = weights * selection.weights.double().numpy()
+    bins = level_slices(levels.cpu(), bounds).values()
+    return np.array([float((weights[rows.numpy()] ** 2).sum()) for rows in bins])
 
 
 def _selection(sampler: Sampler, place: tuple[int, ...], scored: Scored) -> Selection | None:

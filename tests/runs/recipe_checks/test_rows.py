@@ -2,7 +2,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from support.recipes import load, problems
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("training.gradients=backward", 'training.gradients = "contracted"'),
+        ("measure.parts=false", "measure.parts = true"),
+        ("measure.slices_every=0", "measure.slices_every above 0"),
+    ],
+)
+def test_levels_drawn_by_signal_need_its_measurement(
+    folder: Path, override: str, line: str
+) -> None:
+    found = problems(folder, "training.levels.draw=signal", override)
+    assert found == [f'training.levels.draw: "signal" needs {line}']
+    assert load(folder, "training.levels.draw=signal").training.levels.draw == "signal"
 
 
 def test_fewer_images_are_chosen_than_a_group_has(folder: Path) -> None:

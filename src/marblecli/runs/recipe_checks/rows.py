@@ -8,6 +8,19 @@ from marblecli.errors import Problem
 from marblecli.settings import Recipe
 
 
+def check_level_signal(recipe: Recipe) -> Iterator[Problem]:
+    """One problem if levels are drawn by a signal that isn't measured."""
+    if recipe.training.levels.draw != "signal":
+        return
+    for missing, needed in (
+        (recipe.training.gradients != "contracted", 'training.gradients = "contracted"'),
+        (not recipe.measure.parts, "measure.parts = true"),
+        (not recipe.measure.slices_every, "measure.slices_every above 0"),
+    ):
+        if missing:
+            yield Problem("training.levels.draw", f'"signal" needs {needed}')
+
+
 def check_extremes(recipe: Recipe) -> Iterator[Problem]:
     """One problem if as many images are to be chosen of a group as it has."""
     count, size = recipe.training.rows.extremes, recipe.sampling.group_size
