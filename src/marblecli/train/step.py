@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from marblecli.engine.reduction import ALONE, Reduction
 from marblecli.errors import LostProcessError, MarbleError, StopRequestedError
 from marblecli.maths.gram import gram_matrix
 from marblecli.methods.schedule import MethodState
@@ -136,14 +137,24 @@ def _carried(
     """What is known after this batch."""
     if measured is None:
         return replace(earlier, balance=balance)
-    levels = earlier.levels
-    slices = measured.gradients.slices
-    if batch.bin_rows is not None and slices:
-        # The bins are the last slices.
-        bins = list(slices.values())[-len(batch.bin_rows) :]
-        squares = [np.diag(measured.reduction.products(gram_matrix(each))) for each in bins]
-        levels = levels.remember(np.array(squares), batch.bin_rows)
+    levels = remembered(earlier.levels, batch, measured.gradients, measured.reduction)
     return Carried(balance, measured.state, levels)
+
+
+def remembered(
+    levels: LevelSignal,
+    batch: TrainingBatch,
+    gradients: RewardGradients,
+    reduction: Reduction = ALONE,
+) -> LevelSignal:
+    """What is known of the noise levels after a batch with these ``gradients``."""
+    slices = list(gradients.slices.values())
+    if batch.bin_rows is None or not slices:
+        return levels
+    # The bins are the last slices.
+    bins = slices[-len(batch.bin_rows) :]
+    squares = [np.diag(reduction.products(gram_matrix(each))) for each in bins]
+    return levels.remember(np.array(squares), batch.bin_rows)
 
 
 def _measured(

@@ -13,6 +13,10 @@ from support.recipes import load, problems
         ("training.gradients=backward", 'training.gradients = "contracted"'),
         ("measure.parts=false", "measure.parts = true"),
         ("measure.slices_every=0", "measure.slices_every above 0"),
+        (
+            "balance.method=marble-published",
+            "another balance.method: this one measures no whole batch",
+        ),
     ],
 )
 def test_levels_drawn_by_signal_need_its_measurement(

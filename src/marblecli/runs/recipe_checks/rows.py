@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
-from marblecli.errors import Problem
+from marblecli.errors import BadInputError, Problem
+from marblecli.methods.host import find_method
 from marblecli.settings import Recipe
 
 
@@ -19,6 +21,12 @@ def check_level_signal(recipe: Recipe) -> Iterator[Problem]:
     ):
         if missing:
             yield Problem("training.levels.draw", f'"signal" needs {needed}')
+    methods = (recipe.balance.method, *(phase.method for phase in recipe.balance.phases))
+    # An unknown method has been found already.
+    with suppress(BadInputError):
+        if all(find_method(name).needs.rows == "head" for name in methods):
+            message = '"signal" needs another balance.method: this one measures no whole batch'
+            yield Problem("training.levels.draw", message)
 
 
 def check_extremes(recipe: Recipe) -> Iterator[Problem]:
