@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from marblecli.models.quiet import quiet_libraries
@@ -31,7 +31,9 @@ from rich.table import Table
 
 from marblecli.train.collect import collect, loss_settings, training_batch
 from marblecli.train.gradients.reward_gradients import contracted_gradients
+from marblecli.train.levels import UNMEASURED
 from marblecli.train.sampler import Sampler
+from marblecli.train.step import remembered
 from marblecli.types import FloatArray
 from opening import opened
 
@@ -49,6 +51,12 @@ class Geometry:
     """Rows of each image: the noise levels that it is trained at."""
     levels: tuple[str, ...] = ()
     """``KEY=VALUE`` of ``[training.levels]``."""
+    more: tuple[str, ...] = ()
+    """``KEY=VALUE`` of the recipe: which rows are trained, and larger groups."""
+    images: float = 1.0
+    """Sampled images, as a multiple of the other geometries'."""
+    trained: float = 1.0
+    """The share of all rows that is trained."""
     reference_share: float = 1.0
     """The share of rows that run the reference policy, which the regulariser needs."""
     backward_passes: float = 1.0
@@ -56,9 +64,13 @@ class Geometry:
 
     @property
     def passes(self) -> float:
-        """Forward passes for each image of a batch; the old and the trained policy run always."""
+        """Forward passes for each image of the other geometries' batches.
+
+        The old and the trained policy run for each row that is trained, and the sampler for every
+        image, whether it is trained or not.
+        """
         row = 2 + self.reference_share + BACKWARD * self.backward_passes
-        return self.sampler_steps + self.rows * row
+        return self.images * (self.sampler_steps + self.rows * self.trained * row)
 
     def overrides(self) -> list[str]:
         """For a recipe."""
@@ -66,6 +78,7 @@ class Geometry:
             f"sampling.steps={self.sampler_steps}",
             f"training.noise_levels={self.rows}",
             *(f"training.levels.{option}" for option in self.levels),
+            *self.more,
         ]
 
 
@@ -73,6 +86,8 @@ def _ours(name: str, steps: int, rows: int, *levels: str) -> Geometry:
     """With the pull and the regulariser on a quarter of the rows, by two more backward passes."""
     return Geometry(name, steps, rows, levels, reference_share=0.25, backward_passes=1.5)
 
+
+_ABOVE = ("draw=uniform", "low=0.8")
 
 GEOMETRIES = (
     Geometry("published: 25 steps, 24 of their levels", 25, 24),
@@ -85,6 +100,36 @@ GEOMETRIES = (
     _ours("8 steps, 4 levels above 0.8, uniform", 8, 4, "draw=uniform", "low=0.8"),
     _ours("8 steps, 8 levels above 0.8, uniform", 8, 8, "draw=uniform", "low=0.8"),
     _ours("8 steps, 4 levels, logit-normal", 8, 4, "draw=logit-normal", "mean=2.0"),
+    replace(
+        _ours("rows: half of them, by size", 8, 4, *_ABOVE),
+        more=("training.rows.draw=by-size", "training.rows.share=0.5"),
+        trained=0.5,
+    ),
+    replace(
+        _ours("rows: half of 8 levels, by size", 8, 8, *_ABOVE),
+        more=("training.rows.draw=by-size", "training.rows.share=0.5"),
+        trained=0.5,
+    ),
+    replace(
+        _ours("rows: 6 extremes of 12", 8, 4, *_ABOVE),
+        more=("training.rows.extremes=6",),
+        trained=0.5,
+    ),
+    replace(
+        _ours("rows: 12 extremes of 24", 8, 4, *_ABOVE),
+        more=("training.rows.extremes=12", "sampling.group_size=24"),
+        images=2.0,
+        trained=0.5,
+    ),
+    replace(
+        _ours("signal: 8 steps, 4 levels above 0.8", 8, 4, "draw=signal", "low=0.8"),
+        more=("measure.slices_every=1",),
+    ),
+    replace(
+        _ours("signal: 8 steps, 4 levels above 0.5", 8, 4, "draw=signal", "low=0.5"),
+        more=("measure.slices_every=1",),
+    ),
+    _ours("8 steps, 4 levels above 0.5, uniform", 8, 4, "draw=uniform", "low=0.5"),
 )
 
 
@@ -116,7 +161,7 @@ def _measured(options: argparse.Namespace, geometry: Geometry) -> Figures:
     overrides = [*options.set, *geometry.overrides()]
     with opened(options.recipe, overrides) as sampler:
         names = tuple(sampler.recipe.rewards)
-        signals = [_signal(sampler, step) for step in range(1, options.batches + 1)]
+        signals = list(_signals(sampler, options.batches))
     products = np.einsum("akp,bkp->kab", signals, signals)
     squared = squared_signal_to_noise(products)
     per_pass, error = jackknife(products, geometry.passes)
@@ -130,14 +175,17 @@ def _measured(options: argparse.Namespace, geometry: Geometry) -> Figures:
     )
 
 
-def _signal(sampler: Sampler, step: int) -> FloatArray:
-    """[K, P], the rewards' gradients of one batch, without the pull, over all P parameters."""
-    batch = training_batch(sampler, step, collect(sampler, step))
+def _signals(sampler: Sampler, batches: int) -> Iterator[FloatArray]:
+    """[K, P] of each batch: the rewards' gradients, without the pull, over all P parameters."""
     settings = loss_settings(sampler.recipe, sampler.micro_batch.size)
-    # The signal doesn't depend on the pull, which is left out of as many rows as may be.
-    found = contracted_gradients(sampler.policies, batch, settings, pull_share=1e-9)
-    blocks = [block.flatten(1).double().cpu().numpy() for block in found.signal()]
-    return np.concatenate(blocks, axis=1)
+    levels = UNMEASURED
+    for step in range(1, batches + 1):
+        batch = training_batch(sampler, step, collect(sampler, step), levels)
+        # The signal doesn't depend on the pull, which is left out of as many rows as may be.
+        found = contracted_gradients(sampler.policies, batch, settings, pull_share=1e-9)
+        levels = remembered(levels, batch, found)
+        blocks = [block.flatten(1).double().cpu().numpy() for block in found.signal()]
+        yield np.concatenate(blocks, axis=1)
 
 
 def squared_signal_to_noise(products: FloatArray) -> FloatArray:

@@ -37,3 +37,13 @@ def test_half_the_passes_are_worth_twice_as_much() -> None:
 def test_the_published_geometry_takes_the_passes_that_were_counted() -> None:
     """25 steps, and for each of 24 rows three forward passes and a backward pass."""
     assert GEOMETRIES[0].passes == pytest.approx(25 + 24 * 4.12)
+
+
+def test_rows_that_are_left_out_cost_their_sampling_only() -> None:
+    """Twice the images, of which half are trained: a baseline's rows, and eight more steps."""
+    baseline, larger = (
+        next(each for each in GEOMETRIES if each.name.startswith(name))
+        for name in ("8 steps, 4 levels above 0.8", "rows: 12 extremes of 24")
+    )
+    assert larger.passes == pytest.approx(baseline.passes + 8)
+    assert "training.rows.extremes=12" in larger.overrides()

@@ -40,6 +40,8 @@ JOBS: dict[str, dict[str, Any]] = {
     "backward": {"training.gradients": "backward"},
     "published": {"balance.method": "marble-published", "balance.refresh_every": 2},
     "sparse": {"training.pull_share": 0.3},
+    "rows": {"training.rows.extremes": 2, "training.rows.draw": "by-size"},
+    "levels": {"training.levels.draw": "signal", "measure.slices_every": 1},
 }
 JOBS_OF = {2: tuple(JOBS), 4: ("lora",)}
 """By number of processes. Only the shares differ between 2 and 4."""

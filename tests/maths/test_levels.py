@@ -5,6 +5,8 @@ import pytest
 from scipy.integrate import quad
 
 from marblecli.maths.levels import (
+    bin_probabilities,
+    binned_levels,
     grid_levels,
     logit_normal_levels,
     strata,
@@ -70,3 +72,34 @@ def test_weights_turn_a_mean_over_drawn_levels_into_one_over_uniform_levels(
     found = np.mean(weights * np.sin(5 * levels))
     expected = quad(lambda level: np.sin(5 * level), low, high)[0] / (high - low)
     assert found == pytest.approx(expected, abs=2e-3)
+
+
+def test_quantiles_are_laid_over_bins_in_proportion_to_their_probabilities() -> None:
+    """Of four bins from 0 to 1, the first has half of the probability and the last an eighth."""
+    probabilities = np.array([0.5, 0.25, 0.125, 0.125])
+    quantiles = np.array([0.0, 0.25, 0.5, 0.75, 0.9375])
+    levels, weights = binned_levels(quantiles, 0.0, 1.0, probabilities)
+    assert levels == pytest.approx([0.0, 0.125, 0.25, 0.5, 0.875])
+    assert weights == pytest.approx([0.5, 0.5, 1.0, 2.0, 2.0])
+
+
+def test_weights_turn_a_mean_over_binned_levels_into_one_over_uniform_levels() -> None:
+    quantiles = (np.arange(100_000) + 0.5) / 100_000
+    levels, weights = binned_levels(quantiles, 0.5, 0.9, np.array([0.1, 0.6, 0.3]))
+    expected = quad(lambda level: np.sin(5 * level), 0.5, 0.9)[0] / 0.4
+    assert np.mean(weights * np.sin(5 * levels)) == pytest.approx(expected, abs=1e-4)
+
+
+def test_bins_of_known_moments_have_probabilities_by_their_roots() -> None:
+    assert bin_probabilities(np.array([4.0, 16.0]), 0.0) == pytest.approx([1 / 3, 2 / 3])
+    assert bin_probabilities(np.array([0.0, 1.0]), 0.5) == pytest.approx([0.25, 0.75])
+    assert bin_probabilities(np.zeros(4), 0.2) == pytest.approx([0.25] * 4)
+
+
+def test_no_other_draw_of_bins_has_a_smaller_second_moment() -> None:
+    """The second moment of a row over its probability is the sum of moments over probabilities."""
+    rng = np.random.default_rng(0)
+    moments = rng.lognormal(size=6)
+    best = (moments / bin_probabilities(moments, 0.0)).sum()
+    others = (moments / rng.dirichlet(np.ones(6), size=1000)).sum(1)
+    assert (others >= best).all()

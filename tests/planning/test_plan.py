@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import pytest
+
 from marblecli.planning.plan import (
     PHASES,
     Item,
     MemoryPlan,
     images_of_a_step,
     micro_batch_images,
+    trained_rows,
 )
 from support.planning import recipe_of
 
@@ -30,6 +33,22 @@ def test_excess_is_summed_over_the_phases_that_dont_fit() -> None:
     assert plan.excess(30) == 0
     assert plan.excess(15) == 5 + 15
     assert plan.excess(0) == 60
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([], 240),
+        (["extremes=4"], 80),
+        (["draw=by-size"], 120),
+        (["draw=by-size", "share=0.3"], 72),
+        (["draw=by-size", "share=0.25", "extremes=6"], 30),
+    ],
+)
+def test_the_rows_that_a_step_trains(rows: list[str], expected: int) -> None:
+    options = (f"training.rows.{option}" for option in rows)
+    recipe = recipe_of("sampling.group_size=12", "training.noise_levels=2", *options)
+    assert trained_rows(recipe, 120) == expected
 
 
 def test_the_images_of_a_step_and_of_a_micro_batch() -> None:

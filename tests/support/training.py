@@ -154,6 +154,7 @@ def cut(batch: TrainingBatch, start: int, stop: int) -> TrainingBatch:
         optimality=batch.optimality[mine],
         shares=batch.shares[mine],
         halves=batch.halves[mine],
+        selection=None if batch.selection is None else batch.selection.of(mine),
         start=start,
         elsewhere=len(batch.latents) - len(batch.latents[mine]),
     )

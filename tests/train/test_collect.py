@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from marblecli.train.collect import collect, loss_settings, training_batch
+from marblecli.train.levels import BINS
 
 Opener = Callable[..., Any]
 
@@ -70,3 +71,18 @@ def test_the_batch_has_the_levels_and_weights_that_the_recipe_asks_for(open_tiny
     assert batch.weights is not None
     assert batch.weights.shape == batch.levels.shape
     assert batch.head(2).weights is not None
+
+
+def test_a_batch_with_levels_by_signal_measures_their_bins(open_tiny: Opener) -> None:
+    asked = {"training.levels.draw": "signal", "training.levels.low": 0.6, "training.kl_weight": 0}
+    trainer = open_tiny({**asked, "measure.slices_every": 2})
+    assert training_batch(trainer.sampler, 1, collect(trainer.sampler, 1)).bin_rows is None
+    batch = training_batch(trainer.sampler, 2, collect(trainer.sampler, 2))
+    assert batch.bin_rows is not None
+    # The weights are 1 as long as nothing was measured.
+    assert batch.bin_rows.sum() == batch.levels.numel()
+    names = [name for name in batch.slices if name.startswith("noise")]
+    assert (names[0], names[-1], len(names)) == ("noise 0.6-0.65", "noise 0.95-1.0", BINS)
+    assert list(batch.slices)[-BINS:] == names
+    rows = [int(batch.slices[name].sum()) for name in names]
+    assert batch.bin_rows.tolist() == rows

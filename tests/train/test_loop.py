@@ -190,8 +190,10 @@ def without_seconds(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
         # The last two steps before the next refresh need the saved balance.
         ({"balance.refresh_every": 3}, 1),
         ({"model.mode": "full", "training.kl_weight": 0.1}, 3),
+        ({"training.rows.extremes": 2, "training.rows.draw": "by-size"}, 2),
+        ({"training.levels.draw": "signal", "measure.slices_every": 1}, 2),
     ],
-    ids=["lora", "balance", "full"],
+    ids=["lora", "balance", "full", "rows", "levels"],
 )
 def test_an_interrupted_and_resumed_run_is_the_same_run_to_the_bit(
     overrides: dict[str, Any],
@@ -391,6 +393,18 @@ def test_a_reward_that_never_varies_is_left_out_without_fault(run_tiny: Runner) 
     first = recorded.conflicts[0]
     assert first.norms[1] == pytest.approx(0.0, abs=1e-6)
     assert all(line["faults"] == [] for line in recorded.metrics)
+
+
+def test_prompts_on_which_no_reward_varies_are_counted(run_tiny: Runner) -> None:
+    """No reward varies on scenes, of which every step has one prompt; ``contrast`` does on text."""
+    same = {name: lambda batch: np.ones(len(batch.prompts)) for name in ("bright", "red")}
+    recorded, _ = run_tiny({}, same)
+    assert [line["rows"] for line in recorded.metrics] == [
+        {"all": 12, "trained": 6, "constant_groups": 1}
+    ] * 4
+    assert [report.constant_groups for report in recorded.reports] == [1] * 4
+    every, _ = run_tiny({"training.rows.skip_constant_groups": False}, same)
+    assert every.metrics[0]["rows"] == {"all": 12, "trained": 12, "constant_groups": 0}
 
 
 def test_contracted_and_plain_backward_passes_make_the_same_run(run_tiny: Runner) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from marblecli.engine.reduction import Reduction
 from marblecli.errors import LostProcessError, MarbleError
 from marblecli.methods.host import own_methods
+from marblecli.train.levels import UNMEASURED
 from marblecli.train.loop import Progress, train_step
 from marblecli.train.probe import probe
 from marblecli.train.step import Carried, find_direction, fresh_gradients
@@ -111,3 +114,33 @@ def test_a_lost_process_keeps_its_error_type(
         assert caught.value is error
     else:
         assert str(caught.value) == "step 7: no reason"
+
+
+def test_levels_are_remembered_by_the_signal_of_measured_batches(open_tiny: Opener) -> None:
+    overrides = {"training.levels.draw": "signal", "measure.slices_every": 2}
+    sampler = open_tiny(overrides).sampler
+    first = find_direction(sampler, 1, Carried())
+    assert first.carried.levels == UNMEASURED
+    second = find_direction(sampler, 2, first.carried)
+    assert second.measured is not None
+    squares = [
+        [float(sum(part[k].double().square().sum() for part in blocks)) for k in range(3)]
+        for name, blocks in second.measured.gradients.slices.items()
+        if name.startswith("noise")
+    ]
+    rows = np.array(second.carried.levels.rows)
+    assert rows.sum() == 12
+    expected = UNMEASURED.remember(np.array(squares), rows).probabilities
+    assert second.carried.levels.probabilities == pytest.approx(expected)
+    third = find_direction(sampler, 3, second.carried)
+    assert third.carried.levels == second.carried.levels
+
+
+def test_what_a_step_carries_survives_a_checkpoint(open_tiny: Opener) -> None:
+    overrides = {"training.levels.draw": "signal", "measure.slices_every": 1}
+    carried = find_direction(open_tiny(overrides).sampler, 1, Carried()).carried
+    saved = json.loads(json.dumps(carried.to_json()))
+    again = Carried.from_json(saved, ("bright", "red", "contrast"))
+    assert again.to_json() == carried.to_json()
+    del saved["level_signal"]
+    assert Carried.from_json(saved, ("bright", "red", "contrast")).levels == UNMEASURED

@@ -68,6 +68,41 @@ def uniform_over_logit_normal(
     return ratio
 
 
+def binned_levels(
+    quantiles: FloatArray, low: float, high: float, probabilities: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """The levels of these quantiles, and the weights that undo how they were drawn.
+
+    The range from ``low`` to ``high`` has B equal bins, which are drawn with ``probabilities`` [B];
+    the density within a bin is even. A row's loss times its weight has the expectation that it has
+    at levels drawn uniformly.
+    """
+    count = len(probabilities)
+    ends = np.cumsum(probabilities)
+    bins = np.minimum(np.searchsorted(ends, quantiles, side="right"), count - 1)
+    starts = ends[bins] - probabilities[bins]
+    within = np.clip((quantiles - starts) / probabilities[bins], 0.0, 1.0)
+    levels: FloatArray = low + (high - low) * (bins + within) / count
+    return levels, 1.0 / (count * probabilities[bins])
+
+
+def bin_probabilities(second_moments: FloatArray, even_share: float) -> FloatArray:
+    """[B], in proportion to the roots of ``second_moments`` [B] of the rows' gradients.
+
+    Of all draws whose weights undo them, this one gives the weighted mean over rows the least
+    second moment, and so the least variance (importance sampling: Owen, Monte Carlo theory, methods
+    and examples, section 9.1). A part ``even_share`` of the probability is the same for all bins,
+    which bounds the weights by its inverse (section 9.11, defensive sampling). It is the same for
+    all where nothing is known.
+    """
+    even = np.full(len(second_moments), 1.0 / len(second_moments))
+    roots = np.sqrt(second_moments)
+    if not roots.sum() > 0.0:
+        return even
+    probabilities: FloatArray = (1.0 - even_share) * roots / roots.sum() + even_share * even
+    return probabilities
+
+
 def _normal_share(level: float, mean: float, std: float) -> float:
     """The share of the logit-normal distribution that is below ``level`` in [0, 1]."""
     return float(ndtr((logit(level) - mean) / std))

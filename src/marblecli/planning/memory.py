@@ -32,6 +32,7 @@ from marblecli.planning.plan import (
 from marblecli.planning.simulation import Simulation
 from marblecli.planning.weights import FULL, bytes_in_8_bits, bytes_of
 from marblecli.settings import Recipe
+from marblecli.train.levels import BINS
 
 _SAMPLED: tuple[Phase, ...] = ("sampling", "decoding")
 _TRAINED: tuple[Phase, ...] = ("gradients", "update")
@@ -84,7 +85,8 @@ def accumulated_sets(recipe: Recipe) -> int:
     rewards = len(recipe.rewards)
     if recipe.training.gradients == "backward" or not recipe.measure.parts:
         return 1 + rewards
-    slices = len(recipe.prompts) + _NOISE_THIRDS if recipe.measure.slices_every else 0
+    ranges = BINS if recipe.training.levels.draw == "signal" else _NOISE_THIRDS
+    slices = len(recipe.prompts) + ranges if recipe.measure.slices_every else 0
     return 1 + (3 + slices) * rewards
 
 

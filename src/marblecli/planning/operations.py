@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 from marblecli.methods.host import find_method
 from marblecli.planning.fake_model import FakeModel, ModelCase
 from marblecli.planning.micro_step import GradientCase, fake_batch, fake_settings, gradient_case
-from marblecli.planning.plan import micro_batch_images
+from marblecli.planning.plan import micro_batch_images, trained_rows
 from marblecli.planning.stacks import kinds
 from marblecli.planning.subject import Subject
 from marblecli.settings import Recipe
@@ -90,7 +90,7 @@ def count_operations(recipe: Recipe, subject: Subject, processes: int) -> StepOp
     return StepOperations(
         sampling=images * sampling.steps * forward,
         decoding=images * decoded,
-        gradients=_gradients(recipe, counter, images * recipe.training.noise_levels),
+        gradients=_gradients(recipe, counter, trained_rows(recipe, images)),
         evaluated_image=recipe.eval.steps * forward + decoded,
     )
 

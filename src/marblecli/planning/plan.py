@@ -77,6 +77,15 @@ def micro_batch_images(recipe: Recipe) -> int:
     return 1 if size == "auto" else min(size, images_of_a_step(recipe))
 
 
+def trained_rows(recipe: Recipe, images: int) -> int:
+    """How many of the rows of ``images`` images ``[training.rows]`` trains, if all groups vary."""
+    rows, training = recipe.training.rows, recipe.training
+    if rows.extremes:
+        images = images * rows.extremes // recipe.sampling.group_size
+    count = images * training.noise_levels
+    return max(1, round(rows.share * count)) if rows.draw == "by-size" else count
+
+
 def images_of_a_step(recipe: Recipe) -> int:
     """Images sampled for one optimizer step."""
     return recipe.sampling.prompts_per_step * recipe.sampling.group_size

@@ -26,6 +26,7 @@ from marblecli.settings.rewards import (
 from marblecli.settings.training import (
     LevelSettings,
     OldPolicySettings,
+    RowSettings,
     SamplingSettings,
     TrainingSettings,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "PromptSettings",
     "Recipe",
     "RewardSettings",
+    "RowSettings",
     "RunSettings",
     "SamplingSettings",
     "TrackingSettings",

@@ -40,10 +40,12 @@ class LevelSettings(Table):
     steps are set apart from these, by ``sampling.steps``.
     """
 
-    draw: Literal["sampler", "uniform", "logit-normal"] = "sampler"
+    draw: Literal["sampler", "uniform", "logit-normal", "signal"] = "sampler"
     """``sampler`` draws from the levels that the sampler steps through, and each of an image's
     levels only once while there are others. ``uniform`` and ``logit-normal`` draw from all levels,
-    and spread those of one image evenly over the distribution."""
+    and spread those of one image evenly over the distribution. ``signal`` draws a level more often
+    where its rows have larger gradients, as measured every ``measure.slices_every`` steps, and
+    weights the rows so that the loss has the expectation that it has at uniform levels."""
     low: Share = 0.0
     """No level below this is drawn."""
     high: Share = 1.0
@@ -69,6 +71,33 @@ class LevelSettings(Table):
         ]
         if changed and self.draw != "logit-normal":
             raise ValueError(f'{" and ".join(changed)} needs draw = "logit-normal"')
+        return self
+
+
+class RowSettings(Table):
+    """``[training.rows]``: which of the rows are trained. A row is an image at one noise level.
+
+    Advantages are always those of all images. What isn't trained counts as if it carried no reward;
+    its pull and regulariser are estimated by those of the rest.
+    """
+
+    skip_constant_groups: bool = True
+    """Leave out the images of a prompt on which no reward varies: all their advantages are 0. If
+    that is so for all prompts of a step, none is left out."""
+    extremes: Annotated[int, Field(ge=0, multiple_of=2)] = 0
+    """Train only this many of each prompt's images; 0 for all. Rewards take turns in choosing the
+    best and the worst by their own scores. The gradients are biased: what is between isn't
+    learnt."""
+    draw: Literal["all", "by-size"] = "all"
+    """``by-size`` trains a ``share`` of the rows, drawn by the size of what the rewards send into
+    the network, and divides each by its probability. The gradients' expectation doesn't change."""
+    share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
+    """``by-size``: the share of the rows that is trained."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.draw != "by-size" and self.share != type(self).model_fields["share"].default:
+            raise ValueError('share needs draw = "by-size"')
         return self
 
 
@@ -114,6 +143,7 @@ class TrainingSettings(Table):
     noise_levels: PositiveInt = 4
     """Noise levels that each image is trained at."""
     levels: LevelSettings = LevelSettings()
+    rows: RowSettings = RowSettings()
     gradients: Literal["contracted", "backward"] = "contracted"
     """``contracted`` finds all rewards' gradients by two backward passes, ``backward`` by K + 1."""
     pull_share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0

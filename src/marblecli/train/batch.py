@@ -15,9 +15,11 @@ from marblecli import progress
 from marblecli.engine.copies import to_device
 from marblecli.models.conditioning import Conditioning
 from marblecli.seeding import torch_stream
-from marblecli.types import BoolArray, IntArray
+from marblecli.train.rows import RowCounts, Selection
+from marblecli.types import BoolArray, FloatArray, IntArray
 
-_LEVEL_BOUNDS = (0.0, 0.33, 0.67, 1.0)
+LEVEL_THIRDS = (0.0, 0.33, 0.67, 1.0)
+"""The bounds of the ranges of noise levels whose signal is measured separately."""
 
 
 def split_halves(sources: Sequence[str], groups: IntArray) -> BoolArray:
@@ -36,18 +38,32 @@ def split_halves(sources: Sequence[str], groups: IntArray) -> BoolArray:
     return np.array([half[group] for group in groups.tolist()])
 
 
-def row_slices(sources: Sequence[str], levels: Tensor) -> dict[str, Tensor]:
-    """The rows of each prompt source, and of each third of the noise levels: bool [N, T] by name.
+def row_slices(
+    sources: Sequence[str], levels: Tensor, bounds: Sequence[float] = LEVEL_THIRDS
+) -> dict[str, Tensor]:
+    """The rows of each prompt source, and of each range of noise levels: bool [N, T] by name.
 
-    ``sources`` [N] is each image's prompt source, ``levels`` [N, T] its noise levels.
+    ``sources`` [N] is each image's prompt source, ``levels`` [N, T] its noise levels, and
+    ``bounds`` are those of the ranges.
     """
     slices = {}
     for source in dict.fromkeys(sources):
         of_source = torch.tensor([one == source for one in sources], device=levels.device)
         slices[f"source {source}"] = of_source[:, None].expand(levels.shape)
-    for low, high in itertools.pairwise(_LEVEL_BOUNDS):
-        slices[f"noise {low}-{high}"] = (levels > low) & (levels <= high)
-    return slices
+    return {**slices, **level_slices(levels, bounds)}
+
+
+def level_slices(levels: Tensor, bounds: Sequence[float]) -> dict[str, Tensor]:
+    """The rows of each range of noise levels: bool [N, T] by name."""
+    return {
+        level_slice(low, high): (levels > low) & (levels <= high)
+        for low, high in itertools.pairwise(bounds)
+    }
+
+
+def level_slice(low: float, high: float) -> str:
+    """The name of the slice of the rows at these levels."""
+    return f"noise {low}-{high}"
 
 
 @dataclass(frozen=True)
@@ -86,8 +102,13 @@ class TrainingBatch:
     a row depends on these, on the index of its level and on its image."""
     slices: Mapping[str, Tensor] = field(default_factory=dict)
     """Bool [N, T] by name: groups of rows whose signal is also measured separately."""
+    bin_rows: FloatArray | None = None
+    """[B], for each bin of levels the sum of the squared weights of its rows, over all processes;
+    None if the bins aren't among the slices."""
     weights: Tensor | None = None
     """[N, T], by which the rows' losses are multiplied; None for 1."""
+    selection: Selection | None = None
+    """Which rows are trained; None for all."""
     start: int = 0
     """The place of the first image in the whole batch."""
     elsewhere: int = 0
@@ -103,40 +124,74 @@ class TrainingBatch:
         """The number of rows of the whole batch: each image at each of its noise levels."""
         return self.whole * self.levels.shape[1]
 
-    def rows(self, size: int) -> Iterator[Rows]:
-        """Micro-batches of at most ``size`` images, each at one of its noise levels.
+    @property
+    def counts(self) -> RowCounts:
+        """How many rows of the whole batch are trained."""
+        rows = self.whole_rows
+        return RowCounts(rows, rows) if self.selection is None else self.selection.counts
 
-        There are none if this process has no images. Raises StopRequestedError before one of them
+    def rows(self, size: int) -> Iterator[Rows]:
+        """Micro-batches of at most ``size`` rows: images, each at one of its noise levels.
+
+        There are none if this process has no rows. Raises StopRequestedError before one of them
         if the user wants to stop a single process.
         """
-        if not len(self.latents):
+        if not self.micro_steps(size):
             return
+        places = self._all(size) if self.selection is None else self._selected(self.selection, size)
         with progress.work("gradients", self.micro_steps(size), "micro-batches") as advance:
-            for index in range(self.levels.shape[1]):
-                noise = self._noise(index)
-                for start in range(0, len(self.latents), size):
-                    progress.check_alone()
-                    yield self._rows(slice(start, start + size), index, noise)
-                    advance(1)
+            for place in places:
+                progress.check_alone()
+                yield self._rows(*place)
+                advance(1)
 
-    def _rows(self, images: slice, index: int, noise: Tensor) -> Rows:
-        """The ``images`` at their level number ``index``, whose noise for all images is given."""
+    def _all(self, size: int) -> Iterator[tuple[slice, int, Tensor]]:
+        """The images of each micro-batch, the number of their level, and their noise."""
+        for index in range(self.levels.shape[1]):
+            noise = self._noise(index)
+            for start in range(0, len(self.latents), size):
+                images = slice(start, start + size)
+                yield images, index, noise[images]
+
+    def _selected(self, selection: Selection, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """The same of the selected rows, whose levels may have several numbers."""
+        held: dict[int, Tensor] = {}
+        for images, indices in selection.micro_batches(size):
+            wanted = indices.unique().tolist()
+            held = {i: held[i] if i in held else self._noise(i) for i in wanted}
+            parts = [held[i][self._here(images[indices == i])] for i in wanted]
+            yield self._here(images), self._here(indices), torch.cat(parts)
+
+    def _here(self, places: Tensor) -> Tensor:
+        return to_device(places, self.latents.device)
+
+    def _rows(self, images: slice | Tensor, index: int | Tensor, noise: Tensor) -> Rows:
+        """The ``images`` at their levels number ``index``, with their ``noise``."""
         weights = None if self.weights is None else self.weights[images, index]
-        shares = self.shares[images]
+        optimality, shares = self.optimality[images], self.shares[images]
+        of_penalty = weights
+        if self.selection is not None:
+            drawn = self.selection.weights[images, index]
+            weights = drawn if weights is None else drawn * weights
+            optimality, shares = self.selection.targets(optimality, shares)
+            of_penalty = weights * self.selection.regulariser
         return Rows(
             latents=self.latents[images],
-            noise=noise[images],
+            noise=noise,
             levels=self.levels[images, index],
             conditioning=self.conditioning[images],
-            optimality=self.optimality[images],
+            optimality=optimality,
             shares=shares if weights is None else shares * weights[:, None],
-            weights=weights,
+            weights=of_penalty,
             halves=self.halves[images],
             slices=self._slices(images, index),
         )
 
     def head(self, size: int) -> TrainingBatch:
-        """The first micro-batch as a batch of its own: ``size`` images, each at its first level."""
+        """The first images as a batch of their own: ``size`` images, each at its first level.
+
+        None of these rows is left out.
+        """
         mine = min(max(size - self.start, 0), len(self.latents))
         return replace(
             self,
@@ -149,18 +204,22 @@ class TrainingBatch:
             shares=self.shares[:mine],
             halves=self.halves[:mine],
             slices={},
+            bin_rows=None,
+            selection=None,
             elsewhere=min(size, self.whole) - mine,
         )
 
     def micro_steps(self, size: int) -> int:
         """How many micro-batches :meth:`rows` yields."""
+        if self.selection is not None:
+            return -(-self.selection.rows // size)
         return self.levels.shape[1] * -(-len(self.latents) // size)
 
     def scale(self, settings: LossSettings) -> float:
         """advantage_clip / mix / T: the losses' sums over rows are multiplied by it."""
         return settings.advantage_clip / settings.mix / self.levels.shape[1]
 
-    def _slices(self, images: slice, index: int) -> Tensor:
+    def _slices(self, images: slice | Tensor, index: int | Tensor) -> Tensor:
         columns = [chosen[images, index] for chosen in self.slices.values()]
         empty = self.halves[images, None][:, :0]
         return torch.stack(columns, 1) if columns else empty
@@ -189,6 +248,7 @@ class Rows:
     shares: Tensor
     """[B, K], times the rows' weights."""
     weights: Tensor | None
+    """[B], of the regulariser."""
     halves: Tensor
     slices: Tensor
     """Bool [B, number of slices]."""

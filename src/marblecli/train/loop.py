@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Literal
-
-import numpy as np
 
 from marblecli.conflicts.record import ConflictRecord
 from marblecli.engine.processes import running_together
 from marblecli.errors import InterruptedRunError, MarbleError, StopRequestedError
-from marblecli.methods.schedule import MethodState
 from marblecli.models.average import averaged_weights
 from marblecli.progress import check, labelled, stopping_when
 from marblecli.train.evaluate import (
@@ -34,7 +31,7 @@ from marblecli.train.step import Carried, FreshGradients, StepDirection, find_di
 from marblecli.train.step import fresh_gradients as measure_fresh
 from marblecli.train.trainer import Trainer, restore, snapshot
 from marblecli.train.update import apply_gradient
-from marblecli.types import Balance, EvaluationRecord, Json, RewardChange, Snapshot
+from marblecli.types import EvaluationRecord, Json, RewardChange, Snapshot
 
 
 @dataclass(frozen=True)
@@ -48,18 +45,7 @@ class Progress:
     @property
     def state(self) -> dict[str, Json]:
         """What a checkpoint keeps of it."""
-        balance = self.carried.balance
-        return {
-            "faults": self.faults,
-            "balance_state": self.carried.state.to_json(),
-            "balance": None
-            if balance is None
-            else {
-                "simplex_weights": balance.simplex_weights.tolist(),
-                "coefficients": balance.coefficients.tolist(),
-                "kkt_residual": balance.kkt_residual,
-            },
-        }
+        return {"faults": self.faults, **self.carried.to_json()}
 
 
 Evaluations = Mapping[str, Evaluation]
@@ -158,9 +144,15 @@ def train_step(
         cosines=cosines,
         faults=tuple(faults),
         notices=trainer.sampler.micro_batch.take_notices(),
+        constant_groups=found.rows.constant_groups,
     )
     size = trainer.sampler.micro_batch.size
-    more = {"micro_batch_size": size, "phases": phases.take(), "passes": passes}
+    more = {
+        "rows": asdict(found.rows),
+        "micro_batch_size": size,
+        "phases": phases.take(),
+        "passes": passes,
+    }
     recorder.step({**step_metrics(table, report, found.balance, norm), **more})
     return Progress(step, found.carried, total), report
 
@@ -285,12 +277,6 @@ class _Evaluator:
 
 def _resume(trainer: Trainer, saved: Snapshot) -> Progress:
     restore(trainer, saved)
-    stored = saved.state["balance"]
-    balance = stored and Balance(
-        simplex_weights=np.array(stored["simplex_weights"]),
-        coefficients=np.array(stored["coefficients"]),
-        kkt_residual=stored["kkt_residual"],
-    )
     rewards = tuple(trainer.sampler.recipe.rewards)
-    state = MethodState.from_json(saved.state["balance_state"], rewards)
-    return Progress(saved.step, Carried(balance, state), saved.state["faults"])
+    carried = Carried.from_json(saved.state, rewards)
+    return Progress(saved.step, carried, saved.state["faults"])

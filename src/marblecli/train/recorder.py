@@ -51,6 +51,8 @@ class StepReport:
     faults: tuple[str, ...]
     notices: tuple[str, ...] = ()
     """One line for each change that was needed to go on, such as a smaller micro-batch."""
+    constant_groups: int = 0
+    """Prompts whose images were left out, because no reward varies on them."""
 
 
 @dataclass(frozen=True)

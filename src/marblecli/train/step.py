@@ -6,24 +6,28 @@ probe measures what training does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from marblecli.engine.reduction import ALONE, Reduction
 from marblecli.errors import LostProcessError, MarbleError, StopRequestedError
+from marblecli.maths.gram import gram_matrix
 from marblecli.methods.schedule import MethodState
 from marblecli.train.batch import TrainingBatch
 from marblecli.train.collect import Collected, collect, loss_settings, training_batch
 from marblecli.train.gradients.of_batch import batch_gradients, judging_gradients
 from marblecli.train.gradients.plain import amortised_backward, own_loss_backward
 from marblecli.train.gradients.reward_gradients import RewardGradients
+from marblecli.train.levels import UNMEASURED, LevelSignal
 from marblecli.train.measure import BalancePlan, Measurement, gradient_faults, measure
+from marblecli.train.rows import RowCounts
 from marblecli.train.sampler import Sampler
-from marblecli.types import Balance
+from marblecli.types import Balance, Json
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,36 @@ class Carried:
     """The balance of the last batch that was measured for one; None before the first."""
     state: MethodState = field(default_factory=MethodState)
     """What the methods remember."""
+    levels: LevelSignal = UNMEASURED
+    """What was measured of the noise levels, by which the next ones are drawn."""
+
+    def to_json(self) -> dict[str, Json]:
+        """For a checkpoint."""
+        balance = self.balance
+        return {
+            "balance_state": self.state.to_json(),
+            "balance": None
+            if balance is None
+            else {
+                "simplex_weights": balance.simplex_weights.tolist(),
+                "coefficients": balance.coefficients.tolist(),
+                "kkt_residual": balance.kkt_residual,
+            },
+            "level_signal": self.levels.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, saved: Mapping[str, Json], rewards: tuple[str, ...]) -> Carried:
+        """What :meth:`to_json` gave, in a run with these ``rewards``."""
+        stored = saved["balance"]
+        balance = stored and Balance(
+            simplex_weights=np.array(stored["simplex_weights"]),
+            coefficients=np.array(stored["coefficients"]),
+            kkt_residual=stored["kkt_residual"],
+        )
+        state = MethodState.from_json(saved["balance_state"], rewards)
+        # Older checkpoints don't have the levels.
+        return cls(balance, state, LevelSignal.from_json(saved.get("level_signal")))
 
 
 @dataclass(frozen=True)
@@ -41,6 +75,7 @@ class StepDirection:
     """One batch, and the gradient by which the trained policy is to be stepped."""
 
     collected: Collected
+    rows: RowCounts
     measured: Measurement | None
     """None if the coefficients of an earlier batch are used without measuring this one."""
     balance: Balance
@@ -75,11 +110,11 @@ def find_direction(
     recipe = sampler.recipe
     with sampler.phases.phase("sampling and scoring"):
         collected = collect(sampler, step)
-    batch = training_batch(sampler, step, collected)
+    batch = training_batch(sampler, step, collected, carried.levels)
     held = None if (step - 1) % recipe.balance.refresh_every == 0 else carried.balance
     measured: Measurement | None = None
     if held is None:
-        measured = _measured(sampler, step, batch, collected, Carried(None, carried.state))
+        measured = _measured(sampler, step, batch, collected, replace(carried, balance=None))
         balance = measured.balance
     else:
         balance = held
@@ -87,12 +122,39 @@ def find_direction(
             measured = _measured(sampler, step, batch, collected, carried)
     return StepDirection(
         collected=collected,
+        rows=batch.counts,
         measured=measured,
         balance=balance,
-        carried=Carried(balance, carried.state if measured is None else measured.state),
+        carried=_carried(carried, batch, balance, measured),
         gradient=_gradient(sampler, step, batch, balance, measured),
         faults=(*collected.faults(), *(gradient_faults(measured) if measured else ())),
     )
+
+
+def _carried(
+    earlier: Carried, batch: TrainingBatch, balance: Balance, measured: Measurement | None
+) -> Carried:
+    """What is known after this batch."""
+    if measured is None:
+        return replace(earlier, balance=balance)
+    levels = remembered(earlier.levels, batch, measured.gradients, measured.reduction)
+    return Carried(balance, measured.state, levels)
+
+
+def remembered(
+    levels: LevelSignal,
+    batch: TrainingBatch,
+    gradients: RewardGradients,
+    reduction: Reduction = ALONE,
+) -> LevelSignal:
+    """What is known of the noise levels after a batch with these ``gradients``."""
+    slices = list(gradients.slices.values())
+    if batch.bin_rows is None or not slices:
+        return levels
+    # The bins are the last slices.
+    bins = slices[-len(batch.bin_rows) :]
+    squares = [np.diag(reduction.products(gram_matrix(each))) for each in bins]
+    return levels.remember(np.array(squares), batch.bin_rows)
 
 
 def _measured(

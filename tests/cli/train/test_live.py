@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import re
 import time
+from dataclasses import replace
 from io import StringIO
 
 import pytest
@@ -63,6 +64,16 @@ def test_without_a_terminal_there_is_one_plain_line_for_each_step(plain: StringI
         "step 2/10  ocr 0.500 (+0.000)  colour 0.500 (+0.000)  worst cosine +0.20  "
         "2.0 s/step  ETA 0:00:26 with 1 evaluation",
     ]
+
+
+def test_prompts_that_were_left_out_are_counted_once_there_are_some(plain: StringIO) -> None:
+    with progress_of(["ocr"], 10) as progress:
+        progress.on_step(report(1, {"ocr": 0.5}))
+        for step in (2, 3):
+            progress.on_step(replace(report(step, {"ocr": 0.5}), constant_groups=3))
+    lines = plain.getvalue().splitlines()
+    assert "left out" not in lines[0]
+    assert "2.0 s/step  6 constant prompts left out  ETA" in lines[2]
 
 
 def test_the_change_is_from_the_first_five_steps_to_the_last_five(plain: StringIO) -> None:

@@ -45,6 +45,7 @@ class LiveProgress:
         self._cosines: Mapping[str, float] = {}
         self._seconds = 0.0
         self._faults = 0
+        self._constant = 0
         self._printed = -math.inf
         self.work = Work(out)
         """Listens to long work."""
@@ -82,6 +83,7 @@ class LiveProgress:
         self._step, self._seconds = report.step, report.seconds
         self._cosines = report.cosines or self._cosines
         self._faults += len(report.faults)
+        self._constant += report.constant_groups
         self._eta.after_step(report.step, report.seconds)
         for notice in report.notices:
             self._warn(f"step {report.step}: {notice}")
@@ -146,15 +148,19 @@ class LiveProgress:
         )
         return (
             f"step {self._step}/{self._steps}  {rewards}  worst cosine {self._worst_cosine()}  "
-            f"{self._seconds:.1f} s/step  ETA {self._eta.describe()}"
+            f"{self._seconds:.1f} s/step{self._left_out('  ')}  ETA {self._eta.describe()}"
         )
+
+    def _left_out(self, space: str) -> str:
+        """The prompts of all steps so far on which no reward varied; nothing if there are none."""
+        return f"{space}{self._constant} constant prompts left out" if self._constant else ""
 
     def _table(self) -> Table:
         table = Table(
             title=f"step {self._step}/{self._steps}",
             caption=(
                 f"worst cosine {self._worst_cosine()}   {self._seconds:.1f} s/step   "
-                f"faults {self._faults}\nETA {self._eta.describe()}"
+                f"faults {self._faults}{self._left_out('   ')}\nETA {self._eta.describe()}"
             ),
         )
         table.add_column("reward")

@@ -8,7 +8,7 @@ from marblecli.cli.setup import Plan, also_trained, also_trained_line
 from marblecli.cli.train.memory import show_memory, simulation_of
 from marblecli.cli.train.time import show_time
 from marblecli.models.architectures import UnreadableConfigError
-from marblecli.planning.plan import images_of_a_step, micro_batch_images
+from marblecli.planning.plan import images_of_a_step, micro_batch_images, trained_rows
 from marblecli.report.render import out
 
 
@@ -24,9 +24,10 @@ def show_plan(
     recipe = plan.recipe
     sampling, training = recipe.sampling, recipe.training
     images = images_of_a_step(recipe)
-    rows = images * training.noise_levels
+    rows = trained_rows(recipe, images)
     size = images if training.micro_batch_size == "auto" else micro_batch_images(recipe)
-    micro_steps = -(-images // size) * training.noise_levels
+    whole = rows == images * training.noise_levels
+    micro_steps = -(-images // size) * training.noise_levels if whole else -(-rows // size)
     table = Table(title=f"plan of {recipe.run.name}", show_header=False)
     for key, value in (
         ("model", f"{recipe.model.pretrained}, {recipe.model.mode}, {recipe.model.dtype}"),

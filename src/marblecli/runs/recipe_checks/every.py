@@ -15,6 +15,7 @@ from marblecli.runs.recipe_checks.gradients import (
 )
 from marblecli.runs.recipe_checks.methods import check_methods, check_parts
 from marblecli.runs.recipe_checks.model_folder import check_folder
+from marblecli.runs.recipe_checks.rows import check_extremes, check_level_signal
 from marblecli.runs.recipe_checks.sharding import check_sharding
 from marblecli.runs.recipe_checks.sound import FaultyFieldError
 from marblecli.runs.recipe_checks.sources import check_sources
@@ -30,6 +31,8 @@ CHECKS: tuple[Check, ...] = (
     check_signal,
     check_fresh_images,
     check_dora,
+    check_level_signal,
+    check_extremes,
     check_sharding,
     check_methods,
     check_parts,

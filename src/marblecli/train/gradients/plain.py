@@ -81,6 +81,7 @@ def own_loss_backward(
         batch,
         optimality=torch.from_numpy(found.optimality[:, None]).to(batch.optimality),
         shares=torch.from_numpy(found.shares[:, None]).to(batch.shares),
+        selection=None if batch.selection is None else batch.selection.of_one_loss(),
     )
     amortised_backward(policies, one, settings, batch.shares.new_ones(1))
 
