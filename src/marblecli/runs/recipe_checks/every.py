@@ -13,7 +13,7 @@ from marblecli.runs.recipe_checks.gradients import (
     check_fresh_images,
     check_signal,
 )
-from marblecli.runs.recipe_checks.methods import check_methods, check_parts
+from marblecli.runs.recipe_checks.methods import check_methods, check_parts, check_scale
 from marblecli.runs.recipe_checks.model_folder import check_folder
 from marblecli.runs.recipe_checks.sharding import check_sharding
 from marblecli.runs.recipe_checks.sound import FaultyFieldError
@@ -33,6 +33,7 @@ CHECKS: tuple[Check, ...] = (
     check_sharding,
     check_methods,
     check_parts,
+    check_scale,
 )
 
 
