@@ -111,6 +111,24 @@ class PartGrams:
 
 
 @dataclass(frozen=True)
+class ScoreStats:
+    """What the scores of one batch of N images say of K rewards, beside their gradients; float64.
+
+    m_ik is 1 where reward k applies to image i, else 0; A_ik is 0 where it doesn't apply.
+    """
+
+    coverage: FloatArray
+    """[K], the share of the N images that each reward applies to."""
+    rewards: FloatArray
+    """[K, K], the covariances over the N images of m_ik R_ik, the raw rewards."""
+    advantages: FloatArray
+    """[K, K], the covariances over the N images of the advantages A_ik."""
+    scales: FloatArray | None
+    """[K], what centred rewards were divided by to give advantages; None where that differs between
+    groups."""
+
+
+@dataclass(frozen=True)
 class Balance:
     """How the K gradients are combined: d = sum_k coefficients_k g_k."""
 

@@ -55,7 +55,7 @@ def test_a_zero_gradient_has_no_cosine():
     assert np.isnan(found[1])
 
 
-@pytest.mark.parametrize("rounding", [0.0, 1e-16, -1e-16])
+@pytest.mark.parametrize("rounding", [0.0, 1e-16, -1e-16, 1e-12])
 def test_a_direction_that_cancels_out_has_no_cosines(rounding):
     gram = np.array([[1.0 + rounding, -1.0], [-1.0, 1.0]])
     assert np.isnan(direction_cosines(gram, np.array([0.5, 0.5]))).all()

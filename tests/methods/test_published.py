@@ -49,6 +49,7 @@ def test_the_published_loss_worked_by_hand():
     """Advantages 4 and 3 at weights .5 and .5, clipped at 2; one that doesn't apply counts as 0."""
     inputs = LossInputs(
         advantages=np.array([[4.0, 3.0], [1.0, 0.0]]),
+        shares=np.array([[0.5, 1.0], [0.5, 0.0]]),
         coefficients=np.array([0.5, 0.5]),
         clip=2.0,
         images=8,

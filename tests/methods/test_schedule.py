@@ -17,7 +17,7 @@ from marblecli.settings import BalanceSettings
 from marblecli.types import GradientStats
 from support.methods import METHODS, choose, different_norms, stats_of
 
-METHODS = [name for name in METHODS if name != "sequential"]
+METHODS = [name for name in METHODS if name not in ("sequential", "raw-sum", "gdpo")]
 """Of one batch, ``sequential`` is ``single``."""
 NONNEGATIVE = [name for name in METHODS if name not in ("torchjd:imtl-g", "torchjd:aligned-mtl")]
 ORDERLESS = [name for name in METHODS if "pcgrad" not in name]

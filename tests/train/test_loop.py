@@ -160,6 +160,31 @@ def test_clipping_changes_no_recorded_cosine(run_tiny: Runner) -> None:
     assert found == pytest.approx(expected, rel=1e-6)
 
 
+def test_gradients_that_cancel_make_no_step(run_tiny: Runner) -> None:
+    """The second reward is the first one's negative, and the third counts nothing.
+
+    The step would be rounding, in a random direction. The run goes on from the same weights.
+    """
+    rewards = {"bright": {}, "red": {}, "contrast": {"weight": 0.0}}
+    overrides = {"balance.method": "weighted-sum", "rewards": rewards, "training.steps": 2}
+    recorded, _ = run_tiny(overrides, {"red": lambda batch: -brightness(batch)})
+    for line, record in zip(recorded.metrics, recorded.conflicts, strict=True):
+        assert record.coefficients == (0.5, 0.5, 0.0)
+        assert record.cosines == dict.fromkeys(("applied", "update", "weighted-sum"), (None,) * 3)
+        assert line["stepped"] is False
+        assert line["gradient_norm"] == 0.0
+        assert line["worst_cosine"] is None
+    for report in recorded.reports:
+        (notice,) = report.notices
+        assert notice.startswith("nothing was stepped: the rewards' gradients cancel")
+    (last,) = recorded.checkpoints
+    for name, tensor in last.tensors["trained"].items():
+        assert torch.equal(tensor, last.tensors["old"][name])
+    stepped, _ = run_tiny({"training.steps": 1})
+    assert stepped.metrics[0]["stepped"] is True
+    assert stepped.reports[0].notices == ()
+
+
 def test_an_average_on_the_cpu_is_the_same_average(run_tiny: Runner) -> None:
     plain, _ = run_tiny({})
     elsewhere, _ = run_tiny({"training.ema_on_cpu": True})

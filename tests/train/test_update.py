@@ -22,6 +22,25 @@ def test_a_gradient_is_clipped_to_the_recipes_norm_and_its_norm_before_is_return
     assert torch.stack([part.norm() for part in gradient]).norm() == pytest.approx(0.5, rel=1e-4)
 
 
+@pytest.mark.parametrize("element", [1e-4, 1.0])
+def test_a_fixed_norm_is_that_of_every_gradient(element: float, open_tiny: Opener) -> None:
+    """Up as well as down; without it a short gradient stays as it is."""
+    overrides = {"training.max_grad_norm": 0.5}
+    for fixed, expected in ((True, 0.5), (False, None)):
+        trainer = open_tiny({**overrides, "training.fixed_grad_norm": fixed})
+        gradient = [torch.full_like(parameter, element) for parameter in trainer.parameters()]
+        norm = apply_gradient(trainer, 1, gradient)
+        assert norm == pytest.approx(element * sum(part.numel() for part in gradient) ** 0.5)
+        found = torch.stack([part.norm() for part in gradient]).norm()
+        assert found == pytest.approx(expected or min(norm, 0.5), rel=1e-4)
+
+
+def test_a_gradient_of_zero_has_no_fixed_norm(open_tiny: Opener) -> None:
+    trainer = open_tiny({"training.fixed_grad_norm": True})
+    assert apply_gradient(trainer, 1, [torch.zeros_like(p) for p in trainer.parameters()]) == 0.0
+    assert all(parameter.isfinite().all() for parameter in trainer.parameters())
+
+
 def test_the_old_policy_follows_its_schedule_and_the_average_counts_the_step(
     open_tiny: Opener,
 ) -> None:

@@ -72,6 +72,7 @@ def _describe(installed: Installed[MethodSpec]) -> dict[str, Any]:
         "needs": {
             "rows": spec.needs.rows,
             "parts": spec.needs.parts,
+            "scores": spec.needs.scores,
             "whole_weights": not spec.needs.sharded,
         },
         "own_loss": spec.targets is not None,
@@ -109,6 +110,7 @@ def _needs(spec: MethodSpec) -> str:
     words = (
         ("the batch's head" if needs.rows == "head" else ""),
         ("gradients in parts" if needs.parts else ""),
+        ("scores" if needs.scores else ""),
         ("" if needs.sharded else "whole weights"),
         ("a loss of its own" if spec.targets is not None else ""),
     )

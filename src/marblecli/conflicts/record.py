@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from marblecli.types import FloatArray, PartGrams
+from marblecli.types import FloatArray, PartGrams, ScoreStats
 
 Matrix = tuple[tuple[float, ...], ...]
 Cosines = Mapping[str, tuple[float | None, ...]]
@@ -69,6 +69,39 @@ class FreshRecord:
 
 
 @dataclass(frozen=True)
+class ScoresRecord:
+    """What the batch's scores say of the K rewards.
+
+    The fields are those of :class:`marblecli.types.ScoreStats`, where they are explained.
+    """
+
+    coverage: tuple[float, ...]
+    rewards: Matrix
+    advantages: Matrix
+    scales: tuple[float, ...] | None
+
+    @classmethod
+    def of(cls, scores: ScoreStats) -> ScoresRecord:
+        """Record these figures."""
+        return cls(
+            coverage=tuple(scores.coverage.tolist()),
+            rewards=to_matrix(scores.rewards),
+            advantages=to_matrix(scores.advantages),
+            scales=None if scores.scales is None else tuple(scores.scales.tolist()),
+        )
+
+    @property
+    def stats(self) -> ScoreStats:
+        """The figures as arrays."""
+        return ScoreStats(
+            coverage=np.array(self.coverage),
+            rewards=np.array(self.rewards),
+            advantages=np.array(self.advantages),
+            scales=None if self.scales is None else np.array(self.scales),
+        )
+
+
+@dataclass(frozen=True)
 class ConflictRecord:
     """One measured batch."""
 
@@ -90,6 +123,8 @@ class ConflictRecord:
     slices: Mapping[str, SliceRecord] = field(default_factory=dict)
     """The slices by name: ``source SOURCE`` or ``noise LOW-HIGH``."""
     fresh: FreshRecord | None = None
+    scores: ScoresRecord | None = None
+    """None in old records."""
 
     @cached_property
     def part_grams(self) -> PartGrams | None:

@@ -7,6 +7,7 @@ Nothing is sampled or trained again: the records hold all the inner products tha
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,30 +16,44 @@ from marblecli.conflicts.record import ConflictRecord
 from marblecli.conflicts.views import SolvedOn
 from marblecli.errors import BadInputError, MarbleError
 from marblecli.methods.schedule import MethodSchedule, MethodState
-from marblecli.types import Balance, FloatArray, GradientStats, PartGrams
+from marblecli.types import Balance, FloatArray, GradientStats, PartGrams, ScoreStats
 
 if TYPE_CHECKING:
     from marblecli.settings import BalanceSettings
 
 
+@dataclass(frozen=True)
+class SeenBatch:
+    """What a method is given of one batch."""
+
+    step: int
+    stats: GradientStats
+    parts: PartGrams | None = None
+    """None where the batch wasn't measured in parts."""
+    scores: ScoreStats | None = None
+    """None where only gradients are known."""
+
+
 def replay(
     settings: BalanceSettings,
     loss_weights: Mapping[str, float],
-    batches: Iterable[tuple[int, GradientStats, PartGrams | None]],
+    batches: Iterable[SeenBatch],
 ) -> Iterator[Balance | MarbleError]:
-    """Yield the method's choice for each batch (step, gradients, parts), or why it has none.
+    """Yield the method's choice for each batch, or why it has none.
 
     Its memory, phases and turns go on from batch to batch, and start anew where the rewards change.
     ``loss_weights`` are by reward, and 1 where absent. Raises BadInputError for settings that name
     unknown rewards or need a library that isn't installed.
     """
     schedule, state, names = MethodSchedule.of(settings), MethodState(), None
-    for step, stats, parts in batches:
-        if stats.names != names:
-            state, names = MethodState(), stats.names
+    for seen in batches:
+        if seen.stats.names != names:
+            state, names = MethodState(), seen.stats.names
         weights = np.array([loss_weights.get(name, 1.0) for name in names])
         try:
-            chosen, state = schedule.next(stats, weights, step, state, parts)
+            chosen, state = schedule.next(
+                seen.stats, weights, seen.step, state, seen.parts, seen.scores
+            )
         except BadInputError:
             raise
         except MarbleError as error:
@@ -56,46 +71,54 @@ def replay_records(
     """For every record, the coefficients [K] chosen on its batch, or on each of its two halves.
 
     None stands where the record lacks the parts, or the method can't combine them. Raises what
-    :func:`replay` raises.
+    :func:`replay` raises, and BadInputError if a method needs scores and no record has them.
     """
+    _check_scores(records, settings)
     chosen = [
-        _coefficients(records, solved, settings, loss_weights)
-        for solved in _solved(records, solved_on)
+        _coefficients(solved, settings, loss_weights) for solved in _solved(records, solved_on)
     ]
     return list(zip(*chosen, strict=True))
 
 
-_Solved = tuple[FloatArray, PartGrams | None]
-"""A Gram [K, K] that a method is run on, and the parts that go with it."""
+def _check_scores(records: Sequence[ConflictRecord], settings: BalanceSettings) -> None:
+    if any(record.scores is not None for record in records):
+        return
+    for each in MethodSchedule.of(settings).methods:
+        if each.spec.needs.scores:
+            raise BadInputError(
+                f"the method {each.spec.name} needs the scores of the measured batches, which "
+                "these records, of an older version, don't hold: measure batches anew with "
+                "`marble inspect-conflicts RECIPE`"
+            )
 
 
-def _solved(records: Sequence[ConflictRecord], solved_on: SolvedOn) -> list[list[_Solved | None]]:
+def _solved(records: Sequence[ConflictRecord], solved_on: SolvedOn) -> list[list[SeenBatch | None]]:
     """What a method sees of every record, for each of the ways in which a batch is solved.
 
-    A half has no parts of its own.
+    A half has no parts of its own, and the scores of its batch.
     """
     parts = [record.part_grams for record in records]
+    pairs = list(zip(records, parts, strict=True))
     if solved_on == "batch":
-        pairs = zip(records, parts, strict=True)
-        return [[(np.array(record.gram), each) for record, each in pairs]]
+        return [[_seen(record, np.array(record.gram), each) for record, each in pairs]]
     return [
-        [None if each is None else (each.first, None) for each in parts],
-        [None if each is None else (each.second, None) for each in parts],
+        [None if each is None else _seen(record, each.first) for record, each in pairs],
+        [None if each is None else _seen(record, each.second) for record, each in pairs],
     ]
 
 
+def _seen(record: ConflictRecord, gram: FloatArray, parts: PartGrams | None = None) -> SeenBatch:
+    stats = GradientStats(record.rewards, gram, np.diag(gram) > 0.0)
+    scores = None if record.scores is None else record.scores.stats
+    return SeenBatch(record.step, stats, parts, scores)
+
+
 def _coefficients(
-    records: Sequence[ConflictRecord],
-    solved: Sequence[_Solved | None],
+    solved: Sequence[SeenBatch | None],
     settings: BalanceSettings,
     loss_weights: Mapping[str, float],
 ) -> list[FloatArray | None]:
-    batches = (
-        (record.step, GradientStats(record.rewards, seen[0], np.diag(seen[0]) > 0.0), seen[1])
-        for record, seen in zip(records, solved, strict=True)
-        if seen is not None
-    )
-    chosen = replay(settings, loss_weights, batches)
+    chosen = replay(settings, loss_weights, (seen for seen in solved if seen is not None))
     return [None if seen is None else _usable(next(chosen)) for seen in solved]
 
 

@@ -10,6 +10,10 @@ import numpy as np
 
 from marblecli.types import FloatArray, PartGrams
 
+ROUNDING = 1e-6
+"""The length of a sum of gradients in single precision, relative to that of its terms, below which
+it is rounding."""
+
 
 def ratios(products: FloatArray, lengths: FloatArray) -> FloatArray:
     """Cosines from inner products and the products of both lengths; NaN where a length is 0.
@@ -36,18 +40,20 @@ def direction_cosines(gram: FloatArray, coefficients: FloatArray) -> FloatArray:
     """[K], the cosine of each gradient with d = sum_k coefficients_k g_k.
 
     ``gram`` [K, K] is of the raw gradients; ``coefficients`` is [K]. NaN where the gradient is
-    zero, and everywhere if d is zero or so short that rounding in the Gram decides its sign.
+    zero, and everywhere if d is zero, or so short that rounding decides it.
     """
     norms = np.sqrt(np.diag(gram))
     return cosines_with(gram, norms, coefficients, direction_length(gram, coefficients))
 
 
 def direction_length(gram: FloatArray, coefficients: FloatArray) -> float:
-    """||d|| of d = sum_k coefficients_k g_k; 0 if it's so short that rounding decides it."""
-    norms = np.sqrt(np.diag(gram))
+    """||d|| of d = sum_k coefficients_k g_k; 0 if the gradients cancel, so that d is rounding.
+
+    They do where ||d|| is below :data:`ROUNDING` times sum_k |coefficients_k| ||g_k||.
+    """
     squared_length = float(coefficients @ gram @ coefficients)
-    rounding = 4.0 * len(gram) * np.finfo(np.float64).eps * float(np.abs(coefficients) @ norms) ** 2
-    return float(np.sqrt(squared_length)) if squared_length > rounding else 0.0
+    terms = float(np.abs(coefficients) @ np.sqrt(np.diag(gram)))
+    return float(np.sqrt(squared_length)) if squared_length > (ROUNDING * terms) ** 2 else 0.0
 
 
 def pairwise_cosines(gram: FloatArray) -> FloatArray:

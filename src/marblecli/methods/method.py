@@ -33,7 +33,7 @@ from pydantic import BaseModel
 
 from marblecli.maths.qp.problem import MinNormSolution
 from marblecli.plugins import NoOptions
-from marblecli.types import Balance, FloatArray, Json, PartGrams
+from marblecli.types import Balance, FloatArray, Json, PartGrams, ScoreStats
 
 State = Json
 """What a method leaves to its next call: None at first, then whatever JSON can hold. A checkpoint
@@ -59,6 +59,8 @@ class Statistics:
     parts: PartGrams | None = None
     """Inner products of the gradients' parts, [U, U] each and not scaled; None where the batch
     wasn't measured in parts."""
+    scores: ScoreStats | None = None
+    """What the batch's scores say, with U for K; None where only gradients are known."""
 
 
 class Method(Protocol):
@@ -81,6 +83,11 @@ class Needs:
     noise level."""
     parts: bool = False
     """Whether it reads :attr:`Statistics.parts`."""
+    scores: bool = False
+    """Whether it can't do without :attr:`Statistics.scores`."""
+    batch_scale: bool = False
+    """Whether it reads the scores' ``scales``, so that ``training.advantage_scale`` must be
+    ``batch``."""
     sharded: bool = True
     """Whether it works with weights that are sharded or offloaded."""
 
@@ -91,8 +98,10 @@ class LossInputs:
 
     advantages: FloatArray
     """[N, K], 0 where the reward doesn't apply."""
+    shares: FloatArray
+    """[N, K], m_ik / n_k: 1 over the number of images that the reward applies to, or 0."""
     coefficients: FloatArray
-    """[K]."""
+    """[K], of the K losses."""
     clip: float
     """The advantage at which the optimality probability saturates."""
     images: int

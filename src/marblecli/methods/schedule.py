@@ -17,7 +17,15 @@ from marblecli.methods.host import find_method
 from marblecli.methods.method import Method, MethodSpec, State, Statistics
 from marblecli.methods.smoothing import GramMemory, Smoothing
 from marblecli.settings import BalanceSettings
-from marblecli.types import Balance, BoolArray, FloatArray, GradientStats, Json, PartGrams
+from marblecli.types import (
+    Balance,
+    BoolArray,
+    FloatArray,
+    GradientStats,
+    Json,
+    PartGrams,
+    ScoreStats,
+)
 
 
 @dataclass(frozen=True)
@@ -107,11 +115,13 @@ class MethodSchedule:
         step: int,
         state: MethodState,
         parts: PartGrams | None = None,
+        scores: ScoreStats | None = None,
     ) -> tuple[Balance, MethodState]:
         """Combine the gradients of the batch of ``step`` (from 1); the state is for the next one.
 
         ``loss_weights`` [K] are the recipe's; ``parts`` are None where the batch wasn't measured in
-        parts. Rewards that aren't usable get weight 0.
+        parts, and ``scores`` where only gradients are known. Rewards that aren't usable get weight
+        0.
 
         Raises MarbleError if no reward is usable or the method can't combine the batch, and
         BadInputError for a state of other rewards.
@@ -132,6 +142,7 @@ class MethodSchedule:
                 loss_weights=np.asarray(loss_weights, dtype=np.float64),
                 step=step,
                 parts=parts,
+                scores=scores,
             ),
             usable,
         )
@@ -196,7 +207,7 @@ def unit_statistics(stats: GradientStats) -> tuple[BoolArray, FloatArray, FloatA
 
 
 def _of_usable(statistics: Statistics, usable: BoolArray) -> Statistics:
-    parts = statistics.parts
+    parts, scores = statistics.parts, statistics.scores
     pairs = np.ix_(usable, usable)
     return replace(
         statistics,
@@ -205,6 +216,13 @@ def _of_usable(statistics: Statistics, usable: BoolArray) -> Statistics:
         norms=statistics.norms[usable],
         loss_weights=statistics.loss_weights[usable],
         parts=parts and PartGrams(**{key: gram[pairs] for key, gram in vars(parts).items()}),
+        scores=scores
+        and ScoreStats(
+            coverage=scores.coverage[usable],
+            rewards=scores.rewards[pairs],
+            advantages=scores.advantages[pairs],
+            scales=None if scores.scales is None else scores.scales[usable],
+        ),
     )
 
 

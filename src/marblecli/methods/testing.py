@@ -22,7 +22,7 @@ from marblecli.errors import BadInputError, MarbleError
 from marblecli.methods.checks import method_options
 from marblecli.methods.host import check_spec, find_method
 from marblecli.methods.method import Method, MethodSpec, State, Statistics
-from marblecli.types import Balance, FloatArray, PartGrams
+from marblecli.types import Balance, FloatArray, PartGrams, ScoreStats
 
 _REWARDS = ("alpha", "beta", "gamma", "delta")
 _TOLERANCE = 1e-9
@@ -73,6 +73,20 @@ def drawn_statistics(rewards: tuple[str, ...], step: int) -> Statistics:
             pull=pull @ pull.T,
             signal_pull=(first + second) @ pull.T,
         ),
+        scores=_drawn_scores(rng, len(rewards)),
+    )
+
+
+def _drawn_scores(rng: np.random.Generator, count: int) -> ScoreStats:
+    """Of 50 images, with scales far apart."""
+    advantages = rng.standard_normal((50, count))
+    scales = 10.0 ** rng.uniform(-2, 2, count)
+    covariances = np.cov(advantages.T, bias=True).reshape(count, count)
+    return ScoreStats(
+        coverage=rng.uniform(0.2, 1.0, count),
+        rewards=covariances * scales * scales[:, None],
+        advantages=covariances,
+        scales=scales,
     )
 
 

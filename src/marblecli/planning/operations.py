@@ -190,9 +190,13 @@ def _gradients(recipe: Recipe, counter: _Counter, rows: int) -> float:
     parts = recipe.measure.parts
     with_pull, without = counter.gradients(case, parts=parts)
     measured = training.pull_share * with_pull + (1.0 - training.pull_share) * without
-    if find_method(balance.method).targets is not None:
-        # Coefficients come from the first micro-batch; the step is a backward pass of its own.
-        return measured * micro_batch_images(recipe) + counter.reused(case) * rows
+    spec = find_method(balance.method)
+    if spec.targets is not None:
+        # The step is a backward pass of its own, beside the rows that are measured.
+        head = spec.needs.rows == "head"
+        return (
+            measured * (micro_batch_images(recipe) if head else rows) + counter.reused(case) * rows
+        )
     each = balance.refresh_every
     if each == 1:
         return measured * rows

@@ -132,6 +132,9 @@ class TrainingSettings(Table):
     """AdamW's weight decay."""
     max_grad_norm: PositiveFloat = 1.0
     """A combined gradient with a larger norm is scaled down to this norm."""
+    fixed_grad_norm: bool = False
+    """Scale every combined gradient to ``max_grad_norm``, up as well as down, so that methods whose
+    gradients differ in length can be compared at equal length."""
     adam_epsilon: PositiveFloat = 1e-8
     """AdamW's epsilon. One far above the gradient's elements makes the step follow the gradient's
     direction rather than the signs of its elements."""

@@ -143,15 +143,15 @@ def train_step(
         rewards=named(table.names, tuple(mean_over_valid(table))),
         cosines=cosines,
         faults=tuple(faults),
-        notices=trainer.sampler.micro_batch.take_notices(),
+        notices=(*trainer.sampler.micro_batch.take_notices(), *found.notices),
         constant_groups=found.rows.constant_groups,
     )
-    size = trainer.sampler.micro_batch.size
     more = {
         "rows": asdict(found.rows),
-        "micro_batch_size": size,
+        "micro_batch_size": trainer.sampler.micro_batch.size,
         "phases": phases.take(),
         "passes": passes,
+        "stepped": not found.cancelled,
     }
     recorder.step({**step_metrics(table, report, found.balance, norm), **more})
     return Progress(step, found.carried, total), report
@@ -164,11 +164,11 @@ def _recorded_update(
     measured: Measurement,
     fresh: FreshGradients | None,
 ) -> tuple[float, ConflictRecord]:
-    """Make the update. Returns the gradient's norm, and the record of the batch and the update."""
+    """Make the update, if there is a direction; its norm, and the record of batch and update."""
     parameters = trainer.parameters()
     applied = found.filled(parameters)
     change = [parameter.detach().clone() for parameter in parameters]
-    norm = apply_gradient(trainer, step, found.gradient)
+    norm = 0.0 if found.cancelled else apply_gradient(trainer, step, found.gradient)
     for old, new in zip(change, parameters, strict=True):
         old.sub_(new.detach())
     # Clipping has changed the length of the applied gradient, on which no cosine depends.

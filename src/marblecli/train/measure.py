@@ -25,6 +25,7 @@ from marblecli.types import (
     GradientStats,
     PartGrams,
     RewardTable,
+    ScoreStats,
 )
 
 
@@ -45,6 +46,8 @@ class Measurement:
     """Inner products of the gradients' parts; None if they weren't measured."""
     reduction: Reduction
     """How inner products are summed if the trained weights are sharded."""
+    scores: ScoreStats | None = None
+    """What the batch's scores say."""
 
     def direction(self) -> list[Tensor]:
         """The gradient to step, by parameter: sum_k coefficients_k g_k and the regulariser's."""
@@ -62,6 +65,8 @@ class BalancePlan:
     state: MethodState
     held: Balance | None = None
     """The balance of an earlier batch, if it is to be used for this batch, too."""
+    scores: ScoreStats | None = None
+    """What the batch's scores say."""
 
 
 def measure(
@@ -82,7 +87,7 @@ def measure(
         raise MarbleError(f"no reward has a usable gradient: {reasons}")
     balanced, state = _balanced(stats, parts, plan)
     return Measurement(
-        gradients, stats, balanced, state, valid, plan.loss_weights, parts, reduction
+        gradients, stats, balanced, state, valid, plan.loss_weights, parts, reduction, plan.scores
     )
 
 
@@ -92,7 +97,7 @@ def _balanced(
     if plan.held is not None:
         usable = np.where(stats.usable, plan.held.coefficients, 0.0)
         return replace(plan.held, coefficients=usable), plan.state
-    return plan.schedule.next(stats, plan.loss_weights, plan.step, plan.state, parts)
+    return plan.schedule.next(stats, plan.loss_weights, plan.step, plan.state, parts, plan.scores)
 
 
 def _statistics(

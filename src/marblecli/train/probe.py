@@ -52,7 +52,7 @@ def probe(sampler: Sampler, batches: int) -> Iterator[ProbedBatch]:
                 None if fresh is None else fresh.gradients,
             ),
             faults=(*found.faults, *(fresh.faults if fresh else ())),
-            notices=sampler.micro_batch.take_notices(),
+            notices=(*sampler.micro_batch.take_notices(), *found.notices),
         )
 
 

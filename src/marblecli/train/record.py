@@ -14,6 +14,7 @@ from marblecli.conflicts.record import (
     ConflictRecord,
     FreshRecord,
     PartsRecord,
+    ScoresRecord,
     SliceRecord,
     to_matrix,
 )
@@ -58,6 +59,7 @@ def conflict_record(
         parts=None if parts is None else PartsRecord.of(parts),
         slices={name: batch.slice(blocks) for name, blocks in measured.gradients.slices.items()},
         fresh=None if fresh is None else batch.fresh(fresh),
+        scores=None if measured.scores is None else ScoresRecord.of(measured.scores),
     )
 
 

@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from marblecli.conflicts.vectors import direction_length
 from marblecli.engine.reduction import ALONE, Reduction
 from marblecli.errors import LostProcessError, MarbleError, StopRequestedError
 from marblecli.maths.gram import gram_matrix
+from marblecli.maths.scores import score_stats
 from marblecli.methods.schedule import MethodState
 from marblecli.train.batch import TrainingBatch
 from marblecli.train.collect import Collected, collect, loss_settings, training_batch
@@ -84,9 +86,21 @@ class StepDirection:
     """For the next step."""
     gradient: Sequence[Tensor | None]
     """For each parameter [...], sum_k coefficients_k g_k and the regulariser's gradient, before
-    clipping; None where the parameter has no gradient."""
+    clipping; None where the parameter has no gradient, and everywhere if there is no direction."""
     faults: tuple[str, ...]
     """One line for each reward or gradient that failed."""
+    cancelled: bool = False
+    """Whether the rewards' gradients cancel each other, so that there is no direction."""
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """One line if there is no direction."""
+        if not self.cancelled:
+            return ()
+        return (
+            "nothing was stepped: the rewards' gradients cancel each other, and what is left of "
+            "them is rounding",
+        )
 
     def filled(self, parameters: Sequence[Parameter]) -> list[Tensor]:
         """The gradient with zeros for the parameters that have none."""
@@ -120,14 +134,18 @@ def find_direction(
         balance = held
         if record_all or recipe.measure.reused:
             measured = _measured(sampler, step, batch, collected, carried)
+    cancelled = _cancels(sampler, step, measured)
     return StepDirection(
         collected=collected,
         rows=batch.counts,
         measured=measured,
         balance=balance,
         carried=_carried(carried, batch, balance, measured),
-        gradient=_gradient(sampler, step, batch, balance, measured),
+        gradient=[None] * len(sampler.policies.trained_parameters())
+        if cancelled
+        else _gradient(sampler, step, batch, balance, measured),
         faults=(*collected.faults(), *(gradient_faults(measured) if measured else ())),
+        cancelled=cancelled,
     )
 
 
@@ -165,7 +183,8 @@ def _measured(
     if sampler.schedule.at(step).spec.needs.rows == "head":
         batch = batch.head(sampler.micro_batch.size)
     weights = np.array([reward.weight for reward in recipe.rewards.values()])
-    plan = BalancePlan(sampler.schedule, weights, step, carried.state, carried.balance)
+    scores = score_stats(collected.table, collected.groups, recipe.training.advantage_scale)
+    plan = BalancePlan(sampler.schedule, weights, step, carried.state, carried.balance, scores)
     try:
         with sampler.phases.phase("gradients"):
             gradients = batch_gradients(sampler, batch)
@@ -177,6 +196,16 @@ def _measured(
         raise
     except MarbleError as error:
         raise MarbleError(f"step {step}: {error}") from error
+
+
+def _cancels(sampler: Sampler, step: int, measured: Measurement | None) -> bool:
+    """Whether the measured gradients' combination is only rounding, and not a direction.
+
+    A method with a loss of its own doesn't step the combination, so it always has a direction.
+    """
+    if measured is None or sampler.schedule.at(step).spec.targets is not None:
+        return False
+    return direction_length(measured.stats.gram, measured.balance.coefficients) == 0.0
 
 
 def _gradient(

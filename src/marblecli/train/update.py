@@ -19,8 +19,9 @@ from marblecli.train.trainer import Trainer
 def apply_gradient(trainer: Trainer, step: int, gradient: Sequence[Tensor | None]) -> float:
     """Update the trained policy by ``gradient``, which has a tensor or None for each parameter.
 
-    The gradient is clipped in place. Then the average and the old policy follow the new weights.
-    Returns the gradient's norm before clipping. Raises MarbleError if the norm isn't finite.
+    The gradient is clipped in place, or scaled to a fixed norm if the recipe says so. Then the
+    average and the old policy follow the new weights. Returns the gradient's norm before that.
+    Raises MarbleError if the norm isn't finite.
     """
     training = trainer.sampler.recipe.training
     parameters = trainer.parameters()
@@ -34,6 +35,8 @@ def apply_gradient(trainer: Trainer, step: int, gradient: Sequence[Tensor | None
         )
     for group in trainer.optimizer.param_groups:
         group["lr"] = learning_rate(training, step)
+    if training.fixed_grad_norm:
+        _lengthen(parameters, training.max_grad_norm, norm)
     trainer.optimizer.step()
     trainer.optimizer.zero_grad(set_to_none=True)
     trainer.average.step()
@@ -55,3 +58,14 @@ def _clip(trainer: Trainer, parameters: Sequence[Parameter]) -> float:
     home = sampler.policies.shards.home
     clip_grads_with_norm_(parameters, limit, torch.as_tensor(norm, device=home))
     return float(norm)
+
+
+def _lengthen(parameters: Sequence[Parameter], length: float, norm: float) -> None:
+    """Scale a ``.grad`` that was clipped to at most ``length`` up to it; ``norm`` is from before.
+
+    A gradient of zero stays as it is.
+    """
+    if 0.0 < norm < length:
+        for parameter in parameters:
+            if parameter.grad is not None:
+                parameter.grad.mul_(length / norm)

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from marblecli.cli.method_text import parse_method
-from marblecli.conflicts.replay import replay
+from marblecli.conflicts.replay import SeenBatch, replay
 from marblecli.conflicts.vectors import direction_cosines
 from marblecli.errors import BadInputError, MarbleError, did_you_mean, one_of
 from marblecli.maths.qp.problem import check_floors, check_gram, check_priorities
 from marblecli.methods.checks import balance_problems
+from marblecli.methods.host import find_method
 from marblecli.methods.schedule import MethodSchedule
 from marblecli.report.solve_output import show_batches, show_single
 from marblecli.report.solved import Failed, Method, Solved
@@ -105,6 +106,11 @@ def _parse(text: str) -> BalanceSettings:
             f"{text}: a Gram doesn't tell the signal from the rest; on a run's measured batches "
             "`marble inspect-conflicts RUN_DIR --method` does"
         )
+    if find_method(settings.method).needs.scores:
+        raise BadInputError(
+            f"{text}: it needs the batch's scores, which a Gram doesn't hold; on a run's measured "
+            f"batches `marble inspect-conflicts RUN_DIR --method {text}` does"
+        )
     return settings
 
 
@@ -115,7 +121,7 @@ def _by_name(names: Sequence[str], values: FloatArray) -> dict[str, float]:
 def _solve_all(
     batches: Sequence[GramBatch], settings: BalanceSettings, weights: dict[str, float]
 ) -> tuple[Solved | Failed, ...]:
-    chosen = replay(settings, weights, ((batch.step, batch.stats, None) for batch in batches))
+    chosen = replay(settings, weights, (SeenBatch(each.step, each.stats) for each in batches))
     return tuple(
         Failed(str(found))
         if isinstance(found, MarbleError)

@@ -13,7 +13,7 @@ from marblecli.runs.recipe_checks.gradients import (
     check_fresh_images,
     check_signal,
 )
-from marblecli.runs.recipe_checks.methods import check_methods, check_parts
+from marblecli.runs.recipe_checks.methods import check_methods, check_parts, check_scale
 from marblecli.runs.recipe_checks.model_folder import check_folder
 from marblecli.runs.recipe_checks.rows import check_extremes, check_level_signal
 from marblecli.runs.recipe_checks.sharding import check_sharding
@@ -36,6 +36,7 @@ CHECKS: tuple[Check, ...] = (
     check_sharding,
     check_methods,
     check_parts,
+    check_scale,
 )
 
 

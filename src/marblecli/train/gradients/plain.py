@@ -72,6 +72,7 @@ def own_loss_backward(
     """
     inputs = LossInputs(
         advantages=batch.advantages.double().cpu().numpy(),
+        shares=batch.shares.double().cpu().numpy(),
         coefficients=coefficients.double().numpy(),
         clip=settings.advantage_clip,
         images=batch.whole,
