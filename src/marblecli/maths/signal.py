@@ -18,8 +18,9 @@ from marblecli.types import FloatArray, IntArray, PartGrams
 
 
 def batch_products(vectors: FloatArray) -> FloatArray:
-    """[K, B, B], the inner products of each reward's vectors of B batches, ``vectors`` [B, K, P]."""
-    products: FloatArray = np.einsum("akp,bkp->kab", vectors, vectors, optimize=True)
+    """[K, B, B], the inner products of each reward's vectors in B batches, from [B, K, P]."""
+    by_reward = vectors.swapaxes(0, 1)
+    products: FloatArray = by_reward @ by_reward.swapaxes(1, 2)
     return products
 
 
