@@ -34,11 +34,9 @@ def value_report(found: StepValue) -> ValueReport:
 
 def _sentences(found: StepValue) -> Iterator[str]:
     own, passes = found.own, found.own.passes
-    batches = counted(own.batches, "batch", "batches")
     yield (
         f"{TITLE}: {_figure(own)} thousandths of squared signal-to-noise for each forward pass of "
-        f"an image (the mean over rewards, of one batch of {found.images} images). {_basis(own)} "
-        f"{batches}."
+        f"an image (the mean over rewards, of one batch of {found.images} images). {_basis(own)}"
     )
     sampling = passes.sampling / passes.total
     yield (
@@ -54,7 +52,7 @@ def _sentences(found: StepValue) -> Iterator[str]:
         )
         yield (
             "The rows of one range of noise levels alone have this share of the squared ratio of "
-            f"all: {alone}. Shares add up to more than 1, because ranges teach alike."
+            f"all: {alone}. They don't add up to 1."
         )
     yield from _comparison(found)
 
@@ -83,8 +81,11 @@ def _comparison(found: StepValue) -> Iterator[str]:
 
 def _basis(value: PassValue) -> str:
     if value.pairs == "batches":
-        return "The signal is what different batches have in common, of"
-    return "The signal is what the two halves of a batch, without a common prompt, agree on, in"
+        return f"The signal is what {value.batches} batches have in common."
+    return (
+        f"The signal is what the two halves of a batch have in common, in {value.batches} batches; "
+        "halves share no prompt."
+    )
 
 
 def _figure(value: PassValue) -> str:
