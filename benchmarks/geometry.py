@@ -29,6 +29,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from marblecli.maths.passes import ImagePasses, row_passes
+from marblecli.maths.signal import batch_products, jackknife, squared_signal_to_noise
 from marblecli.train.collect import collect, loss_settings, training_batch
 from marblecli.train.gradients.reward_gradients import contracted_gradients
 from marblecli.train.levels import UNMEASURED
@@ -36,9 +38,6 @@ from marblecli.train.sampler import Sampler
 from marblecli.train.step import remembered
 from marblecli.types import FloatArray
 from opening import opened
-
-BACKWARD = 1.12
-"""Forward passes that a backward pass to the adapters is worth."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +68,9 @@ class Geometry:
         The old and the trained policy run for each row that is trained, and the sampler for every
         image, whether it is trained or not.
         """
-        row = 2 + self.reference_share + BACKWARD * self.backward_passes
-        return self.images * (self.sampler_steps + self.rows * self.trained * row)
+        row = row_passes(1.0, self.reference_share, self.backward_passes)
+        rows = self.rows * self.trained
+        return self.images * ImagePasses(self.sampler_steps, rows, row).total
 
     def overrides(self) -> list[str]:
         """For a recipe."""
@@ -162,7 +162,7 @@ def _measured(options: argparse.Namespace, geometry: Geometry) -> Figures:
     with opened(options.recipe, overrides) as sampler:
         names = tuple(sampler.recipe.rewards)
         signals = list(_signals(sampler, options.batches))
-    products = np.einsum("akp,bkp->kab", signals, signals)
+    products = batch_products(np.array(signals))
     squared = squared_signal_to_noise(products)
     per_pass, error = jackknife(products, geometry.passes)
     ratios = np.sqrt(np.maximum(squared, 0.0)).tolist()
@@ -186,28 +186,6 @@ def _signals(sampler: Sampler, batches: int) -> Iterator[FloatArray]:
         levels = remembered(levels, batch, found)
         blocks = [block.flatten(1).double().cpu().numpy() for block in found.signal()]
         yield np.concatenate(blocks, axis=1)
-
-
-def squared_signal_to_noise(products: FloatArray) -> FloatArray:
-    """[K], from the inner products [K, B, B] of each reward's gradients of B batches.
-
-    Two batches have only the signal in common: the mean product of different ones is an unbiased
-    estimate of the signal's squared norm, and what a batch's own has beyond it is the noise.
-    """
-    count = products.shape[1]
-    own = np.trace(products, axis1=1, axis2=2) / count
-    signal = (products.sum((1, 2)) - count * own) / (count * (count - 1))
-    ratio: FloatArray = signal / (own - signal)
-    return ratio
-
-
-def jackknife(products: FloatArray, passes: float) -> tuple[float, float]:
-    """The mean squared signal-to-noise ratio of a pass, and its standard error over batches."""
-    count = products.shape[1]
-    rest = [np.delete(np.delete(products, out, 1), out, 2) for out in range(count)]
-    left = [squared_signal_to_noise(part).mean() / passes for part in rest]
-    error = np.sqrt((count - 1) * np.var(left))
-    return float(squared_signal_to_noise(products).mean() / passes), float(error)
 
 
 def _show(found: Sequence[Figures]) -> None:

@@ -4,10 +4,12 @@ Samples many batches of one frozen policy and compares their gradients. What the
 common is the signal: the mean inner product of different batches is an unbiased estimate of the
 true gradient's squared norm, and for two rewards of their true inner product.
 
-It prints four tables. The first has the norms, the signal-to-noise ratio of one batch (whole, by
-prompt source and by noise level) and the split-half reliability of every reward. The next two have
-the true cosines between the rewards and the mean cosines of one batch. The last one has the true
-cosines of the directions that methods would take from several estimates of the Gram matrix.
+It prints five tables. The first one has what a forward pass buys: the squared signal-to-noise ratio
+over the passes of an image, as in ``geometry.py``. The second one has the norms, the
+signal-to-noise ratio of one batch (whole, by prompt source and by noise level) and the split-half
+reliability of every reward. The next two have the true cosines between the rewards and the mean
+cosines of one batch. The last one has the true cosines of the directions that methods would take
+from several estimates of the Gram matrix.
 """
 
 from __future__ import annotations
@@ -32,13 +34,23 @@ from torch import Tensor
 
 from marblecli.conflicts.vectors import direction_cosines, pairwise_cosines
 from marblecli.maths.gram import gram_matrix, part_grams, whole_gram
+from marblecli.maths.passes import step_passes
+from marblecli.maths.signal import (
+    batch_products,
+    halves_signal_to_noise,
+    jackknife,
+    jackknife_error,
+    left_out,
+    mean_ratio,
+)
+from marblecli.maths.sketch import sketch
 from marblecli.methods.schedule import MethodSchedule, MethodState, combine
 from marblecli.settings import BalanceSettings
 from marblecli.train.batch import row_slices
 from marblecli.train.collect import collect, loss_settings, training_batch
 from marblecli.train.gradients.reward_gradients import RewardGradients, contracted_gradients
 from marblecli.train.sampler import Sampler
-from marblecli.types import FloatArray, GradientStats, PartGrams
+from marblecli.types import FloatArray, GradientStats, IntArray, PartGrams
 from opening import opened
 
 
@@ -77,6 +89,22 @@ class Sums:
     slices: dict[str, Shared] = field(default_factory=dict)
     parts: list[PartGrams] = field(default_factory=list)
     whole: list[FloatArray] = field(default_factory=list)
+    sketches: list[FloatArray] = field(default_factory=list)
+    """[K, size] of each batch, of its signal."""
+
+
+@dataclass(frozen=True)
+class PerPass:
+    """The mean over rewards of the squared signal-to-noise ratio, over the passes of an image."""
+
+    passes: float
+    value: float
+    """From the products of different batches."""
+    error: float
+    """The jackknife's standard error."""
+    by_halves: float
+    """From the two halves of each batch, which have no prompt in common."""
+    error_by_halves: float
 
 
 @dataclass(frozen=True)
@@ -84,6 +112,7 @@ class Report:
     """The printed figures."""
 
     batches: int
+    per_pass: PerPass
     by_reward: dict[str, dict[str, float]]
     slices: dict[str, dict[str, float]]
     """The signal-to-noise ratio, by slice and reward."""
@@ -98,8 +127,10 @@ def main() -> None:
     with opened(options.recipe, options.set) as sampler:
         names = tuple(sampler.recipe.rewards)
         sums = _gather(sampler, options.batches)
+        passes = step_passes(sampler.recipe).total
     report = Report(
         batches=options.batches,
+        per_pass=_per_pass(sums, passes),
         by_reward=_by_reward(names, sums),
         slices={
             name: dict(zip(names, shared.signal_to_noise.tolist(), strict=True))
@@ -132,8 +163,19 @@ def _add(sums: Sums, gradients: RewardGradients) -> None:
     sums.parts.append(part_grams(gram, np.ones(count, dtype=bool)))
     sums.whole.append(whole_gram(gram, count))
     sums.signal.add(list(gradients.signal()))
+    sums.sketches.append(sketch(gradients.signal(), torch.Generator().manual_seed(0)))
     for name, blocks in gradients.slices.items():
         sums.slices.setdefault(name, Shared()).add(blocks)
+
+
+def _per_pass(sums: Sums, passes: float) -> PerPass:
+    def by_halves(batches: IntArray) -> float:
+        return mean_ratio(halves_signal_to_noise([sums.parts[each] for each in batches])) / passes
+
+    count = len(sums.parts)
+    value, error = jackknife(batch_products(np.array(sums.sketches)), passes)
+    halves = by_halves(np.arange(count))
+    return PerPass(passes, value, error, halves, jackknife_error(left_out(by_halves, count)))
 
 
 def _by_reward(names: tuple[str, ...], sums: Sums) -> dict[str, dict[str, float]]:
@@ -207,6 +249,14 @@ def _estimators(names: tuple[str, ...], sums: Sums) -> dict[str, dict[str, float
 def _show(report: Report) -> None:
     console = Console()
     names = list(report.by_reward)
+    worth = report.per_pass
+    table = _table("What a forward pass buys", "from", ("passes", "1000 SNR² / pass"))
+    for label, value, error in (
+        ("different batches", worth.value, worth.error),
+        ("halves of each batch", worth.by_halves, worth.error_by_halves),
+    ):
+        table.add_row(label, f"{worth.passes:.1f}", f"{1000 * value:.1f} ± {1000 * error:.1f}")
+    console.print(table)
     columns = ("norm", "pull", "signal/noise", "split-half", *report.slices)
     table = _table(f"Signal and noise of one batch, {report.batches} batches", "reward", columns)
     for name, row in report.by_reward.items():

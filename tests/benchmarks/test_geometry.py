@@ -1,37 +1,8 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
-from geometry import GEOMETRIES, jackknife, squared_signal_to_noise
-
-
-def products_of(batches: int, size: int, noise: float) -> np.ndarray:
-    """Of two rewards: signals of length 1 and 2 in noise of the same expected length each."""
-    rng = np.random.default_rng(0)
-    signal = np.zeros((2, size))
-    signal[:, 0] = 1.0, 2.0
-    drawn = signal + noise / np.sqrt(size) * rng.standard_normal((batches, 2, size))
-    return np.einsum("akp,bkp->kab", drawn, drawn)
-
-
-def test_the_ratio_is_that_of_the_signal_and_the_noise() -> None:
-    found = squared_signal_to_noise(products_of(60, 4000, noise=2.0))
-    assert found == pytest.approx([0.25, 1.0], rel=0.1)
-
-
-def test_batches_that_are_all_noise_have_a_ratio_around_zero() -> None:
-    found = squared_signal_to_noise(products_of(60, 4000, noise=200.0))
-    assert abs(found).max() < 0.01
-
-
-def test_half_the_passes_are_worth_twice_as_much() -> None:
-    products = products_of(10, 400, noise=2.0)
-    one, error = jackknife(products, 10.0)
-    twice, twice_error = jackknife(products, 5.0)
-    assert twice == pytest.approx(2 * one)
-    assert twice_error == pytest.approx(2 * error)
-    assert 0 < error < one
+from geometry import GEOMETRIES
 
 
 def test_the_published_geometry_takes_the_passes_that_were_counted() -> None:

@@ -14,6 +14,8 @@ from marble_reward_geneval.request import parse_request
 from marble_reward_ocr.similarity import normalise
 from marble_reward_ocr.target import target_text
 from marblecli.cli.setup import Plan, load_plan
+from marblecli.maths.passes import step_passes
+from marblecli.settings import Recipe
 from marblecli.types import Prompt
 from write_general import THEMES
 from write_geneval import SceneKey, scene_key
@@ -21,6 +23,7 @@ from write_geneval import SceneKey, scene_key
 RunAndTell = Callable[..., tuple[str, set[str]]]
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "five_rewards.toml"
+PUBLISHED = RECIPE.with_name("five_rewards_published.toml")
 PROMPTS = RECIPE.parent / "prompts" / "five_rewards"
 EVERYWHERE = ("pickscore", "hpsv2", "clipscore")
 PLANNED_WITH = {"torch", "safetensors", "diffusers", "transformers", "accelerate", "peft"}
@@ -58,7 +61,7 @@ def test_a_dry_run_shows_the_published_geometry_and_loads_nothing(
     run_and_tell: RunAndTell, tmp_path: Path
 ) -> None:
     # With a GPU's memory given, torch isn't asked for that of one that is there.
-    shown, loaded = run_and_tell("train", RECIPE, "--dry-run", "--memory", 48, cwd=tmp_path)
+    shown, loaded = run_and_tell("train", PUBLISHED, "--dry-run", "--memory", 48, cwd=tmp_path)
     cells = [line.strip("│ ").split("│") for line in shown.splitlines() if line.count("│") == 3]
     table = {label.strip(): value.strip() for label, value in cells}
     assert table["model"] == "stabilityai/stable-diffusion-3.5-medium, lora, bf16"
@@ -86,6 +89,18 @@ def test_the_constants_are_the_published_ones(plan: Plan) -> None:
     assert training.advantage_scale == "batch"
     assert {entry.weight for entry in recipe.rewards.values()} == {1.0}
     assert recipe.eval.steps == 40
+
+
+def test_the_geometry_takes_a_sixth_of_the_published_passes(plan: Plan) -> None:
+    """What a step takes with 2.25 TFLOP for a forward pass of SD3.5 Medium."""
+
+    def passes(recipe: Recipe) -> float:
+        images = recipe.sampling.prompts_per_step * recipe.sampling.group_size
+        return images * step_passes(recipe).total
+
+    own, published = passes(plan.recipe), passes(load_plan(PUBLISHED, []).recipe)
+    assert own * 2.25e12 == pytest.approx(50e15, rel=0.01)
+    assert published * 2.25e12 == pytest.approx(309e15, rel=0.01)
 
 
 def test_the_sources_are_drawn_and_evaluated_equally(plan: Plan) -> None:

@@ -15,9 +15,10 @@ from marblecli.planning.memory import count_memory
 from marblecli.planning.plan import GIB, MemoryPlan, RewardWeights
 
 RECIPES = Path(__file__).parents[2] / "recipes"
-PUBLISHED = RECIPES / "five_rewards.toml"
+OURS = RECIPES / "five_rewards.toml"
 VARIANTS = {
     "five_rewards": 48,
+    "five_rewards_published": 48,
     "five_rewards_24gb": 24,
     "five_rewards_full": 141e9 / GIB,
     "five_rewards_large": 48,
@@ -73,10 +74,9 @@ def test_it_is_valid_and_opens_with_its_command(path: Path) -> None:
     assert "Not measured by us" in " ".join(opening).replace("# ", "")
 
 
-def test_its_rewards_prompts_and_geometry_are_the_published_ones(path: Path) -> None:
-    mine, published = plan_of(path).recipe, plan_of(PUBLISHED).recipe
+def test_its_rewards_and_prompts_are_the_published_ones(path: Path) -> None:
+    mine, published = plan_of(path).recipe, plan_of(OURS).recipe
     assert mine.prompts == published.prompts
-    assert mine.sampling == published.sampling
     assert mine.balance == published.balance
     assert mine.eval == published.eval
     moved = {
@@ -85,6 +85,25 @@ def test_its_rewards_prompts_and_geometry_are_the_published_ones(path: Path) -> 
     assert moved == {
         name: entry.model_copy(update={"device": None}) for name, entry in published.rewards.items()
     }
+
+
+def test_only_the_published_one_has_another_geometry(path: Path) -> None:
+    mine, ours = plan_of(path).recipe, plan_of(OURS).recipe
+    same = (mine.sampling, mine.training.noise_levels, mine.training.levels) == (
+        ours.sampling,
+        ours.training.noise_levels,
+        ours.training.levels,
+    )
+    assert same == (path.stem != "five_rewards_published")
+    if not same:
+        assert (mine.sampling.steps, mine.sampling.group_size) == (25, 24)
+        assert (mine.training.noise_levels, mine.training.levels.draw) == (24, "sampler")
+        assert (
+            mine.model_copy(
+                update={"run": ours.run, "sampling": ours.sampling, "training": ours.training}
+            )
+            == ours
+        )
 
 
 @pytest.mark.slow

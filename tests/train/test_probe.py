@@ -8,7 +8,7 @@ import pytest
 
 from marblecli.errors import MarbleError
 from marblecli.rewards.spec import RewardBatch
-from marblecli.train.probe import probe
+from marblecli.train.probe import batch_signals, probe
 
 Opener = Callable[..., Any]
 Runner = Callable[..., Any]
@@ -83,3 +83,31 @@ def test_a_batch_without_a_usable_gradient_is_an_error(open_tiny: Opener) -> Non
     faulty = dict.fromkeys(("bright", "red", "contrast"), constant)
     with pytest.raises(MarbleError, match="step 1: no reward has a usable gradient"):
         list(probe(open_tiny(faulty=faulty).sampler, 1))
+
+
+def test_a_batch_keeps_a_sketch_by_which_batches_are_compared(open_tiny: Opener) -> None:
+    """The tiny adapters have few enough elements that a sketch keeps products as they are."""
+    sampler = open_tiny({"measure.slices_every": 1}).sampler
+    first, second = probe(sampler, 2)
+    assert first.signal is not None
+    assert second.signal is not None
+    assert first.signal @ first.signal.T == pytest.approx(np.array(first.record.gram), rel=1e-3)
+    alone = list(batch_signals(sampler, sampler.recipe, 2))
+    assert alone[0] @ alone[1].T == pytest.approx(first.signal @ second.signal.T, rel=1e-2)
+    by_level = sum(first.level_signals.values())
+    assert by_level == pytest.approx(first.signal, rel=1e-3, abs=1e-6)
+
+
+def test_another_geometry_is_run_by_the_same_model(open_tiny: Opener) -> None:
+    sampler = open_tiny().sampler
+    training = sampler.recipe.training.model_copy(update={"noise_levels": 1})
+    other = sampler.recipe.model_copy(update={"training": training})
+    (own,), (one_row,) = (list(batch_signals(sampler, each, 1)) for each in (sampler.recipe, other))
+    assert own.shape == one_row.shape
+    assert own != pytest.approx(one_row)
+
+
+def test_a_method_that_measures_only_a_part_of_the_batch_has_no_sketch(open_tiny: Opener) -> None:
+    (probed,) = probe(open_tiny({"balance.method": "marble-published"}).sampler, 1)
+    assert probed.signal is None
+    assert not probed.level_signals

@@ -32,6 +32,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "inspect-conflicts": (
         "marble inspect-conflicts runs/quickstart",
         "marble inspect-conflicts runs/quickstart --json",
+        "marble inspect-conflicts recipes/quickstart.toml --geometries",
     ),
     "report": ("marble report runs/quickstart", "marble report runs/a runs/b"),
     "lab": (

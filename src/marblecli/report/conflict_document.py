@@ -43,10 +43,17 @@ def conflict_document(
         "gradients": {name: _gradient(facts) for name, facts in findings.rewards.items()},
         "without_images": list(findings.without_images),
         "pairs": [_pair(pair) for pair in findings.pairs],
+        "step_value": None if report.value is None else report.value.document,
         "slices": {name: _directions(summaries) for name, summaries in findings.slices.items()},
         "tables": [
             table_json(table)
-            for table in (report.directions, report.rewards, report.pairs, *report.details)
+            for table in (
+                report.directions,
+                report.rewards,
+                report.pairs,
+                *(() if report.value is None else report.value.tables),
+                *report.details,
+            )
         ],
     }
 

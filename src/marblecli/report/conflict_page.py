@@ -16,6 +16,7 @@ from marblecli.report.cells import NOTHING, interval
 from marblecli.report.charts import Cell, Row, amount_rows, cosine_rows, matrix
 from marblecli.report.conflict_report import ConflictReport
 from marblecli.report.page import Chart, Page, Section
+from marblecli.report.pass_value import TITLE
 from marblecli.types import FloatArray
 
 
@@ -40,6 +41,7 @@ def conflict_sections(
         _matrix_section(findings, report),
         _section_over_time(records, findings),
         Section("Directions and rewards", tables=(report.directions, report.rewards)),
+        *_value_sections(report),
         Section(
             "Every direction, source and noise level",
             tables=report.details,
@@ -78,6 +80,13 @@ def _matrix_section(findings: Findings, report: ConflictReport) -> Section:
         ),
         tables=(report.pairs,) if report.pairs.rows else (),
     )
+
+
+def _value_sections(report: ConflictReport) -> tuple[Section, ...]:
+    value = report.value
+    if value is None:
+        return ()
+    return (Section(TITLE, " ".join(value.sentences), tables=value.tables),)
 
 
 def _section_over_time(records: Sequence[ConflictRecord], findings: Findings) -> Section:

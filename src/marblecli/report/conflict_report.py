@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from marblecli.conflicts.findings import Findings
+from marblecli.conflicts.pass_value import StepValue
 from marblecli.conflicts.record import ConflictRecord
 from marblecli.report.advice import advice
 from marblecli.report.conflicts import (
@@ -16,6 +17,7 @@ from marblecli.report.conflicts import (
     rewards_table,
 )
 from marblecli.report.headline import headline
+from marblecli.report.pass_value import ValueReport, value_report
 from marblecli.report.render import out
 from marblecli.report.sentences import (
     images_note,
@@ -42,6 +44,8 @@ class Subject:
     """The method of the applied direction, if it is known."""
     named: tuple[str, ...] = ()
     """The directions that the user asked for, besides the applied one."""
+    value: StepValue | None = None
+    """What a step buys, where that is known."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,8 @@ class ConflictReport:
     details: tuple[Table, ...]
     batches: Table
     notes: tuple[str, ...]
+    value: ValueReport | None = None
+    """What a step buys."""
 
 
 def conflict_report(
@@ -77,6 +83,7 @@ def conflict_report(
         details=detail_tables(findings, ["applied", *subject.named]),
         batches=batches_table(records, findings),
         notes=tuple(notes(records, findings)),
+        value=None if subject.value is None else value_report(subject.value),
     )
 
 
@@ -92,6 +99,8 @@ def show_report(report: ConflictReport, *, details: bool, show_all: bool) -> Non
     _show_table(report.directions)
     _show_table(report.rewards)
     _show_pairs(report.pairs, show_all=details)
+    if report.value is not None:
+        _show_value(report.value)
     if details:
         for table in report.details:
             _show_table(table)
@@ -118,6 +127,14 @@ def _verdict(subject: Subject, findings: Findings, batches: int) -> tuple[str, .
 def _show_table(table: Table) -> None:
     out.print()
     show(table)
+
+
+def _show_value(value: ValueReport) -> None:
+    out.print()
+    for sentence in value.sentences:
+        say(sentence)
+    for table in value.tables:
+        _show_table(table)
 
 
 def _show_pairs(pairs: Table, *, show_all: bool) -> None:

@@ -56,12 +56,33 @@ def inspect_conflicts(  # noqa: PLR0913 - one parameter an option
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Of a recipe: set any field; repeatable."),
     ] = None,
+    geometries: Annotated[
+        bool,
+        typer.Option(
+            "--geometries",
+            help="Of a recipe: also measure a few other numbers of sampler steps and noise "
+            "levels, and say which of them buys more for a forward pass.",
+        ),
+    ] = False,
+    geometry: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--geometry",
+            metavar="KEY=VALUE,...",
+            help="Of a recipe: measure this one beside it, as in "
+            "sampling.steps=8,training.noise_levels=2; repeatable.",
+        ),
+    ] = None,
     keep: Annotated[
         Path | None,
         typer.Option("--out", help="Of a recipe: keep what was measured as a run directory."),
     ] = None,
 ) -> None:
-    """Show which rewards the training direction conflicts with, how often, and how surely."""
+    """Show which rewards the training direction conflicts with, how often, and how surely.
+
+    It also shows what a step buys: how sure its gradients are for the forward passes that they
+    take.
+    """
     from marblecli.cli.inspect_conflicts.run import InspectOptions, inspect_run
 
     if html_file is not None and not html:
@@ -77,12 +98,20 @@ def inspect_conflicts(  # noqa: PLR0913 - one parameter an option
             probe_recipe,
         )
 
-        request = ProbeOptions(batches or DEFAULT_BATCHES, tuple(overrides or ()), keep)
+        request = ProbeOptions(
+            batches or DEFAULT_BATCHES,
+            tuple(overrides or ()),
+            keep,
+            tuple(geometry or ()),
+            geometries,
+        )
         probe_recipe(target, request, options, default_html=html)
         return
     of_recipes = {
         "--batches": batches,
         "--set": overrides,
+        "--geometries": geometries,
+        "--geometry": geometry,
         "--out": keep,
     }
     for option, value in of_recipes.items():

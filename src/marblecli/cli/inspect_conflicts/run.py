@@ -9,9 +9,12 @@ from pathlib import Path
 from marblecli.cli.method_text import parse_method
 from marblecli.conflicts.findings import find
 from marblecli.conflicts.judge import Direction
+from marblecli.conflicts.pass_value import StepValue, value_of_halves
 from marblecli.conflicts.record import ConflictRecord
 from marblecli.errors import BadInputError
+from marblecli.maths.passes import step_passes
 from marblecli.methods.checks import resolved
+from marblecli.methods.host import find_method
 from marblecli.report.conflict_document import conflict_document
 from marblecli.report.conflict_report import Subject, conflict_report, show_report
 from marblecli.report.document import print_document
@@ -38,6 +41,17 @@ class InspectOptions:
     html: Path | None = None
 
 
+@dataclass(frozen=True)
+class Inspected:
+    """What is judged and shown."""
+
+    records: Sequence[ConflictRecord]
+    directions: Sequence[Direction]
+    title: str
+    value: StepValue | None
+    """What a step buys, where that is known."""
+
+
 def inspect_run(run_dir: Path, options: InspectOptions, *, default_html: bool = False) -> None:
     """Read, judge, print. Raises BadInputError for an unusable run directory or method.
 
@@ -47,7 +61,7 @@ def inspect_run(run_dir: Path, options: InspectOptions, *, default_html: bool = 
     records = run.conflicts()
     html = options.html or (run_dir / CONFLICTS_FILE if default_html else None)
     directions = make_directions(_balance_of(run), options.methods)
-    present(records, directions, options, str(run_dir), html)
+    present(Inspected(records, directions, str(run_dir), _value_of(run, records)), options, html)
 
 
 def make_directions(run: RunBalance | None, methods: Sequence[str]) -> list[Direction]:
@@ -72,23 +86,19 @@ def make_directions(run: RunBalance | None, methods: Sequence[str]) -> list[Dire
     return [Direction(name, balance, weights) for name, balance in settings.items()]
 
 
-def present(
-    records: Sequence[ConflictRecord],
-    directions: Sequence[Direction],
-    options: InspectOptions,
-    title: str,
-    html: Path | None,
-) -> None:
+def present(inspected: Inspected, options: InspectOptions, html: Path | None) -> None:
     """Judge the batches, print what was found, and write it to ``html`` if that is a file."""
     if html is not None:
         check_page(html)
+    records, directions = inspected.records, inspected.directions
     findings = find(records, directions)
     applied = next(each.balance for each in directions if each.name == "applied")
     asked = [each.name for each in directions if each.name in options.methods]
     subject = Subject(
-        title,
+        inspected.title,
         method=None if applied is None else applied.method,
         named=tuple(name for name in asked if name != "applied"),
+        value=inspected.value,
     )
     report = conflict_report(subject, records, findings)
     if html is not None:
@@ -111,3 +121,18 @@ def _balance_of(run: Run) -> RunBalance | None:
     except BadInputError as error:
         log.print(f"The applied direction isn't judged on held-out halves: {error}", markup=False)
         return None
+
+
+def _value_of(run: Run, records: Sequence[ConflictRecord]) -> StepValue | None:
+    """What a step of the run buys; None if its recipe can't be read, or if it wasn't measured."""
+    try:
+        recipe = run.recipe(lambda _name, _options: [])
+    except BadInputError:
+        return None
+    balance = recipe.balance
+    methods = [balance.method, *(phase.method for phase in balance.phases)]
+    if any(find_method(name).needs.rows != "batch" for name in methods):
+        return None
+    own = value_of_halves(records, step_passes(recipe))
+    images = recipe.sampling.prompts_per_step * recipe.sampling.group_size
+    return None if own is None else StepValue(own, images)
