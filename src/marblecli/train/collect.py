@@ -13,7 +13,7 @@ from marblecli.maths.advantages import advantages, optimality_probability
 from marblecli.maths.nft import reward_shares
 from marblecli.seeding import torch_stream
 from marblecli.settings import Recipe
-from marblecli.train.batch import LossSettings, TrainingBatch, row_slices, split_halves
+from marblecli.train.batch import LossSettings, TrainingBatch, row_halves, row_slices
 from marblecli.train.levels import draw_levels
 from marblecli.train.rollout import Sampling, draw_prompts, group_numbers, sample_and_score
 from marblecli.train.sampler import Sampler
@@ -92,6 +92,7 @@ def training_batch(sampler: Sampler, step: int, collected: Collected) -> Trainin
     due = every > 0 and step % every == 0 and recipe.measure.parts
     sliced = due and collected.purpose == "rollout"
     slices = row_slices(sources, levels) if sliced else {}
+    halves = row_halves(sources, groups, levels.shape[1], recipe.measure.halves)
     return TrainingBatch(
         latents=rollout.latents.float(),
         conditioning=sampler.backbone.conditioning([p.text for p in rollout.prompts]),
@@ -100,7 +101,7 @@ def training_batch(sampler: Sampler, step: int, collected: Collected) -> Trainin
         advantages=to_device(torch.from_numpy(scaled[mine]).float(), device),
         optimality=to_device(torch.from_numpy(optimality[mine]).float(), device),
         shares=to_device(reward_shares(valid, valid.sum(0))[mine], device),
-        halves=to_device(torch.from_numpy(split_halves(sources, groups)[mine]), device),
+        halves=to_device(torch.from_numpy(halves[mine]), device),
         noise_seed=(recipe.run.seed, *place),
         slices={name: rows[mine] for name, rows in slices.items()},
         start=collected.start,
