@@ -135,7 +135,7 @@ def _batch(shape: Shape, config: Any, device: torch.device) -> TrainingBatch:
         advantages=torch.zeros(images, 1, device=device),
         optimality=torch.zeros(images, 1, device=device),
         shares=torch.zeros(images, 1, device=device),
-        halves=torch.arange(images, device=device) % 2 == 1,
+        halves=(torch.arange(images, device=device) % 2 == 1)[:, None].expand(levels.shape),
         noise_seed=(0, 1),
     )
 

@@ -20,6 +20,9 @@ FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 
+Halves = Literal["prompts", "levels"]
+"""What differs between the two halves of a batch: their prompts, or the noise levels at which all
+images of the batch are seen."""
 Json = Any
 """What json.dumps can write: dict, list, str, int, float, bool, None."""
 

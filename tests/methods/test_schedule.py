@@ -250,7 +250,7 @@ def test_weighted_sum_needs_a_weight_on_a_usable_reward():
     [
         (
             {"method": "marbel"},
-            "'marbel' .did you mean 'marble'..; there are: equal, marble, m",
+            "'marbel' .did you mean 'marble'..; there are: equal, gdpo, marble, m",
         ),
         ({"method": "marble", "solver": "wolf"}, "solver: must be 'wolfe', 'cvxpy' or"),
         ({"method": "marble", "priorities": np.zeros(2)}, "reward-0: must be above 0"),

@@ -101,6 +101,14 @@ def test_notes_warn_of_few_batches_and_of_rewards_that_are_noise() -> None:
     assert "measure.fresh_every" in text
 
 
+def test_halves_of_levels_are_said_to_be_weak_evidence() -> None:
+    records = [dataclasses.replace(each, halves="levels") for each in records_of("ab", batches=2)]
+    text = " ".join(notes(records, findings_of("ab")))
+    assert "from different noise levels agree no more" in text
+    assert "Held-out halves are weak evidence here" in text
+    assert "Held-out halves are evidence" not in text
+
+
 def test_rewards_that_scored_nothing_are_explained() -> None:
     assert images_note(()) == ()
     (note,) = images_note(("ocr", "clip"))

@@ -5,7 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from marblecli.conflicts.record import ConflictRecord, FreshRecord, PartsRecord, SliceRecord
+from marblecli.conflicts.record import (
+    ConflictRecord,
+    FreshRecord,
+    PartsRecord,
+    ScoresRecord,
+    SliceRecord,
+)
 from marblecli.errors import BadInputError
 from marblecli.runs.records import conflict_to_json, read_conflicts
 
@@ -30,6 +36,13 @@ RECORD = ConflictRecord(
         cosines={"applied": (1.0, None)},
         signal_cosines={"applied": (0.7, None)},
     ),
+    scores=ScoresRecord(
+        coverage=(1.0, 0.0),
+        rewards=((0.5, 0.0), (0.0, 0.0)),
+        advantages=((0.9, 0.0), (0.0, 0.0)),
+        scales=(0.7, 1e-4),
+    ),
+    halves="levels",
 )
 
 
@@ -65,6 +78,13 @@ def test_the_keys_that_scripts_rely_on():
             "cosines": {"applied": [1.0, None]},
             "signal_cosines": {"applied": [0.7, None]},
         },
+        "scores": {
+            "coverage": [1.0, 0.0],
+            "rewards": [[0.5, 0.0], [0.0, 0.0]],
+            "advantages": [[0.9, 0.0], [0.0, 0.0]],
+            "scales": [0.7, 1e-4],
+        },
+        "halves": "levels",
     }
 
 

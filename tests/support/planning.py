@@ -142,7 +142,7 @@ def real_batch(
         advantages=torch.randn(each),
         optimality=torch.rand(each),
         shares=torch.rand(each),
-        halves=torch.arange(images) % 2 == 0,
+        halves=torch.arange(images)[:, None].expand(images, levels) % 2 == 0,
         noise_seed=(0, 1),
     )
 

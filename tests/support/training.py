@@ -125,7 +125,7 @@ def make_batch(dtype: torch.dtype, seed: int = 0) -> TrainingBatch:
         optimality=torch.rand(IMAGES, REWARDS, generator=g, dtype=dtype),
         # Shares 300-fold apart make the gradients' norms differ 30-fold or more.
         shares=valid / valid.sum(0) * torch.logspace(0, 2.5, REWARDS, dtype=dtype),
-        halves=torch.arange(IMAGES) % 4 < 2,
+        halves=(torch.arange(IMAGES) % 4 < 2)[:, None].expand(IMAGES, LEVELS),
         noise_seed=(seed, 1),
     )
 

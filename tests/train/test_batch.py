@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from marblecli.train.batch import TrainingBatch, row_slices, split_halves
+from marblecli.train.batch import TrainingBatch, row_halves, row_slices, split_halves
 
 Cut = Callable[[TrainingBatch, int, int], TrainingBatch]
 
@@ -25,6 +25,13 @@ def test_sources_with_one_group_each_do_not_all_fall_into_one_half() -> None:
 def test_interleaved_sources_are_split_separately() -> None:
     halves = split_halves(["a", "b", "a", "b"], np.array([0, 1, 2, 3]))
     assert halves.tolist() == [False, True, True, False]
+
+
+def test_halves_are_of_prompts_or_of_every_images_levels() -> None:
+    sources, groups = ["a"] * 4, np.array([0, 0, 1, 1])
+    whole = row_halves(sources, groups, 3, "prompts")
+    assert whole.tolist() == [[False] * 3] * 2 + [[True] * 3] * 2
+    assert row_halves(sources, groups, 3, "levels").tolist() == [[False, True, False]] * 4
 
 
 def test_every_row_is_in_one_source_and_one_range_of_noise_levels() -> None:

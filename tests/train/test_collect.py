@@ -26,7 +26,7 @@ def test_the_batch_of_a_step_is_made_of_its_images(open_tiny: Opener) -> None:
     torch.testing.assert_close(batch.optimality[batch.shares > 0], expected[batch.shares > 0])
     for group in range(2):
         here = collected.rollout.groups == group
-        assert len(set(batch.halves.numpy()[here])) == 1
+        assert len(set(batch.halves.numpy()[here].flatten())) == 1
         np.testing.assert_allclose(batch.advantages.numpy()[here].sum(0), 0.0, atol=1e-5)
 
 

@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from marblecli.types import FloatArray, PartGrams, ScoreStats
+from marblecli.types import FloatArray, Halves, PartGrams, ScoreStats
 
 Matrix = tuple[tuple[float, ...], ...]
 Cosines = Mapping[str, tuple[float | None, ...]]
@@ -125,6 +125,8 @@ class ConflictRecord:
     fresh: FreshRecord | None = None
     scores: ScoresRecord | None = None
     """None in old records."""
+    halves: Halves = "prompts"
+    """What differs between the halves of the batch: the recipe's ``measure.halves``."""
 
     @cached_property
     def part_grams(self) -> PartGrams | None:

@@ -18,8 +18,8 @@ class ImagePasses:
 
     sampling: float
     """To sample it."""
-    rows: int
-    """Its rows: the noise levels that it is trained at."""
+    rows: float
+    """Its rows that are trained: the noise levels of an image, less what is left out on average."""
     row: float
     """The passes of one row, with its backward passes in units of forward passes."""
 
@@ -60,4 +60,12 @@ def step_passes(recipe: Recipe, *, on_policy: bool = False) -> ImagePasses:
         share = training.pull_share
         backward = 1.0 + share * (pull + penalty)
         row = row_passes(old, share * penalty, backward, recipe.model.mode)
-    return ImagePasses(recipe.sampling.steps, training.noise_levels, row)
+    return ImagePasses(recipe.sampling.steps, _rows(recipe), row)
+
+
+def _rows(recipe: Recipe) -> float:
+    """The trained rows of an image by ``[training.rows]``, if all groups vary."""
+    rows = recipe.training.rows
+    images = rows.extremes / recipe.sampling.group_size if rows.extremes else 1.0
+    share = rows.share if rows.draw == "by-size" else 1.0
+    return images * share * recipe.training.noise_levels

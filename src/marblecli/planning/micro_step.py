@@ -179,6 +179,6 @@ def fake_batch(model: ModelCase, case: GradientCase, rows: int, levels: int = 1)
         advantages=torch.zeros(each),
         optimality=torch.zeros(each),
         shares=torch.zeros(each),
-        halves=torch.zeros(rows, dtype=torch.bool),
+        halves=torch.zeros(rows, levels, dtype=torch.bool),
         noise_seed=(0, 1),
     )

@@ -103,7 +103,7 @@ def rewards_table(findings: Findings, direction: str = "applied") -> Table:
         explanation=(
             "images: the mean number of images of a batch that the reward scored. pull: the length "
             "of the pull towards the old policy over that of the whole gradient. split halves: the "
-            "cosine between the gradients of two halves of a batch's prompts; 0 is all noise. Then "
+            "cosine between the gradients of a batch's two halves; 0 is all noise. Then "
             f"the mean cosine of the reward with the {direction} direction."
         ),
         notes=images_note(findings.without_images),

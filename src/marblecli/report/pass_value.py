@@ -41,8 +41,8 @@ def _sentences(found: StepValue) -> Iterator[str]:
     sampling = passes.sampling / passes.total
     yield (
         f"An image takes {passes.total:.1f} passes: {passes.sampling:.0f} to sample it "
-        f"({100 * sampling:.0f} %), and {passes.row:.2f} for each of its "
-        f"{counted(passes.rows, 'row', 'rows')}."
+        f"({100 * sampling:.0f} %), and {passes.row:.2f} for each of its {passes.rows:g} "
+        f"{'row' if passes.rows == 1 else 'rows'}."
     )
     if found.by_level:
         whole = own.per_pass * passes.total

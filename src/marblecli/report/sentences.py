@@ -95,14 +95,15 @@ def notes(records: Sequence[ConflictRecord], findings: Findings) -> list[str]:
             "significant."
         )
     halves = any(record.parts for record in records)
+    of_levels = any(record.parts and record.halves == "levels" for record in records)
     unsure = [name for name, facts in findings.rewards.items() if facts.reliability.sign < 1]
     if halves and unsure:
         found.append(
-            "Gradients from different prompts agree no more than noise would for "
-            f"{listed(unsure)} (column split halves). More batches would tell more, and so would "
-            "more prompts a step and larger groups."
+            f"Gradients from different {'noise levels' if of_levels else 'prompts'} agree no more "
+            f"than noise would for {listed(unsure)} (column split halves). More batches would tell "
+            "more, and so would more prompts a step and larger groups."
         )
-    found.append(_caution(halves))
+    found.append(_caution(halves, of_levels))
     if halves or any(record.fresh for record in records):
         found.append(
             "Each interval is that of one cosine: where there are many, one that only just "
@@ -137,11 +138,17 @@ def counted(count: int, singular: str, plural: str) -> str:
     return f"{count} {singular if count == 1 else plural}"
 
 
-def _caution(halves: bool) -> str:
+def _caution(halves: bool, of_levels: bool) -> str:
     caution = (
         "On the batch that it was solved on, marble conflicts with no reward by theorem, so zero "
         "conflict there is no evidence. "
     )
+    if of_levels:
+        return caution + (
+            "Held-out halves are weak evidence here: both have the same images, at different noise "
+            "levels (measure.halves), so the accidents of which images were sampled count as "
+            "signal. Fresh images are better evidence."
+        )
     if halves:
         return caution + (
             "Held-out halves are evidence: a direction is solved on one half of a batch's prompts "

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from marblecli.settings.table import Share, Table, gathered
+from marblecli.types import Halves
 
 
 class BalancePhase(Table):
@@ -73,6 +74,10 @@ class MeasureSettings(Table):
     parts: bool = True
     """Measure the signal of each half of the batch, and the pull towards the old policy, apart.
     ``false`` takes a third of the memory for gradients, and rules out measurements by slice."""
+    halves: Halves = "prompts"
+    """Which halves of a batch the signals are compared between. Halves of different ``prompts``
+    share what all prompts share. Halves of every image's noise ``levels`` also share what is learnt
+    prompt by prompt, and the accidents of which images were sampled: those count as signal."""
     fresh_every: NonNegativeInt = 0
     """Steps between measurements on fresh images, each of which costs a rollout; 0 for none."""
     slices_every: NonNegativeInt = 10

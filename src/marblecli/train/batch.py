@@ -16,7 +16,7 @@ from marblecli.engine.copies import to_device
 from marblecli.models.conditioning import Conditioning
 from marblecli.seeding import torch_stream
 from marblecli.train.rows import RowCounts, Selection
-from marblecli.types import BoolArray, FloatArray, IntArray
+from marblecli.types import BoolArray, FloatArray, Halves, IntArray
 
 LEVEL_THIRDS = (0.0, 0.33, 0.67, 1.0)
 """The bounds of the ranges of noise levels whose signal is measured separately."""
@@ -66,6 +66,20 @@ def level_slice(low: float, high: float) -> str:
     return f"noise {low}-{high}"
 
 
+def row_halves(sources: Sequence[str], groups: IntArray, levels: int, split: Halves) -> BoolArray:
+    """[N, T], which half of the batch each row is in, for T = ``levels`` rows of each image.
+
+    ``prompts`` are those of :func:`split_halves`. ``levels`` puts every other row of each image
+    into the second half; the levels of one image are in random order.
+    """
+    halves: BoolArray = (
+        np.repeat(split_halves(sources, groups)[:, None], levels, axis=1)
+        if split == "prompts"
+        else np.tile(np.arange(levels) % 2 == 1, (len(groups), 1))
+    )
+    return halves
+
+
 @dataclass(frozen=True)
 class LossSettings:
     """The constants of the loss."""
@@ -96,7 +110,7 @@ class TrainingBatch:
     shares: Tensor
     """[N, K], m_ik / n_k: 1 over the number of images that the reward applies to, or 0."""
     halves: Tensor
-    """Bool [N], which half of the batch an image is in; all images of a prompt are in one half."""
+    """Bool [N, T], which half of the batch a row is in."""
     noise_seed: tuple[int, ...]
     """The run's seed, the step, and one more number if the images aren't for training. The noise of
     a row depends on these, on the index of its level and on its image."""
@@ -183,7 +197,7 @@ class TrainingBatch:
             optimality=optimality,
             shares=shares if weights is None else shares * weights[:, None],
             weights=of_penalty,
-            halves=self.halves[images],
+            halves=self.halves[images, index],
             slices=self._slices(images, index),
         )
 
@@ -202,7 +216,7 @@ class TrainingBatch:
             advantages=self.advantages[:mine],
             optimality=self.optimality[:mine],
             shares=self.shares[:mine],
-            halves=self.halves[:mine],
+            halves=self.halves[:mine, :1],
             slices={},
             bin_rows=None,
             selection=None,
@@ -221,7 +235,7 @@ class TrainingBatch:
 
     def _slices(self, images: slice | Tensor, index: int | Tensor) -> Tensor:
         columns = [chosen[images, index] for chosen in self.slices.values()]
-        empty = self.halves[images, None][:, :0]
+        empty = self.halves[images, :0]
         return torch.stack(columns, 1) if columns else empty
 
     def _noise(self, index: int) -> Tensor:

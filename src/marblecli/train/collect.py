@@ -21,8 +21,8 @@ from marblecli.train.batch import (
     LossSettings,
     TrainingBatch,
     level_slices,
+    row_halves,
     row_slices,
-    split_halves,
 )
 from marblecli.train.levels import UNMEASURED, DrawnLevels, LevelSignal, bin_bounds, draw_levels
 from marblecli.train.rollout import Sampling, draw_prompts, group_numbers, sample_and_score
@@ -109,6 +109,7 @@ def training_batch(
     binned = recipe.training.levels.draw == "signal"
     bounds = bin_bounds(recipe.training.levels) if binned else LEVEL_THIRDS
     slices = row_slices(sources, levels, bounds) if sliced else {}
+    halves = row_halves(sources, groups, levels.shape[1], recipe.measure.halves)
     scored = Scored(table, groups, scaled, optimality, shares.double().numpy())
     selection = _selection(sampler, place, scored) if collected.purpose == "rollout" else None
     return TrainingBatch(
@@ -119,7 +120,7 @@ def training_batch(
         advantages=to_device(torch.from_numpy(scaled[mine]).float(), device),
         optimality=to_device(torch.from_numpy(optimality[mine]).float(), device),
         shares=to_device(shares[mine], device),
-        halves=to_device(torch.from_numpy(split_halves(sources, groups)[mine]), device),
+        halves=to_device(torch.from_numpy(halves[mine]), device),
         noise_seed=(recipe.run.seed, *place),
         slices={name: rows[mine] for name, rows in slices.items()},
         bin_rows=_bin_rows(levels, bounds, drawn, selection) if sliced and binned else None,

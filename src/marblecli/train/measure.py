@@ -23,6 +23,7 @@ from marblecli.types import (
     Balance,
     FloatArray,
     GradientStats,
+    Halves,
     PartGrams,
     RewardTable,
     ScoreStats,
@@ -48,6 +49,8 @@ class Measurement:
     """How inner products are summed if the trained weights are sharded."""
     scores: ScoreStats | None = None
     """What the batch's scores say."""
+    halves: Halves = "prompts"
+    """What differs between the halves of the batch."""
 
     def direction(self) -> list[Tensor]:
         """The gradient to step, by parameter: sum_k coefficients_k g_k and the regulariser's."""
@@ -67,6 +70,8 @@ class BalancePlan:
     """The balance of an earlier batch, if it is to be used for this batch, too."""
     scores: ScoreStats | None = None
     """What the batch's scores say."""
+    halves: Halves = "prompts"
+    """What differs between the halves of the batch."""
 
 
 def measure(
@@ -87,7 +92,16 @@ def measure(
         raise MarbleError(f"no reward has a usable gradient: {reasons}")
     balanced, state = _balanced(stats, parts, plan)
     return Measurement(
-        gradients, stats, balanced, state, valid, plan.loss_weights, parts, reduction, plan.scores
+        gradients=gradients,
+        stats=stats,
+        balance=balanced,
+        state=state,
+        valid=valid,
+        loss_weights=plan.loss_weights,
+        parts=parts,
+        reduction=reduction,
+        scores=plan.scores,
+        halves=plan.halves,
     )
 
 

@@ -59,6 +59,7 @@ def conflict_record(
         parts=None if parts is None else PartsRecord.of(parts),
         slices={name: batch.slice(blocks) for name, blocks in measured.gradients.slices.items()},
         fresh=None if fresh is None else batch.fresh(fresh),
+        halves=measured.halves,
         scores=None if measured.scores is None else ScoresRecord.of(measured.scores),
     )
 

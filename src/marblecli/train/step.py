@@ -184,7 +184,15 @@ def _measured(
         batch = batch.head(sampler.micro_batch.size)
     weights = np.array([reward.weight for reward in recipe.rewards.values()])
     scores = score_stats(collected.table, collected.groups, recipe.training.advantage_scale)
-    plan = BalancePlan(sampler.schedule, weights, step, carried.state, carried.balance, scores)
+    plan = BalancePlan(
+        schedule=sampler.schedule,
+        loss_weights=weights,
+        step=step,
+        state=carried.state,
+        held=carried.balance,
+        scores=scores,
+        halves=recipe.measure.halves,
+    )
     try:
         with sampler.phases.phase("gradients"):
             gradients = batch_gradients(sampler, batch)

@@ -22,6 +22,10 @@ from support.recipes import load, problems
             ["measure.fresh_every=2", "measure.parts=false"],
             "measure.fresh_every: needs measure.parts = true",
         ),
+        (
+            ["measure.halves=levels", "training.noise_levels=1"],
+            'measure.halves: "levels" needs training.noise_levels of at least 2',
+        ),
         (["model.lora.dora=true"], 'model.lora.dora: needs training.gradients = "backward"'),
         (
             ["model.lora.dora=true", "training.gradients=backward", "measure.fresh_every=1"],

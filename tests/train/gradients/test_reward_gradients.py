@@ -171,12 +171,28 @@ def test_the_halves_are_those_of_the_batch(
     policies = policies_of("lora")
     settings = replace(loss_settings, kl_weight=0.0)
     whole = contracted_gradients(policies, batch, settings)
-    alone = replace(batch, shares=batch.shares * (~batch.halves)[:, None])
+    alone = replace(batch, shares=batch.shares * (~batch.halves)[:, :1])
     first = contracted_gradients(policies, alone, settings)
     assert flat([block[0] for block in whole.blocks]).norm() > 0
     torch.testing.assert_close(
         flat([b[0] for b in first.blocks]), flat([b[0] for b in whole.blocks])
     )
+    assert flat([block[1] for block in first.blocks]).norm() == 0
+
+
+def test_halves_may_be_of_levels(
+    policies_of: Policymaker, batch: TrainingBatch, loss_settings: LossSettings
+) -> None:
+    """Every other row of each image: without the others' weights, the signal of the first half."""
+    policies = policies_of("lora")
+    settings = replace(loss_settings, kl_weight=0.0)
+    halves = torch.arange(batch.levels.shape[1]).expand(batch.levels.shape) % 2 == 1
+    split = replace(batch, halves=halves)
+    whole = contracted_gradients(policies, split, settings)
+    first = contracted_gradients(policies, replace(split, weights=(~halves).float()), settings)
+    signal = flat([block[0] for block in whole.blocks])
+    assert 0 < signal.norm() < flat(list(whole.signal())).norm() * 10
+    torch.testing.assert_close(flat([block[0] for block in first.blocks]), signal)
     assert flat([block[1] for block in first.blocks]).norm() == 0
 
 

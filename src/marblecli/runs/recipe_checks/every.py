@@ -11,6 +11,7 @@ from marblecli.runs.recipe_checks.files import check_files
 from marblecli.runs.recipe_checks.gradients import (
     check_dora,
     check_fresh_images,
+    check_halves,
     check_signal,
 )
 from marblecli.runs.recipe_checks.methods import check_methods, check_parts, check_scale
@@ -29,6 +30,7 @@ CHECKS: tuple[Check, ...] = (
     check_sources,
     check_eval_rewards,
     check_signal,
+    check_halves,
     check_fresh_images,
     check_dora,
     check_level_signal,

@@ -18,6 +18,13 @@ def check_signal(recipe: Recipe) -> Iterator[Problem]:
         yield Problem("balance.gram", '"signal" needs measure.parts = true')
 
 
+def check_halves(recipe: Recipe) -> Iterator[Problem]:
+    """One problem if images have only one noise level, and halves of their levels are asked for."""
+    if recipe.measure.halves == "levels" and recipe.training.noise_levels < 2:
+        message = '"levels" needs training.noise_levels of at least 2'
+        yield Problem("measure.halves", message)
+
+
 def check_fresh_images(recipe: Recipe) -> Iterator[Problem]:
     """One problem if fresh images are measured without the parts of the gradients."""
     if recipe.measure.fresh_every and not recipe.measure.parts:
