@@ -9,7 +9,8 @@ over the passes of an image, as in ``geometry.py``. The second one has the norms
 signal-to-noise ratio of one batch (whole, by prompt source and by noise level) and the split-half
 reliability of every reward. The next two have the true cosines between the rewards and the mean
 cosines of one batch. The last one has the true cosines of the directions that methods would take
-from several estimates of the Gram matrix.
+from several estimates of the Gram matrix, and what the rewards gain per unit of step length (see
+``estimators.py``).
 """
 
 from __future__ import annotations
@@ -32,9 +33,11 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from marblecli.conflicts.vectors import direction_cosines, pairwise_cosines
+from estimators import Measured, estimators
+from marblecli.conflicts.vectors import pairwise_cosines
 from marblecli.maths.gram import gram_matrix, part_grams, whole_gram
 from marblecli.maths.passes import step_passes
+from marblecli.maths.scores import score_stats
 from marblecli.maths.signal import (
     batch_products,
     halves_signal_to_noise,
@@ -44,13 +47,11 @@ from marblecli.maths.signal import (
     mean_ratio,
 )
 from marblecli.maths.sketch import sketch
-from marblecli.methods.schedule import MethodSchedule, MethodState, combine
-from marblecli.settings import BalanceSettings
 from marblecli.train.batch import row_slices
 from marblecli.train.collect import collect, loss_settings, training_batch
 from marblecli.train.gradients.reward_gradients import RewardGradients, contracted_gradients
 from marblecli.train.sampler import Sampler
-from marblecli.types import FloatArray, GradientStats, IntArray, PartGrams
+from marblecli.types import FloatArray, IntArray, PartGrams, ScoreStats
 from opening import opened
 
 
@@ -89,6 +90,7 @@ class Sums:
     slices: dict[str, Shared] = field(default_factory=dict)
     parts: list[PartGrams] = field(default_factory=list)
     whole: list[FloatArray] = field(default_factory=list)
+    scores: list[ScoreStats] = field(default_factory=list)
     sketches: list[FloatArray] = field(default_factory=list)
     """[K, size] of each batch, of its signal."""
 
@@ -154,6 +156,8 @@ def _gather(sampler: Sampler, batches: int) -> Sums:
         sources = [prompt.source for prompt in collected.rollout.prompts]
         batch = replace(batch, slices=row_slices(sources, batch.levels))
         _add(sums, contracted_gradients(sampler.policies, batch, settings))
+        scale = sampler.recipe.training.advantage_scale
+        sums.scores.append(score_stats(collected.table, collected.groups, scale))
     return sums
 
 
@@ -206,44 +210,9 @@ def _cosines(gram: FloatArray) -> list[list[float]]:
 
 
 def _estimators(names: tuple[str, ...], sums: Sums) -> dict[str, dict[str, float]]:
-    """For each way to choose coefficients, the cosines of its direction with the true signals.
-
-    The direction is sum_k coefficients_k (true signal of reward k). The figures are the worst of
-    the rewards' mean cosines, the mean cosine, and the share of batches in which the direction is
-    in conflict with a reward.
-    """
-    eigenvalues, vectors = np.linalg.eigh(sums.signal.signal)
-    truth = (vectors * np.maximum(eigenvalues, 0.0)) @ vectors.T
-    found: dict[str, list[FloatArray]] = {}
-    state, remembering = MethodState(), MethodSchedule.of(BalanceSettings(memory=0.9))
-    ones = np.ones(len(names))
-    usable = np.ones(len(names), dtype=bool)
-
-    def judged(label: str, gram: FloatArray, method: str = "marble") -> None:
-        chosen = combine(GradientStats(names, gram, usable), method, ones)
-        found.setdefault(label, []).append(direction_cosines(truth, chosen.coefficients))
-
-    for index, (gram, parts) in enumerate(zip(sums.whole, sums.parts, strict=True)):
-        judged("marble, this batch", gram)
-        judged("marble, signal without pull", parts.signal)
-        judged("marble, half of the batch", parts.first)
-        judged("marble, the batch before (stale)", sums.whole[index - 1])
-        judged("equal", gram, "equal")
-        judged("weighted sum", gram, "weighted-sum")
-        stats = GradientStats(names, gram, usable)
-        remembered, state = remembering.next(stats, ones, index + 1, state)
-        found.setdefault("marble, memory 0.9", []).append(
-            direction_cosines(truth, remembered.coefficients)
-        )
-    judged("marble, true Gram (an oracle)", truth)
-    return {
-        label: {
-            "worst_mean_cosine": float(np.mean(cosines, 0).min()),
-            "mean_cosine": float(np.mean(cosines)),
-            "share_in_conflict": float(np.mean(np.min(cosines, 1) < 0)),
-        }
-        for label, cosines in found.items()
-    }
+    """For each way to choose coefficients, how its directions treat the true signals."""
+    rows = zip(sums.whole, sums.parts, sums.scores, strict=True)
+    return estimators(names, sums.signal.signal, [Measured(*row) for row in rows])
 
 
 def _show(report: Report) -> None:
@@ -271,10 +240,16 @@ def _show(report: Report) -> None:
         for name, row in zip(names, values, strict=True):
             table.add_row(name, *(f"{value:.2f}" for value in row))
         console.print(table)
-    columns = ("worst of mean cosines", "mean cosine", "share in conflict")
+    columns = (
+        "worst of mean cosines",
+        "mean cosine",
+        "share in conflict",
+        "worst mean gain",
+        "mean gain",
+    )
     table = _table("Coefficients from ... applied to the true signal", "estimate", columns)
     for label, figures in report.estimators.items():
-        table.add_row(label, *(f"{value:.2f}" for value in figures.values()))
+        table.add_row(label, *(f"{value:.3f}" for value in figures.values()))
     console.print(table)
 
 

@@ -47,6 +47,37 @@ def test_a_probe_probes_what_training_does(method: str, open_tiny: Opener, recor
     assert set(trained.cosines) - set(probed.record.cosines) == {"update"}
 
 
+@pytest.mark.parametrize("method", ["raw-sum", "gdpo"])
+def test_the_loss_of_summed_advantages_steps_the_recorded_combination(
+    method: str, open_tiny: Opener
+) -> None:
+    """At the first step, where there is no pull; one of the rewards applies to half of the images.
+
+    So the gradient of the one loss is that of the K losses with the recorded coefficients.
+    """
+    found = find_direction(open_tiny({"balance.method": method}).sampler, 1, Carried())
+    assert found.measured is not None
+    assert found.measured.valid == (6, 6, 3)
+    expected = found.measured.direction()
+    scale = max(part.abs().max() for part in expected)
+    for one, other in zip(found.gradient, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4 * float(scale))
+
+
+def test_halves_of_levels_are_measured_and_recorded(open_tiny: Opener) -> None:
+    """The two halves of the images' levels together are the signal that halves of prompts make."""
+    plain, halved = (
+        next(probe(open_tiny({"measure.halves": halves}).sampler, 1)).record
+        for halves in ("prompts", "levels")
+    )
+    assert (plain.halves, halved.halves) == ("prompts", "levels")
+    assert plain.parts is not None
+    assert halved.parts is not None
+    assert halved.parts.first != plain.parts.first
+    signals = [each.parts.grams.signal for each in (plain, halved)]
+    assert signals[0] == pytest.approx(signals[1], rel=1e-4)
+
+
 def test_coefficients_are_reused_between_measurements(open_tiny: Opener) -> None:
     sampler = open_tiny({"balance.refresh_every": 2}).sampler
     first = find_direction(sampler, 1, Carried())

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from marblecli.settings.table import Share, Table, gathered
-from marblecli.types import Halves
 
 
 class BalancePhase(Table):
@@ -74,7 +73,7 @@ class MeasureSettings(Table):
     parts: bool = True
     """Measure the signal of each half of the batch, and the pull towards the old policy, apart.
     ``false`` takes a third of the memory for gradients, and rules out measurements by slice."""
-    halves: Halves = "prompts"
+    halves: Literal["prompts", "levels"] = "prompts"
     """Which halves of a batch the signals are compared between. Halves of different ``prompts``
     share what all prompts share. Halves of every image's noise ``levels`` also share what is learnt
     prompt by prompt, and the accidents of which images were sampled: those count as signal."""

@@ -17,6 +17,10 @@ from support.recipes import load, problems
             ["balance.method=equal", "balance.floors.ocr=0.5"],
             "balance.floors: only the method marble takes floors, not equal",
         ),
+        (
+            ["balance.method=raw-sum", "training.advantage_scale=group"],
+            'training.advantage_scale: the method raw-sum needs "batch"',
+        ),
     ],
 )
 def test_a_fault_of_a_method_is_named_at_its_key(
