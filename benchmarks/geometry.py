@@ -73,8 +73,9 @@ class Geometry:
         return self.images * ImagePasses(self.sampler_steps, rows, row).total
 
     def overrides(self) -> list[str]:
-        """For a recipe."""
+        """For a recipe, whose own levels don't count."""
         return [
+            "training.levels={}",
             f"sampling.steps={self.sampler_steps}",
             f"training.noise_levels={self.rows}",
             *(f"training.levels.{option}" for option in self.levels),

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from geometry import GEOMETRIES
+from marblecli.runs.overrides import apply_override
 
 
 def test_the_published_geometry_takes_the_passes_that_were_counted() -> None:
@@ -18,3 +21,10 @@ def test_rows_that_are_left_out_cost_their_sampling_only() -> None:
     )
     assert larger.passes == pytest.approx(baseline.passes + 8)
     assert "training.rows.extremes=12" in larger.overrides()
+
+
+def test_a_recipes_own_levels_are_not_those_of_a_geometry() -> None:
+    table: dict[str, Any] = {"training": {"levels": {"draw": "uniform", "low": 0.8}}}
+    for override in GEOMETRIES[0].overrides():
+        assert not apply_override(table, override)
+    assert table["training"]["levels"] == {}
