@@ -58,7 +58,7 @@ ON_A_GPU = Sizes(
     group_size=9,
     micro_batch_size=9,
     published=Geometry(prompts=2, sampler_steps=25, noise_levels=24),
-    ours=Geometry(prompts=4, sampler_steps=8, noise_levels=4),
+    ours=Geometry(prompts=4, sampler_steps=10, noise_levels=4),
     short=Geometry(prompts=2, sampler_steps=4, noise_levels=2),
     rewards=5,
     tower="vit-l",
