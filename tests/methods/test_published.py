@@ -1,13 +1,23 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from grams import high_dimensional, unit_gram
+from marblecli.errors import MarbleError
 from marblecli.maths.qp.exact import solve_min_norm
 from marblecli.maths.qp.problem import certify
-from marblecli.methods.method import LossInputs
-from marblecli.methods.published import average_weights, published_targets, slsqp_weights
+from marblecli.methods.method import LossInputs, Statistics
+from marblecli.methods.published import (
+    PublishedOptions,
+    average_weights,
+    build,
+    published_targets,
+    slsqp_weights,
+)
+from marblecli.types import ScoreStats
 
 
 def test_slsqp_agrees_where_the_problem_is_easy():
@@ -57,3 +67,40 @@ def test_the_published_loss_worked_by_hand():
     found = published_targets(inputs)
     assert found.optimality.tolist() == [1.0, 0.625]
     assert found.shares.tolist() == [1 / 8, 1 / 8]
+
+
+def statistics(norms: list[float], coverage: list[float]) -> Statistics:
+    count = len(norms)
+    nothing = np.zeros((count, count))
+    names = tuple("abc"[:count])
+    return Statistics(
+        names=names,
+        rewards=names,
+        unit_gram=np.eye(count),
+        norms=np.array(norms),
+        loss_weights=np.ones(count),
+        step=1,
+        scores=ScoreStats(np.array(coverage), nothing, nothing, None),
+    )
+
+
+def coefficients(**options: bool) -> list[float]:
+    """For gradients of norms 1 and 3, the second of a reward that applies to a quarter."""
+    method = build(PublishedOptions(**options))
+    balance, _ = method(statistics([1.0, 3.0], [1.0, 0.25]), None)
+    return balance.coefficients.tolist()
+
+
+def test_each_of_its_two_faults_can_be_left_out():
+    """Orthogonal unit gradients get even weights; the mean norm is 2."""
+    assert coefficients() == pytest.approx([0.5, 0.5])
+    assert coefficients(raw_weights=False) == pytest.approx([1.0, 1 / 3])
+    assert coefficients(inapplicable_as_zero=False) == pytest.approx([0.5, 2.0])
+    both = coefficients(raw_weights=False, inapplicable_as_zero=False)
+    assert both == pytest.approx([1.0, 4 / 3])
+
+
+def test_a_mean_over_a_rewards_own_images_needs_the_scores():
+    method = build(PublishedOptions(inapplicable_as_zero=False))
+    with pytest.raises(MarbleError, match="marble-published needs the batch's scores"):
+        method(replace(statistics([1.0], [1.0]), scores=None), None)

@@ -14,15 +14,19 @@ import numpy as np
 
 from marblecli.maths.advantages import optimality_probability
 from marblecli.maths.qp.problem import certify
+from marblecli.methods.advantage_sum import needed_scores
 from marblecli.methods.method import (
     LossInputs,
     LossTargets,
+    Method,
     MethodSpec,
     Needs,
     State,
     Statistics,
     loss_mixture,
+    unit_mixture,
 )
+from marblecli.plugins import NoOptions
 from marblecli.types import Balance, FloatArray
 
 AVERAGE_DECAY = 0.7
@@ -30,19 +34,41 @@ AVERAGE_DECAY = 0.7
 _TOLERANCE = 1e-8
 
 
-def published(statistics: Statistics, state: State) -> tuple[Balance, State]:
-    """Weights solved for unit gradients, averaged over batches, and put on the raw losses.
+class PublishedOptions(NoOptions):
+    """Options of the method ``marble-published``: two of its faults, which may be left out."""
 
-    They weigh the losses as they are, neither divided by the norms nor times their mean.
-    """
-    earlier = None if state is None else state["average"]
-    previous = None
-    if earlier is not None:
-        previous = np.array([earlier.get(name, 0.0) for name in statistics.names])
-    coefficients = average_weights(previous, slsqp_weights(statistics.unit_gram))
-    residual = certify(statistics.unit_gram, coefficients).kkt_residual
-    left = to_state(statistics.names, coefficients.tolist())
-    return loss_mixture(coefficients, statistics.norms, residual), left
+    raw_weights: bool = True
+    """Put the weights of the unit gradients on the losses as they are. ``false`` divides them by
+    the gradients' norms, and multiplies them by their mean."""
+    inapplicable_as_zero: bool = True
+    """Count an image that a reward doesn't apply to as one with an advantage of 0, so that a reward
+    of few images is diluted. ``false`` takes each reward's mean over its own images."""
+
+
+def build(options: PublishedOptions) -> Method:
+    """The method with the faults that the options leave in it."""
+
+    def published(statistics: Statistics, state: State) -> tuple[Balance, State]:
+        """Weights solved for unit gradients, averaged over batches, on one loss.
+
+        Raises MarbleError if the scores are needed and not known.
+        """
+        earlier = None if state is None else state["average"]
+        previous = None
+        if earlier is not None:
+            previous = np.array([earlier.get(name, 0.0) for name in statistics.names])
+        weights = average_weights(previous, slsqp_weights(statistics.unit_gram))
+        residual = certify(statistics.unit_gram, weights).kkt_residual
+        coefficients = weights
+        if not options.raw_weights:
+            coefficients = unit_mixture(weights, statistics.norms).coefficients
+        if not options.inapplicable_as_zero:
+            # The one loss is a mean over all images: this undoes the share of a reward's own.
+            coefficients = coefficients / needed_scores(statistics, SPEC.name).coverage
+        left = to_state(statistics.names, weights.tolist())
+        return loss_mixture(coefficients, statistics.norms, residual), left
+
+    return published
 
 
 def to_state(names: Sequence[str], average: Sequence[float]) -> State:
@@ -104,7 +130,8 @@ def average_weights(previous: FloatArray | None, current: FloatArray) -> FloatAr
 SPEC = MethodSpec(
     name="marble-published",
     summary="what the published code does, to compare with",
-    build=lambda _options: published,
+    build=build,
+    options=PublishedOptions,
     # One micro-batch can't be sharded: all processes would need a part of it.
     needs=Needs(rows="head", sharded=False),
     targets=published_targets,
