@@ -114,6 +114,17 @@ class PartGrams:
 
 
 @dataclass(frozen=True)
+class SignalEstimate:
+    """The signals that the batches so far share, by :mod:`marblecli.maths.remembered_signal`."""
+
+    gram: FloatArray
+    """[K, K], an unbiased estimate of the signals' inner products, not scaled; rows of unusable
+    rewards are zero. It isn't a Gram matrix exactly: squares may be negative."""
+    norms: FloatArray
+    """[K], the mean length of the whole gradients over the same batches; 0 where unusable."""
+
+
+@dataclass(frozen=True)
 class ScoreStats:
     """What the scores of one batch of N images say of K rewards, beside their gradients; float64.
 

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from marblecli.conflicts.record import ScoresRecord
+from marblecli.conflicts.record import ScoresRecord, SignalRecord
 from marblecli.conflicts.replay import SeenBatch, replay, replay_records
 from marblecli.errors import BadInputError, MarbleError
 from marblecli.maths.scores import score_stats
@@ -76,6 +76,34 @@ def test_a_method_of_scores_is_replayed_from_the_recorded_ones(method: str):
     assert (whole > 0.0).all()
     ((first, second),) = replay_records([scored], settings, {}, "halves")
     assert first.tolist() == second.tolist() == whole.tolist()
+
+
+def with_signal(record, square):
+    """The same, with a second signal of this square; lengths 1."""
+    signal = SignalRecord(((1.0, 0.0), (0.0, square)), (1.0, 1.0))
+    return dataclasses.replace(record, signal=signal)
+
+
+def test_a_recorded_signal_is_replayed_whole_and_the_one_before_on_halves():
+    """Lengths 1 and 1/2 of orthogonal signals: weights 1/2 each, times their mean 3/4 over each."""
+    plain = record_of(np.eye(2), np.eye(2))
+    records = [plain, with_signal(plain, 0.25), with_signal(plain, 1.0)]
+    settings = BalanceSettings(method="noise-aware")
+    (first,), (second,), (third,) = replay_records(records, settings, {}, "batch")
+    assert first == pytest.approx([0.5, 0.5])
+    assert second == pytest.approx([0.375, 0.75])
+    assert third == pytest.approx([0.5, 0.5])
+    *_, (one, other) = replay_records(records, settings, {}, "halves")
+    assert one == pytest.approx([0.375, 0.75])
+    assert other == pytest.approx([0.375, 0.75])
+
+
+def test_records_without_a_signal_say_so_in_one_line():
+    with pytest.raises(BadInputError, match="noise-aware needs the signal") as raised:
+        replay_records(
+            [record_of(np.eye(2), np.eye(2))], BalanceSettings(method="noise-aware"), {}, "batch"
+        )
+    assert "\n" not in str(raised.value)
 
 
 def test_records_without_scores_say_so_in_one_line():

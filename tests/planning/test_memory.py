@@ -135,6 +135,15 @@ def test_as_many_sets_are_accumulated_as_are_counted(parts: bool) -> None:
     assert bytes_of(list(made.tensors())) == accumulated_sets(recipe) * one
 
 
+def test_a_gradient_memory_takes_a_gradient_of_each_reward_from_the_first_step_on() -> None:
+    plan = count("balance.method=noise-aware")
+    kept = row(plan, "gradient memory (2)")
+    assert kept == dict.fromkeys(PHASES[1:], 2 * 4 * plan.trained)
+    assert not [item for item in count().items if "memory (" in item.label]
+    phased = count(balance={"phases": [{"method": "noise-aware", "until": 3}]})
+    assert row(phased, "gradient memory (2)") == kept
+
+
 def test_fresh_images_have_gradients_of_their_own_beside() -> None:
     plan = count("measure.fresh_every=5", "measure.parts=false")
     assert row(plan, "those of fresh images (7)")["gradients"] == 7 * 4 * plan.trained

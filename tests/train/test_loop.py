@@ -14,13 +14,16 @@ import numpy as np
 import pytest
 import torch
 
+from marblecli.conflicts.replay import replay_records
 from marblecli.conflicts.vectors import direction_cosines
 from marblecli.errors import InterruptedRunError, MarbleError
 from marblecli.progress import Advance, listening
 from marblecli.rewards.spec import RewardBatch
 from marblecli.runs.evaluations import evaluation_to_json, read_evaluations
 from marblecli.runs.json_lines import append_line
+from marblecli.settings import BalanceSettings
 from marblecli.train.loop import train
+from marblecli.train.trainer import MEMORY, restore
 from marblecli.types import EvaluationRecord, Snapshot
 
 NAN = float("nan")
@@ -217,8 +220,9 @@ def without_seconds(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
         ({"model.mode": "full", "training.kl_weight": 0.1}, 3),
         ({"training.rows.extremes": 2, "training.rows.draw": "by-size"}, 2),
         ({"training.levels.draw": "signal", "measure.slices_every": 1}, 2),
+        ({"balance.method": "noise-aware", "balance.refresh_every": 2}, 1),
     ],
-    ids=["lora", "balance", "full", "rows", "levels"],
+    ids=["lora", "balance", "full", "rows", "levels", "gradient memory"],
 )
 def test_an_interrupted_and_resumed_run_is_the_same_run_to_the_bit(
     overrides: dict[str, Any],
@@ -505,6 +509,71 @@ def test_a_remembered_gram_survives_a_resume_to_the_bit(run_tiny: Runner) -> Non
     whole, _ = run_tiny(overrides)
     rest, _ = run_tiny(overrides, saved=whole.checkpoints[0])
     assert [r.coefficients for r in rest.conflicts] == [r.coefficients for r in whole.conflicts[2:]]
+
+
+REMEMBERING = {"balance.method": "noise-aware"}
+
+
+def test_a_signal_is_recorded_from_the_second_batch_on_and_replays_the_run(
+    run_tiny: Runner,
+) -> None:
+    recorded, _ = run_tiny(REMEMBERING)
+    assert [record.signal is None for record in recorded.conflicts] == [True, False, False, False]
+    settings = BalanceSettings(method="noise-aware")
+    replayed = replay_records(recorded.conflicts, settings, {}, "batch")
+    for record, (coefficients,) in zip(recorded.conflicts, replayed, strict=True):
+        assert coefficients == pytest.approx(record.coefficients)
+
+
+def test_a_memory_is_interrupted_within_a_step_as_if_the_step_had_not_begun(
+    run_tiny: Runner, open_tiny: Opener, new_record: Recorders
+) -> None:
+    """The stop comes after the batch was measured: while fresh images are sampled."""
+    overrides = {**REMEMBERING, "measure.fresh_every": 3}
+    straight, _ = run_tiny(overrides)
+    first, computed = new_record(), []
+
+    class Computed:
+        @contextmanager
+        def work(self, what: str, total: int | None, unit: str) -> Iterator[Advance]:
+            if "gradients" in what:
+                computed.append(what)
+            yield lambda done: None
+
+    # Those of three batches, and of the fresh images of the third step.
+    callbacks = replace(first.callbacks(), should_stop=lambda: len(computed) == 4)
+    with listening(Computed()), pytest.raises(InterruptedRunError, match="step 2 is saved"):
+        train(open_tiny(overrides), callbacks)
+    second, _ = run_tiny(overrides, saved=first.checkpoints[-1])
+    assert first.conflicts + second.conflicts == straight.conflicts
+    assert_same_tensors(second.checkpoints[-1], straight.checkpoints[-1])
+
+
+def test_a_checkpoint_without_a_memory_says_that_it_starts_empty(
+    run_tiny: Runner, open_tiny: Opener, new_record: Recorders
+) -> None:
+    whole, _ = run_tiny({**REMEMBERING, "checkpoint.every": 2})
+    saved = whole.checkpoints[0]
+    tensors = {stem: part for stem, part in saved.tensors.items() if stem != MEMORY}
+    state = {key: value for key, value in saved.state.items() if key != MEMORY}
+    older, again = Snapshot(saved.step, tensors, state), open_tiny(REMEMBERING)
+    restore(again, older)
+    memory = again.sampler.gradient_memory
+    assert memory is not None
+    (notice,) = memory.take_notices()
+    assert "no gradient memory" in notice
+    assert "\n" not in notice
+    assert memory.take_notices() == ()
+    rest, _ = run_tiny(REMEMBERING, saved=older)
+    assert [record.signal is None for record in rest.conflicts] == [True, False]
+
+
+def test_a_memory_begins_before_the_phase_that_needs_it_and_ends_with_it(run_tiny: Runner) -> None:
+    phases = [{"method": "equal", "until": 2}, {"method": "noise-aware", "until": 3}]
+    recorded, _ = run_tiny({"balance.phases": phases})
+    assert [r.signal is None for r in recorded.conflicts] == [True, False, False, True]
+    plain, _ = run_tiny()
+    assert MEMORY not in plain.checkpoints[-1].tensors
 
 
 def test_a_step_says_where_its_time_went(run_tiny: Runner) -> None:

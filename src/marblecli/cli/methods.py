@@ -72,6 +72,7 @@ def _describe(installed: Installed[MethodSpec]) -> dict[str, Any]:
         "needs": {
             "rows": spec.needs.rows,
             "parts": spec.needs.parts,
+            "signal": spec.needs.signal,
             "scores": spec.needs.scores,
             "whole_weights": not spec.needs.sharded,
         },
@@ -110,6 +111,7 @@ def _needs(spec: MethodSpec) -> str:
     words = (
         ("the batch's head" if needs.rows == "head" else ""),
         ("gradients in parts" if needs.parts else ""),
+        ("remembered gradients" if needs.signal else ""),
         ("scores" if needs.scores else ""),
         ("" if needs.sharded else "whole weights"),
         ("a loss of its own" if spec.targets is not None else ""),

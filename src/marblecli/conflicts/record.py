@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from marblecli.types import FloatArray, Halves, PartGrams, ScoreStats
+from marblecli.types import FloatArray, Halves, PartGrams, ScoreStats, SignalEstimate
 
 Matrix = tuple[tuple[float, ...], ...]
 Cosines = Mapping[str, tuple[float | None, ...]]
@@ -102,6 +102,27 @@ class ScoresRecord:
 
 
 @dataclass(frozen=True)
+class SignalRecord:
+    """The signals that the batches so far share, K rewards.
+
+    The fields are those of :class:`marblecli.types.SignalEstimate`, where they are explained.
+    """
+
+    gram: Matrix
+    norms: tuple[float, ...]
+
+    @classmethod
+    def of(cls, signal: SignalEstimate) -> SignalRecord:
+        """Record these figures."""
+        return cls(to_matrix(signal.gram), tuple(signal.norms.tolist()))
+
+    @property
+    def estimate(self) -> SignalEstimate:
+        """The figures as arrays."""
+        return SignalEstimate(np.array(self.gram), np.array(self.norms))
+
+
+@dataclass(frozen=True)
 class ConflictRecord:
     """One measured batch."""
 
@@ -125,6 +146,8 @@ class ConflictRecord:
     fresh: FreshRecord | None = None
     scores: ScoresRecord | None = None
     """None in old records."""
+    signal: SignalRecord | None = None
+    """With this batch included; None where gradients weren't remembered, and in the first batch."""
     halves: Halves = "prompts"
     """What differs between the halves of the batch: the recipe's ``measure.halves``."""
 

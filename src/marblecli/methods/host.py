@@ -93,6 +93,8 @@ def check_spec(spec: Any) -> MethodSpec:
         raise ValueError(
             f"method {spec.name!r}: needs.rows is one of {one_of(rows)}, got {spec.needs.rows!r}"
         )
+    if spec.needs.signal and not spec.needs.parts:
+        raise ValueError(f"method {spec.name!r}: needs.signal goes with needs.parts")
     check_schema(f"method {spec.name!r}", spec.options, OWN_BALANCE_KEYS)
     if spec.shorthand and spec.shorthand not in spec.options.model_fields:
         raise ValueError(f"method {spec.name!r}: it has no option {spec.shorthand!r}")

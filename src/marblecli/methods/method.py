@@ -33,7 +33,7 @@ from pydantic import BaseModel
 
 from marblecli.maths.qp.problem import MinNormSolution
 from marblecli.plugins import NoOptions
-from marblecli.types import Balance, FloatArray, Json, PartGrams, ScoreStats
+from marblecli.types import Balance, FloatArray, Json, PartGrams, ScoreStats, SignalEstimate
 
 State = Json
 """What a method leaves to its next call: None at first, then whatever JSON can hold. A checkpoint
@@ -61,6 +61,9 @@ class Statistics:
     wasn't measured in parts."""
     scores: ScoreStats | None = None
     """What the batch's scores say, with U for K; None where only gradients are known."""
+    signal: SignalEstimate | None = None
+    """The signals that the batches so far share, with U for K; None until each of the U rewards has
+    had a gradient in two batches, and where gradients weren't remembered."""
 
 
 class Method(Protocol):
@@ -83,6 +86,9 @@ class Needs:
     noise level."""
     parts: bool = False
     """Whether it reads :attr:`Statistics.parts`."""
+    signal: bool = False
+    """Whether it reads :attr:`Statistics.signal`; the run then remembers the rewards' gradients,
+    which takes the memory of K gradients. It needs ``parts``, too."""
     scores: bool = False
     """Whether it can't do without :attr:`Statistics.scores`."""
     batch_scale: bool = False

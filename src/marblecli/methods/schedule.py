@@ -25,6 +25,7 @@ from marblecli.types import (
     Json,
     PartGrams,
     ScoreStats,
+    SignalEstimate,
 )
 
 
@@ -108,6 +109,20 @@ class MethodSchedule:
         """The method of ``step`` (from 1): that of the first phase that isn't over."""
         return next(each for each in self.methods if each.until is None or step <= each.until)
 
+    def remembers_gradients(self, step: int) -> bool:
+        """Whether the gradients of ``step`` are remembered, for its method or a later one.
+
+        Those of a method that measures a part of the batch aren't.
+        """
+        left = [each for each in self.methods if each.until is None or step <= each.until]
+        needed = any(each.spec.needs.signal for each in left)
+        return needed and self.at(step).spec.needs.rows == "batch"
+
+    @property
+    def needs_gradient_memory(self) -> bool:
+        """Whether any of the methods needs gradients to be remembered."""
+        return any(each.spec.needs.signal for each in self.methods)
+
     def next(
         self,
         stats: GradientStats,
@@ -116,12 +131,13 @@ class MethodSchedule:
         state: MethodState,
         parts: PartGrams | None = None,
         scores: ScoreStats | None = None,
+        signal: SignalEstimate | None = None,
     ) -> tuple[Balance, MethodState]:
         """Combine the gradients of the batch of ``step`` (from 1); the state is for the next one.
 
         ``loss_weights`` [K] are the recipe's; ``parts`` are None where the batch wasn't measured in
-        parts, and ``scores`` where only gradients are known. Rewards that aren't usable get weight
-        0.
+        parts, ``scores`` where only gradients are known, and ``signal`` where gradients weren't
+        remembered. Rewards that aren't usable get weight 0.
 
         Raises MarbleError if no reward is usable or the method can't combine the batch, and
         BadInputError for a state of other rewards.
@@ -143,6 +159,7 @@ class MethodSchedule:
                 step=step,
                 parts=parts,
                 scores=scores,
+                signal=signal,
             ),
             usable,
         )
@@ -207,7 +224,7 @@ def unit_statistics(stats: GradientStats) -> tuple[BoolArray, FloatArray, FloatA
 
 
 def _of_usable(statistics: Statistics, usable: BoolArray) -> Statistics:
-    parts, scores = statistics.parts, statistics.scores
+    parts, scores, signal = statistics.parts, statistics.scores, statistics.signal
     pairs = np.ix_(usable, usable)
     return replace(
         statistics,
@@ -223,6 +240,7 @@ def _of_usable(statistics: Statistics, usable: BoolArray) -> Statistics:
             advantages=scores.advantages[pairs],
             scales=None if scores.scales is None else scores.scales[usable],
         ),
+        signal=signal and SignalEstimate(signal.gram[pairs], signal.norms[usable]),
     )
 
 

@@ -22,7 +22,7 @@ from marblecli.errors import BadInputError, MarbleError
 from marblecli.methods.checks import method_options
 from marblecli.methods.host import check_spec, find_method
 from marblecli.methods.method import Method, MethodSpec, State, Statistics
-from marblecli.types import Balance, FloatArray, PartGrams, ScoreStats
+from marblecli.types import Balance, FloatArray, PartGrams, ScoreStats, SignalEstimate
 
 _REWARDS = ("alpha", "beta", "gamma", "delta")
 _TOLERANCE = 1e-9
@@ -74,6 +74,7 @@ def drawn_statistics(rewards: tuple[str, ...], step: int) -> Statistics:
             signal_pull=(first + second) @ pull.T,
         ),
         scores=_drawn_scores(rng, len(rewards)),
+        signal=SignalEstimate(0.5 * (first @ second.T + second @ first.T), norms),
     )
 
 

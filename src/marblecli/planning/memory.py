@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
+from marblecli.methods.host import find_method
 from marblecli.models.at_once import TILE, images_decoded
 from marblecli.planning.micro_step import gradient_case
 from marblecli.planning.plan import (
@@ -88,6 +89,13 @@ def accumulated_sets(recipe: Recipe) -> int:
     ranges = BINS if recipe.training.levels.draw == "signal" else _NOISE_THIRDS
     slices = len(recipe.prompts) + ranges if recipe.measure.slices_every else 0
     return 1 + (3 + slices) * rewards
+
+
+def remembers_gradients(recipe: Recipe) -> bool:
+    """Whether one of the recipe's methods needs a memory of one gradient for each reward."""
+    balance = recipe.balance
+    names = (*(each.method for each in balance.phases), balance.method)
+    return any(find_method(name).needs.signal for name in names)
 
 
 class _Counter:
@@ -182,6 +190,10 @@ class _Counter:
         sets = accumulated_sets(self.recipe)
         label = f"gradient accumulators ({sets})"
         yield Item(label, _at(_TRAINED, sets * size), self.away)
+        if remembers_gradients(self.recipe):
+            label = f"gradient memory ({len(self.recipe.rewards)})"
+            memory = _at(_AFTER_PROMPTS, len(self.recipe.rewards) * size)
+            yield Item(label, memory, self.away)
         if self.recipe.measure.fresh_every:
             fresh = 3 * len(self.recipe.rewards) + 1
             label = f"those of fresh images ({fresh})"

@@ -44,6 +44,9 @@ class BalanceSettings(Table):
     shrinkage: Share = 0.0
     """How far the cosines that the method sees are shrunk towards 0; with 1 it sees orthogonal
     gradients."""
+    gradient_memory: Annotated[float, Field(ge=0.1, lt=1.0)] = 0.9
+    """What an earlier batch counts against the one after it in the remembered gradients; used only
+    by methods that need the signal that batches share."""
     options: Mapping[str, Any] = {}
     """Every other key is an option of the method, or of the phases' methods."""
 

@@ -143,7 +143,7 @@ def train_step(
         rewards=named(table.names, tuple(mean_over_valid(table))),
         cosines=cosines,
         faults=tuple(faults),
-        notices=(*trainer.sampler.micro_batch.take_notices(), *found.notices),
+        notices=_notices(trainer, found),
         constant_groups=found.rows.constant_groups,
     )
     more = {
@@ -155,6 +155,12 @@ def train_step(
     }
     recorder.step({**step_metrics(table, report, found.balance, norm), **more})
     return Progress(step, found.carried, total), report
+
+
+def _notices(trainer: Trainer, found: StepDirection) -> tuple[str, ...]:
+    memory = trainer.sampler.gradient_memory
+    remembered = () if memory is None else memory.take_notices()
+    return (*remembered, *trainer.sampler.micro_batch.take_notices(), *found.notices)
 
 
 def _recorded_update(
@@ -169,6 +175,8 @@ def _recorded_update(
     applied = found.filled(parameters)
     change = [parameter.detach().clone() for parameter in parameters]
     norm = 0.0 if found.cancelled else apply_gradient(trainer, step, found.gradient)
+    # Not earlier: a step that is interrupted leaves everything as it was.
+    measured.keep()
     for old, new in zip(change, parameters, strict=True):
         old.sub_(new.detach())
     # Clipping has changed the length of the applied gradient, on which no cosine depends.

@@ -18,6 +18,7 @@ from marblecli.maths.gram import (
     whole_gram,
 )
 from marblecli.methods.schedule import MethodSchedule, MethodState
+from marblecli.train.gradients.memory import GradientMemory
 from marblecli.train.gradients.reward_gradients import PARTS, RewardGradients
 from marblecli.types import (
     Balance,
@@ -27,6 +28,7 @@ from marblecli.types import (
     PartGrams,
     RewardTable,
     ScoreStats,
+    SignalEstimate,
 )
 
 
@@ -51,6 +53,15 @@ class Measurement:
     """What the batch's scores say."""
     halves: Halves = "prompts"
     """What differs between the halves of the batch."""
+    signal: SignalEstimate | None = None
+    """The signals that the batches so far share, this one included; None if not estimated."""
+    memory: GradientMemory | None = None
+    """The memory that is to keep this batch, if any is."""
+
+    def keep(self) -> None:
+        """Remember the batch's gradients, where that is asked for. To be called once."""
+        if self.memory is not None and self.parts is not None:
+            self.memory.keep(self.gradients, self.stats, self.parts.signal)
 
     def direction(self) -> list[Tensor]:
         """The gradient to step, by parameter: sum_k coefficients_k g_k and the regulariser's."""
@@ -72,6 +83,8 @@ class BalancePlan:
     """What the batch's scores say."""
     halves: Halves = "prompts"
     """What differs between the halves of the batch."""
+    memory: GradientMemory | None = None
+    """The memory of the gradients of earlier batches, if this one is to be added to it."""
 
 
 def measure(
@@ -90,7 +103,10 @@ def measure(
     if not stats.usable.any():
         reasons = "; ".join(_why_unusable(gradients, table, reduction))
         raise MarbleError(f"no reward has a usable gradient: {reasons}")
-    balanced, state = _balanced(stats, parts, plan)
+    signal = None
+    if plan.memory is not None and parts is not None:
+        signal = plan.memory.with_batch(gradients, stats, parts.signal, reduction)
+    balanced, state = _balanced(stats, parts, plan, signal)
     return Measurement(
         gradients=gradients,
         stats=stats,
@@ -102,16 +118,23 @@ def measure(
         reduction=reduction,
         scores=plan.scores,
         halves=plan.halves,
+        signal=signal,
+        memory=plan.memory,
     )
 
 
 def _balanced(
-    stats: GradientStats, parts: PartGrams | None, plan: BalancePlan
+    stats: GradientStats,
+    parts: PartGrams | None,
+    plan: BalancePlan,
+    signal: SignalEstimate | None,
 ) -> tuple[Balance, MethodState]:
     if plan.held is not None:
         usable = np.where(stats.usable, plan.held.coefficients, 0.0)
         return replace(plan.held, coefficients=usable), plan.state
-    return plan.schedule.next(stats, plan.loss_weights, plan.step, plan.state, parts, plan.scores)
+    return plan.schedule.next(
+        stats, plan.loss_weights, plan.step, plan.state, parts, plan.scores, signal
+    )
 
 
 def _statistics(

@@ -54,6 +54,7 @@ def probe(sampler: Sampler, batches: int) -> Iterator[ProbedBatch]:
             raise RuntimeError("a batch of the probe wasn't measured")
         fresh = fresh_gradients(sampler, step)
         whole = sampler.schedule.at(step).spec.needs.rows == "batch"
+        found.measured.keep()
         gradients = found.measured.gradients
         yield ProbedBatch(
             record=conflict_record(

@@ -15,6 +15,7 @@ from marblecli.conflicts.record import (
     FreshRecord,
     PartsRecord,
     ScoresRecord,
+    SignalRecord,
     SliceRecord,
     to_matrix,
 )
@@ -61,6 +62,7 @@ def conflict_record(
         fresh=None if fresh is None else batch.fresh(fresh),
         halves=measured.halves,
         scores=None if measured.scores is None else ScoresRecord.of(measured.scores),
+        signal=None if measured.signal is None else SignalRecord.of(measured.signal),
     )
 
 

@@ -21,6 +21,7 @@ from marblecli.models.policies import Policies
 from marblecli.rewards.score import RewardSuite
 from marblecli.seeding import stream
 from marblecli.settings import Recipe
+from marblecli.train.gradients.memory import GradientMemory
 from marblecli.train.phases import Phases
 from marblecli.types import FloatArray, Prompt
 
@@ -59,6 +60,8 @@ class Sampler:
     """How the rewards' gradients are combined."""
     phases: Phases = field(default_factory=Phases)
     """Where the time of the steps goes."""
+    gradient_memory: GradientMemory | None = None
+    """The gradients of the batches so far; None if no method needs them."""
 
     @property
     def device(self) -> torch.device:
@@ -107,6 +110,7 @@ def open_sampler(
     if not shards.sharded:
         # Not earlier: while prompts are embedded, the text encoders need the device's memory.
         model.network.to(accelerator.device)
+    schedule = MethodSchedule.of(recipe.balance)
     return Sampler(
         recipe=recipe,
         prompts=prompts,
@@ -116,7 +120,10 @@ def open_sampler(
         policies=_seeded_policies(model, recipe, shards, old=old),
         processes=processes,
         micro_batch=_micro_batch(recipe, processes, shards),
-        schedule=MethodSchedule.of(recipe.balance),
+        schedule=schedule,
+        gradient_memory=GradientMemory(list(recipe.rewards), recipe.balance.gradient_memory)
+        if schedule.needs_gradient_memory
+        else None,
     )
 
 

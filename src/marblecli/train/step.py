@@ -192,6 +192,9 @@ def _measured(
         held=carried.balance,
         scores=scores,
         halves=recipe.measure.halves,
+        memory=sampler.gradient_memory
+        if carried.balance is None and sampler.schedule.remembers_gradients(step)
+        else None,
     )
     try:
         with sampler.phases.phase("gradients"):

@@ -19,6 +19,9 @@ from marblecli.train.levels import check_range
 from marblecli.train.sampler import Sampler
 from marblecli.types import Snapshot
 
+MEMORY = "gradient_memory"
+"""What a snapshot's tensors and numbers of the gradient memory are called, if there is one."""
+
 
 @dataclass(frozen=True)
 class Trainer:
@@ -79,6 +82,9 @@ def snapshot(trainer: Trainer, step: int, state: Mapping[str, object]) -> Snapsh
         "ema": trainer.average.tensors(),
         "optimizer": _optimizer_state(trainer),
     }
+    memory = trainer.sampler.gradient_memory
+    if memory is not None:
+        parts[MEMORY] = memory.tensors(list(trained))
     return Snapshot(
         step=step,
         tensors={stem: shards.whole(tensors) for stem, tensors in parts.items()},
@@ -87,6 +93,7 @@ def snapshot(trainer: Trainer, step: int, state: Mapping[str, object]) -> Snapsh
             "step": step,
             "ema_steps": trainer.average.steps,
             "micro_batch_size": trainer.sampler.micro_batch.size,
+            **({} if memory is None else {MEMORY: memory.state()}),
         },
     )
 
@@ -107,6 +114,10 @@ def restore(trainer: Trainer, saved: Snapshot) -> None:
     trainer.average.load(averages, saved.state["ema_steps"])
     # Older checkpoints don't have the size, because it couldn't change.
     micro_batch.size = saved.state.get("micro_batch_size", micro_batch.size)
+    memory = trainer.sampler.gradient_memory
+    if memory is not None:
+        sums = {name: shards.cut(whole) for name, whole in saved.tensors.get(MEMORY, {}).items()}
+        memory.load(policies.trained_parameters(), sums, saved.state.get(MEMORY))
     state = {name: shards.cut(whole) for name, whole in saved.tensors["optimizer"].items()}
     if isinstance(trainer.optimizer, ZeroOptimizer):
         trainer.optimizer.load(state)

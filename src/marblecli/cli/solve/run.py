@@ -106,7 +106,13 @@ def _parse(text: str) -> BalanceSettings:
             f"{text}: a Gram doesn't tell the signal from the rest; on a run's measured batches "
             "`marble inspect-conflicts RUN_DIR --method` does"
         )
-    if find_method(settings.method).needs.scores:
+    needs = find_method(settings.method).needs
+    if needs.signal:
+        raise BadInputError(
+            f"{text}: it needs the signal that many batches share, which a Gram doesn't hold; on a "
+            f"run that was trained by it, `marble inspect-conflicts RUN_DIR --method {text}` does"
+        )
+    if needs.scores:
         raise BadInputError(
             f"{text}: it needs the batch's scores, which a Gram doesn't hold; on a run's measured "
             f"batches `marble inspect-conflicts RUN_DIR --method {text}` does"
