@@ -153,6 +153,7 @@ def test_opposite_gradients_leave_no_direction(tmp_path):
         (["--what-if", "marbel"], "unknown method 'marbel' .did you mean 'marble'"),
         (["--what-if", "single:orc"], "unknown reward 'orc' .did you mean 'ocr'"),
         (["--what-if", "marble,gram=signal"], "doesn't tell the signal from the rest"),
+        (["--what-if", "noise-aware"], "the signal that many batches share, which a Gram doesn't"),
         (["--solver", "wolf"], "solver: must be 'wolfe'"),
         (["--floor", "orc=0.1"], "--floor orc=0.1: no reward is called 'orc' .did you mean 'ocr'"),
         (["--floor", "ocr=lots"], "--floor ocr=lots: expected NAME=VALUE or one number"),
