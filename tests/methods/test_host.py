@@ -44,6 +44,7 @@ class Taken(NoOptions):
         ({"aliases": ("-",)}, "a name is letters"),
         ({"options": Taken}, "the options memory are marble's own"),
         ({"needs": Needs(rows="tail")}, "needs.rows is one of batch, head, got 'tail'"),
+        ({"needs": Needs(signal=True)}, "needs.signal goes with needs.parts"),
         ({"shorthand": "reward"}, "it has no option 'reward'"),
     ],
 )

@@ -72,6 +72,12 @@ def test_the_balance_remembers_the_batches_before(open_tiny: Opener) -> None:
     assert forgetful[1].record.coefficients != pytest.approx(remembering[1].record.coefficients)
 
 
+def test_the_gradients_of_the_batches_before_are_remembered(open_tiny: Opener) -> None:
+    trainer = open_tiny({"balance.method": "noise-aware"})
+    signals = [found.record.signal for found in probe(trainer.sampler, 2)]
+    assert [signal is None for signal in signals] == [True, False]
+
+
 def test_a_reward_that_fails_is_reported_and_masked(open_tiny: Opener) -> None:
     (probed,) = probe(open_tiny(faulty={"red": not_a_number}).sampler, 1)
     assert probed.record.valid == (6, 0, 3)

@@ -157,6 +157,7 @@ def test_opposite_gradients_leave_no_direction(tmp_path):
             ["--method", "raw-sum"],
             "raw-sum: it needs the batch's scores, which a Gram doesn't hold",
         ),
+        (["--what-if", "noise-aware"], "the signal that many batches share, which a Gram doesn't"),
         (["--solver", "wolf"], "solver: must be 'wolfe'"),
         (["--floor", "orc=0.1"], "--floor orc=0.1: no reward is called 'orc' .did you mean 'ocr'"),
         (["--floor", "ocr=lots"], "--floor ocr=lots: expected NAME=VALUE or one number"),
