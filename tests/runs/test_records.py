@@ -10,6 +10,7 @@ from marblecli.conflicts.record import (
     FreshRecord,
     PartsRecord,
     ScoresRecord,
+    SignalRecord,
     SliceRecord,
 )
 from marblecli.errors import BadInputError
@@ -42,6 +43,7 @@ RECORD = ConflictRecord(
         advantages=((0.9, 0.0), (0.0, 0.0)),
         scales=(0.7, 1e-4),
     ),
+    signal=SignalRecord(((0.8, 0.0), (0.0, 0.0)), (2.1, 0.0)),
     halves="levels",
 )
 
@@ -84,6 +86,7 @@ def test_the_keys_that_scripts_rely_on():
             "advantages": [[0.9, 0.0], [0.0, 0.0]],
             "scales": [0.7, 1e-4],
         },
+        "signal": {"gram": [[0.8, 0.0], [0.0, 0.0]], "norms": [2.1, 0.0]},
         "halves": "levels",
     }
 
