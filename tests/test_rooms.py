@@ -189,10 +189,12 @@ def test_a_room_imports_only_what_stands_below_it(module: Path) -> None:
 @each_module
 def test_only_models_knows_the_model_libraries(module: Path) -> None:
     """But for accelerate, which starts processes, makes modules without weights, and has the
-    trackers that a run is recorded by."""
+    trackers that a run is recorded by; and for transformers' schedules of the learning rate."""
     allowed = {"models": MODEL_LIBRARIES, "engine": {"accelerate"}, "train": {"accelerate"}}
     if module == SOURCE / "runs" / "tracking.py":
         allowed["runs"] = {"accelerate"}
+    if module == SOURCE / "engine" / "optimizer.py":
+        allowed["engine"] = {"accelerate", "transformers"}
     used = libraries(parse(module)) & MODEL_LIBRARIES
     assert used <= allowed.get(room(module), set())
 
