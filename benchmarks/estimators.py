@@ -16,10 +16,10 @@ import numpy as np
 from marblecli.conflicts.replay import SeenBatch, replay
 from marblecli.conflicts.vectors import direction_cosines, ratios
 from marblecli.errors import MarbleError
+from marblecli.maths.remembered_signal import SignalSums
 from marblecli.settings import BalanceSettings
-from marblecli.types import FloatArray, GradientStats, PartGrams, ScoreStats
+from marblecli.types import FloatArray, GradientStats, PartGrams, ScoreStats, SignalEstimate
 
-_NOISE_AWARE = {"method": "noise-aware"}
 METHODS = {
     label: BalanceSettings.model_validate(table)
     for label, table in {
@@ -27,8 +27,7 @@ METHODS = {
         "marble, signal without pull": {"gram": "signal"},
         "marble, memory 0.9": {"memory": 0.9},
         "marble, memory 0.95": {"memory": 0.95},
-        "noise-aware": _NOISE_AWARE,
-        "noise-aware, memory 0.9": {**_NOISE_AWARE, "signal_memory": 0.9},
+        "noise-aware": {"method": "noise-aware"},
         "equal": {"method": "equal"},
         "weighted-sum": {"method": "weighted-sum"},
         "gdpo": {"method": "gdpo"},
@@ -46,6 +45,8 @@ class Measured:
     """[K, K], of the whole gradients."""
     parts: PartGrams
     scores: ScoreStats
+    signals: FloatArray
+    """[K, P], the gradients without the pull, or sketches of them."""
 
 
 def estimators(
@@ -90,8 +91,8 @@ def _chosen(
 ) -> dict[str, list[FloatArray]]:
     """By label, the coefficients [K] for each batch."""
     seen = [
-        SeenBatch(step, _stats(names, batch.gram), batch.parts, batch.scores)
-        for step, batch in enumerate(batches, start=1)
+        SeenBatch(step, _stats(names, batch.gram), batch.parts, batch.scores, signal)
+        for step, (batch, signal) in enumerate(zip(batches, remembered(batches), strict=True), 1)
     ]
     halves = [SeenBatch(1, _stats(names, batch.parts.first)) for batch in batches]
     found = {label: _replayed(settings, seen) for label, settings in METHODS.items()}
@@ -100,21 +101,21 @@ def _chosen(
     found["marble, the batch before (stale)"] = [*plain[-1:], *plain[:-1]]
     (oracle,) = _replayed(BalanceSettings(), [SeenBatch(1, _stats(names, truth))])
     found["marble, true Gram (an oracle)"] = [oracle] * len(batches)
-    aware = _replayed(
-        BalanceSettings.model_validate({**_NOISE_AWARE, "signal_memory": 0.0}),
-        [_truly(names, truth, batches)],
-    )
-    found["noise-aware, true Grams (an oracle)"] = aware * len(batches)
     return found
 
 
-def _truly(names: tuple[str, ...], truth: FloatArray, batches: Sequence[Measured]) -> SeenBatch:
-    """A batch whose halves have a quarter of the true signal's products, and a mean Gram."""
-    mean: FloatArray = np.mean([batch.gram for batch in batches], 0)
-    quarter = truth / 4.0
-    nothing = np.zeros_like(truth)
-    parts = PartGrams(quarter, quarter, quarter, nothing, nothing)
-    return SeenBatch(1, _stats(names, mean), parts)
+def remembered(batches: Sequence[Measured]) -> list[SignalEstimate | None]:
+    """For each batch, the signal that it and the ones before it share, as a run estimates it."""
+    decay = BalanceSettings().gradient_memory
+    sums = SignalSums.empty(len(batches[0].gram))
+    usable = np.ones(len(batches[0].gram), dtype=bool)
+    means, found = np.zeros_like(batches[0].signals), []
+    for batch in batches:
+        own, norms = batch.signals @ batch.signals.T, np.sqrt(np.diag(batch.gram))
+        sums = sums.after(own, norms, usable, decay)
+        means = decay * means + (1.0 - decay) * batch.signals
+        found.append(sums.estimate(means @ means.T, usable))
+    return found
 
 
 def _stats(names: tuple[str, ...], gram: FloatArray) -> GradientStats:

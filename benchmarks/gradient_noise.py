@@ -211,7 +211,7 @@ def _cosines(gram: FloatArray) -> list[list[float]]:
 
 def _estimators(names: tuple[str, ...], sums: Sums) -> dict[str, dict[str, float]]:
     """For each way to choose coefficients, how its directions treat the true signals."""
-    rows = zip(sums.whole, sums.parts, sums.scores, strict=True)
+    rows = zip(sums.whole, sums.parts, sums.scores, sums.sketches, strict=True)
     return estimators(names, sums.signal.signal, [Measured(*row) for row in rows])
 
 
