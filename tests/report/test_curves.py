@@ -84,3 +84,12 @@ def test_running_means_worked_by_hand() -> None:
 )
 def test_names_are_moved_no_more_than_needed(places: list[float], moved: list[float]) -> None:
     assert apart(places, 10.0) == pytest.approx(moved)
+
+
+def test_a_long_name_has_room_beside_the_axes() -> None:
+    name = "a-name-of-25-letters-long"
+    svg = curves("Reward", "", [Line(name, LINES[0].points)], [])
+    (label,) = [each for each in elements(svg, "text") if each.text == name]
+    width = float(svg.split('viewBox="0 0 ')[1].split()[0])
+    # A letter of the page's fonts is about 0.57 of the font's size wide.
+    assert float(label.get("x") or 0) + 0.57 * 8.5 * len(name) < width

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _LEFT, _RIGHT = 52, 60
-"""CSS pixels beside the axes: for the scale, and for the names of the lines."""
+"""CSS pixels beside the axes: for the scale, and at least for the names of the lines."""
+_LETTER, _MARGIN = 6.6, 10
+"""CSS pixels: the width of a letter of a name, and what is left beside it."""
 _UPPER, _LOWER, _GAP, _AXIS, _TOP = 132, 62, 26, 32, 18
 """CSS pixels: the heights of the evaluations' axes and of the batches', and what is around them."""
 _MOST_DOTS = 150
@@ -70,12 +72,15 @@ def curves(
         default=1,
     )
 
+    named = [line.name for line in changes] + [each.name for each in batches]
+    right = max([_RIGHT, *(_MARGIN + _LETTER * len(name) for name in named)])
+
     def fill(figure: Figure) -> None:
         top = _TOP
         for size, there in parts:
             if not there:
                 continue
-            box = (_LEFT, height - top - size, WIDTH - _LEFT - _RIGHT, size)
+            box = (_LEFT, height - top - size, WIDTH - _LEFT - right, size)
             axes = figure.add_axes(
                 (box[0] / WIDTH, box[1] / height, box[2] / WIDTH, box[3] / height)
             )
