@@ -66,10 +66,11 @@ def curves(
     parts = [(_UPPER, bool(changes)), (_LOWER, bool(batches))]
     shown = [height for height, there in parts if there]
     height = sum(shown) + _GAP * (len(shown) - 1) + _TOP + _AXIS
+    # Where there is only step 0, the axis still needs a width.
     last = max(
-        [point.step for line in changes for point in line.points]
-        + [step for each in batches for step in each.steps],
-        default=1,
+        1,
+        *(point.step for line in changes for point in line.points),
+        *(step for each in batches for step in each.steps),
     )
 
     named = [line.name for line in changes] + [each.name for each in batches]

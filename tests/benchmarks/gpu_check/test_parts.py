@@ -91,6 +91,7 @@ def test_a_plan_fits_if_card_and_cpu_have_room(monkeypatch: pytest.MonkeyPatch) 
     assert not there(100, 51)
 
 
+@pytest.mark.slow
 def test_full_mode_takes_the_first_recipe_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[tuple[int, Any]] = []
     monkeypatch.setattr(step_parts, "_ours", lambda options, *_: tried.append((_[0], options)))
