@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from functools import partial
+from typing import Self
 
 from rich.console import Console, RenderableType
 from rich.constrain import Constrain
@@ -83,6 +84,35 @@ class Work:
     def _tell(self, task: Task) -> None:
         text = f"{task.description}: {figures(task)}"
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+class Redrawn:
+    """Draws its screen again and again on a terminal, from when it is entered until it is left."""
+
+    def __init__(self, console: Console, frames: int) -> None:
+        self._live = (
+            Live(
+                get_renderable=self._screen,
+                console=console,
+                refresh_per_second=frames,
+                transient=True,
+            )
+            if console.is_terminal
+            else None
+        )
+        """None where there is no terminal: plain lines are for the class to print."""
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def _screen(self) -> RenderableType:
+        raise NotImplementedError
 
 
 class _Lines:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import timedelta
-from types import TracebackType
-from typing import Self
 
 from rich.console import Group, RenderableType
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from marblecli.cli.progress import Redrawn
 from marblecli.lab.grid import Cell
 from marblecli.lab.state import CellState
 from marblecli.lab.workers import INTERRUPTED
@@ -23,7 +21,7 @@ _PAUSE = 60.0
 """Seconds between two lines about all cells where there is no terminal."""
 
 
-class CellsDisplay:
+class CellsDisplay(Redrawn):
     """Says which cells begin and end, how far all of them are, and the time left."""
 
     def __init__(self, count: int) -> None:
@@ -32,25 +30,7 @@ class CellsDisplay:
         self._running: Sequence[Cell] = ()
         self._left: float | None = None
         self._due = 0.0
-        self._live = (
-            Live(get_renderable=self._screen, console=out, refresh_per_second=2, transient=True)
-            if out.is_terminal
-            else None
-        )
-
-    def __enter__(self) -> Self:
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._live is not None:
-            self._live.stop()
+        super().__init__(out, frames=2)
 
     def began(self, state: CellState) -> None:
         """Say that a cell was started, or goes on."""

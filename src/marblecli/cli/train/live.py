@@ -7,16 +7,14 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.columns import Columns
 from rich.console import Group, RenderableType
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from marblecli.cli.progress import Work
+from marblecli.cli.progress import Redrawn, Work
 from marblecli.cli.train.eta import Eta
 from marblecli.report.render import out
 from marblecli.types import RewardChange
@@ -30,7 +28,7 @@ _PAUSE = 1.0
 """Seconds between two lines about steps where there is no terminal."""
 
 
-class LiveProgress:
+class LiveProgress(Redrawn):
     """Shows each reward's mean and its change, the worst cosine, the step time and the ETA.
 
     It also listens to the long work that a step or an evaluation consists of.
@@ -49,30 +47,7 @@ class LiveProgress:
         self._printed = -math.inf
         self.work = Work(out)
         """Listens to long work."""
-        self._live = (
-            Live(
-                get_renderable=self._screen,
-                console=out,
-                refresh_per_second=8,
-                transient=True,
-            )
-            if out.is_terminal
-            else None
-        )
-
-    def __enter__(self) -> LiveProgress:
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._live is not None:
-            self._live.stop()
+        super().__init__(out, frames=8)
 
     def on_step(self, report: StepReport) -> None:
         """Show one step."""
