@@ -60,12 +60,4 @@ def step_passes(recipe: Recipe, *, on_policy: bool = False) -> ImagePasses:
         share = training.pull_share
         backward = 1.0 + share * (pull + penalty)
         row = row_passes(old, share * penalty, backward, recipe.model.mode)
-    return ImagePasses(recipe.sampling.steps, _rows(recipe), row)
-
-
-def _rows(recipe: Recipe) -> float:
-    """The trained rows of an image by ``[training.rows]``, if all groups vary."""
-    rows = recipe.training.rows
-    images = rows.extremes / recipe.sampling.group_size if rows.extremes else 1.0
-    share = rows.share if rows.draw == "by-size" else 1.0
-    return images * share * recipe.training.noise_levels
+    return ImagePasses(recipe.sampling.steps, recipe.trained_share * training.noise_levels, row)

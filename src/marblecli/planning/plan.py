@@ -78,12 +78,8 @@ def micro_batch_images(recipe: Recipe) -> int:
 
 
 def trained_rows(recipe: Recipe, images: int) -> int:
-    """How many of the rows of ``images`` images ``[training.rows]`` trains, if all groups vary."""
-    rows, training = recipe.training.rows, recipe.training
-    if rows.extremes:
-        images = images * rows.extremes // recipe.sampling.group_size
-    count = images * training.noise_levels
-    return max(1, round(rows.share * count)) if rows.draw == "by-size" else count
+    """How many of the rows of a step's ``images`` are trained, if all groups vary."""
+    return max(1, round(recipe.trained_share * images * recipe.training.noise_levels))
 
 
 def images_of_a_step(recipe: Recipe) -> int:

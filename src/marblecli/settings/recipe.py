@@ -123,6 +123,13 @@ class Recipe(Table):
         return rewards
 
     @property
+    def trained_share(self) -> float:
+        """The share of a step's rows that ``[training.rows]`` trains, if all groups vary."""
+        rows = self.training.rows
+        images = rows.extremes / self.sampling.group_size if rows.extremes else 1.0
+        return images * (rows.share if rows.draw == "by-size" else 1.0)
+
+    @property
     def all_rewards(self) -> dict[str, EvalRewardSettings]:
         """The rewards that are trained, and after them those that are only evaluated."""
         return {**self.rewards, **self.eval.rewards}
