@@ -14,16 +14,17 @@ from pathlib import Path
 
 # Run as a folder, Python looks for modules inside of it; they are to be found as a package, beside
 # the other benchmarks.
-sys.path[0] = str(Path(__file__).parents[1])
+sys.path.pop(0)
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from rich.console import Console  # noqa: E402, after the path
+from rich.console import Console
 
-from gpu_check.parts import PARTS, part_named  # noqa: E402
-from gpu_check.results import Result, read_result  # noqa: E402
-from gpu_check.running import Order, measure_here, run_parts  # noqa: E402
-from gpu_check.table import page  # noqa: E402
-from marblecli.errors import MarbleError  # noqa: E402
-from marblecli.models.quiet import quiet_libraries  # noqa: E402
+from gpu_check.parts import PARTS, part_named
+from gpu_check.results import Result, read_result
+from gpu_check.running import Order, measure_here, run_parts
+from gpu_check.table import page
+from marblecli.errors import MarbleError
+from marblecli.models.quiet import quiet_libraries
 
 
 def main() -> int:
